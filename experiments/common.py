@@ -1,0 +1,149 @@
+"""What every experiment shares: the flags, the presets, the work folder that refuses a resume with changed flags."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+import fer_tf
+from fer_tf import datasets, records, training
+
+FLAGS = flags.FLAGS
+FREE = ("workdir", "max_steps", "tensorboard", "progress")
+"""Flags that may differ when a run is taken up again."""
+
+
+def data_sets() -> list[str]:
+    """Names of the modules in fer_tf/datasets."""
+    return sorted(module.name for module in pkgutil.iter_modules(datasets.__path__))
+
+
+def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> None:
+    """The flags of every experiment. A preset gives values to those that the command line leaves out.
+
+    Args:
+      presets: preset name -> {flag: value}.
+      **defaults: other defaults than those below.
+    """
+    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", **defaults}
+    flags.DEFINE_enum("preset", default["preset"], list(presets), "Values for all flags that are not given.")
+    flags.DEFINE_enum("dataset", default["dataset"], data_sets(), "Which data set.")
+    flags.DEFINE_string("data_dir", None, "Folder of the data set (rendered: the shipped file when left out).")
+    flags.DEFINE_enum("protocol", "contiguous", ["contiguous", "strided"], "How subjects are dealt to the folds.")
+    flags.DEFINE_string("classes", default["classes"], "six, seven, six_neutral, eight, or labels with commas.")
+    flags.DEFINE_integer("folds", default["folds"], "Number of folds by subject.", lower_bound=2)
+    flags.DEFINE_string("only_folds", "", "Run just these folds, such as 0,2; all when empty.")
+    flags.DEFINE_integer("runs", 1, "Repeat everything with seeds seed, seed + 1 ...", lower_bound=1)
+    flags.DEFINE_string("workdir", None, "Where results go; runs/<experiment>_<preset> when left out.")
+    flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
+    flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
+    flags.DEFINE_enum("strategy", "none", training.STRATEGIES, "Replicas.")
+    flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
+    flags.DEFINE_string("init", "fer_net_fer2013", "Weights to start FER-Net from: a name in weights/, a file, or none.")
+    flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 100, "Views a batch.", lower_bound=1)
+    flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.")
+    flags.DEFINE_bool("strict", True, "A record that does not decode is an error; --strict=false leaves it out.")
+    flags.DEFINE_bool("tensorboard", False, "Write TensorBoard event files too.")
+    flags.DEFINE_bool("progress", True, "Print the progress.")
+
+
+def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Gives the chosen preset's values to all flags that the command line left out."""
+    for name, value in presets[FLAGS.preset].items():
+        if not FLAGS[name].present:
+            FLAGS[name].value = value
+
+
+def workdir(experiment: str) -> Path:
+    """The work folder, made if need be, with flags.json in it.
+
+    Raises:
+      ValueError: it holds a run with other flags; the message names the first one that differs.
+    """
+    path = Path(FLAGS.workdir or f"runs/{experiment}_{FLAGS.preset}")
+    path.mkdir(parents=True, exist_ok=True)
+    module = sys.modules["__main__"] if "__main__" in sys.modules else None
+    now = {f.name: f.value for f in FLAGS.get_flags_for_module("experiments.common")}
+    now |= {f.name: f.value for f in (FLAGS.get_key_flags_for_module(module) if module else [])}
+    now = {k: v for k, v in sorted(now.items()) if k not in FREE}
+    file = path / "flags.json"
+    if file.is_file():
+        before = json.loads(file.read_text())
+        changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+        if changed:
+            k = changed[0]
+            raise ValueError(
+                f"{path} holds a run with --{k}={before.get(k)}, and now --{k}={now.get(k)} is asked for: give the same "
+                f"flags to go on with it, or another --workdir. Changed: {', '.join(changed)}."
+            )
+    write_json(file, now)
+    return path
+
+
+def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Record]:
+    """The records of --dataset that show one of the classes."""
+    module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
+    return records.of_classes(module.records(FLAGS.data_dir, **options), classes)
+
+
+def hardware() -> str:
+    """GPU names, or the CPU's model and its core count."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(g).get("device_name", "GPU") for g in gpus)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """The commit of the checkout, with "+" when files differ from it; the version where there is no checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {fer_tf.__version__}"
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes to a temporary name, then renames."""
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Runs an experiment's main; bad input ends it with one sentence on stderr and exit code 1."""
+
+    def guarded(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Unknown argument {argv[1]!r}: flags look like --name=value.")
+        if presets is not None:
+            apply_preset(presets)
+        try:
+            main()
+        except (ValueError, FileNotFoundError, FloatingPointError, ModuleNotFoundError) as error:
+            if os.environ.get("FER_TF_TRACEBACK"):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    logging.set_verbosity(logging.WARNING)
+    app.run(guarded)

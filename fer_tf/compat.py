@@ -1,0 +1,171 @@
+"""The only file that knows Keras 2 (TensorFlow 2.15) from Keras 3 (TensorFlow >= 2.16), and how each trains.
+
+Everything else imports `keras` and the names below from here, so that it reads the same on both stacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+KERAS_3 = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 16)
+if KERAS_3:
+    import keras
+else:
+    keras = tf.keras  # has no __version__ of its own
+
+
+class Player(NamedTuple):
+    """One side of a training: the variables it moves and the optimizer that moves them (None before `compile`)."""
+
+    variables: Sequence[tf.Variable]
+    optimizer: Any
+
+
+class PlayersModel(keras.Model):
+    """A Keras model trained by one optimizer per player (classifier, generator, discriminator ...).
+
+    A subclass gives `players()` and `losses_of(name, batch)`; `compile` takes one optimizer for each player.
+    """
+
+    def players(self) -> dict[str, Player]:
+        """Name -> Player, in the order in which a training step lets them move."""
+        return {name: Player(variables, getattr(self, f"{name}_optimizer", None)) for name, variables in self.sides()}
+
+    def sides(self) -> Sequence[tuple[str, Sequence[tf.Variable]]]:
+        """(player name, its trainable variables) in playing order; every subclass gives this."""
+        raise TypeError(f"{type(self).__name__} has to define sides(): the variables of each of its players.")
+
+    def compile(self, *, jit_compile: bool = False, run_eagerly: bool = False, **optimizers: Any) -> None:
+        """Sets and builds the optimizer of every player.
+
+        Args:
+          jit_compile: XLA for the training step; worth it on a GPU, several times slower on a CPU.
+          run_eagerly: runs the training step op by op, for debugging.
+          **optimizers: `<player>_optimizer`, one for each player: an optimizer, its name or its config. Under the
+            `mixed_float16` policy each is wrapped for loss scaling here.
+        Raises:
+          ValueError: a player without an optimizer, or an optimizer without a player; the message names it.
+        """
+        wanted = {f"{name}_optimizer" for name, _ in self.sides()}
+        if wanted != set(optimizers):
+            raise ValueError(
+                f"{type(self).__name__}.compile takes one optimizer for each player: "
+                f"missing {sorted(wanted - set(optimizers))}, unknown {sorted(set(optimizers) - wanted)}."
+            )
+        self.xla = jit_compile
+        if KERAS_3:
+            super().compile(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
+        else:
+            super().compile(jit_compile=jit_compile, run_eagerly=run_eagerly)
+            self.optimizer = None
+        for name, variables in self.sides():
+            optimizer = loss_scaled(keras.optimizers.get(optimizers[f"{name}_optimizer"]))
+            optimizer.build(list(variables))
+            setattr(self, f"{name}_optimizer", optimizer)
+
+    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Running means since the epoch began, for the progress bar and history.csv: name -> scalar."""
+        means = self.__dict__.setdefault("_means", {})
+        for name, value in values.items():
+            means[name].update_state(value)
+        return {name: means[name].result() for name in values}
+
+    def track(self, *names: str) -> None:
+        """Creates the means that `log` fills; call it in the constructor with every name that will be logged."""
+        self._logged = [keras.metrics.Mean(name=name) for name in names]
+        self.__dict__["_means"] = dict(zip(names, self._logged, strict=True))
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The running means, which `fit` resets at each epoch's start."""
+        return list(getattr(self, "_logged", []))
+
+
+def loss_scaled(optimizer: Any) -> Any:
+    """The optimizer itself, or wrapped for dynamic loss scaling when the global policy is `mixed_float16`."""
+    wrapper = keras.mixed_precision.LossScaleOptimizer
+    if keras.mixed_precision.global_policy().name != "mixed_float16" or isinstance(optimizer, wrapper):
+        return optimizer
+    return wrapper(optimizer)
+
+
+def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> None:
+    """One step of the player's optimizer down the gradient of `loss` (a float32 scalar recorded by `tape`)."""
+    optimizer, variables = player.optimizer, list(player.variables)
+    scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+    with tape:
+        if scaled:
+            loss = optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
+    gradients = tape.gradient(loss, variables)
+    if scaled and not KERAS_3:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
+def set_policy(precision: str) -> None:
+    """Sets the global dtype policy: float32, mixed_float16 or mixed_bfloat16."""
+    keras.mixed_precision.set_global_policy(precision)
+
+
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalisation through TensorFlow's fused kernel on both Keras versions.
+
+    Keras 3 composes it of a dozen elementwise ops in float32; the fused kernel takes half-precision activations with
+    float32 statistics and made a training step 1.9 times faster on a CPU (bfloat16, residual net). The moving variance
+    takes the unbiased batch variance (N / (N - 1)), as Keras 2 does. Rank 4, channels last; others go to Keras.
+
+    Args:
+      momentum: of the moving statistics. 0.9 where Keras has 0.99, which lags in runs of a few hundred steps.
+      epsilon: added to the variance.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **options: Any):
+        super().__init__(momentum=momentum, epsilon=epsilon, **options)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        """(N, H, W, C) -> (N, H, W, C), the same dtype."""
+        if not KERAS_3 or inputs.shape.rank != 4 or self.axis not in (-1, 3):
+            return super().call(inputs, training=training)
+        update = bool(training) and self.trainable
+        gamma, beta, mean, variance = (
+            tf.convert_to_tensor(v.value if hasattr(v, "value") else v)
+            for v in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
+        gamma, beta = tf.cast(gamma, tf.float32), tf.cast(beta, tf.float32)
+        outputs, batch_mean, batch_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=gamma,
+            offset=beta,
+            mean=mean if not update else tf.zeros([0]),
+            variance=variance if not update else tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=update,
+        )
+        if update:
+            self.moving_mean.assign(mean * self.momentum + batch_mean * (1.0 - self.momentum))
+            self.moving_variance.assign(variance * self.momentum + batch_variance * (1.0 - self.momentum))
+        return outputs
+
+
+def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:
+    """Player name -> all variables of its optimizer (slots, step, loss scale), for checkpoints' tests."""
+    found = {}
+    for name, player in model.players().items():
+        variables = player.optimizer.variables
+        found[name] = list(variables() if callable(variables) else variables)
+    return found
+
+
+def sublayers(layer: Any) -> list[Any]:
+    """The layers directly below a layer or model: of a functional net, an attribute, a list or a dict; no metrics."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def own_variables(layer: Any) -> list[tf.Variable]:
+    """A layer's own weights, trainable first: not its sublayers', nor metrics or the seed state of random layers."""
+    if KERAS_3:
+        return [*layer._trainable_variables, *layer._non_trainable_variables]
+    return [*layer._trainable_weights, *layer._non_trainable_weights]

@@ -1,0 +1,1 @@
+"""One file a paper; `pkgutil` lists them for the contract tests and the benchmark."""

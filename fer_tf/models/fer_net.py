@@ -1,0 +1,218 @@
+"""FER-Net, the expression classifier that IA-gen starts from and is compared with.
+
+Cai, Meng, Khan, O'Reilly, Li, Han, Tong: "Identity-Free Facial Expression Recognition using conditional Generative
+Adversarial Network" (IA-gen, FG 2018), section III-B and IV-A: Feat of eq. (8) and the CNN baseline of Tables I, III, IV.
+
+**Readings** (the paper is silent): the layers are ours, a residual net of three stages with max-pooling between them and
+global average pooling into one hidden fully connected layer, whose ReLU output is Feat ("the last fully connected
+layer"). Dropout 0.5 acts on that layer. SGD with momentum 0.9, batch 100, learning rate 0.001 multiplied by 0.8 every
+20 epochs (`schedule`). Faces are grey and standardised one by one. Tests use the centre crop. Batch norm's momentum is 0.9.
+
+**Deviations**: faces are found by dlib, not by TSM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf import augment
+from fer_tf.compat import PlayersModel, keras, minimize
+from fer_tf.layers import Dropout, conv_bn, residual_block
+from fer_tf.records import CLASSES
+
+TEMPLATE = "ia_gen"
+"""The frame of a face for `faces.align`: 70x70, cut like a picture of FER-2013."""
+
+views = augment.ia_gen_views
+"""The 110 views of IA-gen, section IV-A: 11 rotations x 5 crops of 64x64 x flip; the centre crop at test."""
+
+
+@dataclass(frozen=True)
+class RandomViews:
+    """Continuous random views of a face, for pre-training where the 110 discrete ones are too few.
+
+    Attributes:
+      size: (h, w) of a view.
+      degrees, scale, shift: see `augment.random_affine`.
+    """
+
+    size: tuple[int, int] = (64, 64)
+    degrees: float = 12.0
+    scale: tuple[float, float] = (0.9, 1.1)
+    shift: float = 0.02
+
+    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
+        """Rotation, magnification, crop and flip of (N, H, W, C) or a structure of such, alike for all of it."""
+        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], axis=-1)
+
+        def view(picture: tf.Tensor) -> tf.Tensor:
+            picture = augment.random_affine(picture, seed, self.degrees, self.scale, self.shift)
+            return augment.random_flip(augment.random_crop(picture, self.size, seed), seed)
+
+        return tf.nest.map_structure(view, images), turn
+
+    def test_view(self, images: tf.Tensor) -> tf.Tensor:
+        """The centre crop."""
+        return augment.centre_crop(images, self.size)
+
+
+random_views = RandomViews()
+
+
+def preprocess(images: tf.Tensor) -> tf.Tensor:
+    """Grey, each face at mean 0 and standard deviation 1.
+
+    Args:
+      images: (N, H, W, 1|3) float32 in [0, 1].
+    Returns:
+      (N, H, W, 1) float32; a flat picture gives zeros.
+    """
+    images = tf.cast(images, tf.float32)
+    if images.shape[-1] == 3:
+        images = tf.image.rgb_to_grayscale(images)
+    mean, variance = tf.nn.moments(images, [1, 2, 3], keepdims=True)
+    return (images - mean) * tf.math.rsqrt(variance + 1e-4)
+
+
+def schedule(steps_per_epoch: int, rate: float = 0.001, factor: float = 0.8, epochs: int = 20) -> Any:
+    """The paper's learning rate: 0.001, "decreased by 0.8 for 20 epochs", read as x0.8 after every 20 epochs."""
+    return keras.optimizers.schedules.ExponentialDecay(rate, steps_per_epoch * epochs, factor, staircase=True)
+
+
+def build_trunk(*, width: int = 64, blocks: int = 2, hidden: int = 256) -> keras.Model:
+    """The convolutions and the hidden fully connected layer.
+
+    Args:
+      width: channels of the first stage; the second has twice, the third four times as many.
+      blocks: residual blocks a stage.
+      hidden: units of the fully connected layer, the size F of a feature.
+    Returns:
+      A functional net, (N, H, W, 1) float32 as `preprocess` makes it -> maps (N, H/2, W/2, width), the last convolution
+      before the second pooling, and features (N, hidden) float32 >= 0. H and W are free: the last pooling is global.
+    """
+    inputs = keras.Input((None, None, 1), name="face")
+    x = keras.layers.MaxPooling2D(name="pool1")(conv_bn(inputs, width // 2, "stem"))
+    for i in range(blocks):
+        x = maps = residual_block(x, width, f"stage1_{i}")
+    x = keras.layers.MaxPooling2D(name="pool2")(x)
+    for i in range(blocks):
+        x = residual_block(x, 2 * width, f"stage2_{i}")
+    x = keras.layers.MaxPooling2D(name="pool3")(x)
+    for i in range(blocks):
+        x = residual_block(x, 4 * width, f"stage3_{i}")
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool4")(x)
+    x = keras.layers.Dense(hidden, "relu", kernel_initializer="he_normal", dtype="float32", name="hidden")(x)
+    return keras.Model(inputs, [maps, x], name="trunk")
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class FERNet(PlayersModel):
+    """FER-Net: Feat of eq. (8), and the softmax that the paper compares IA-gen with.
+
+    Args:
+      classes: names of the K classes, in the order of the outputs.
+      width, blocks, hidden: see `build_trunk`.
+      dropout: rate on the hidden layer (the paper: 0.5).
+      label_smoothing: share of the target spread evenly over the classes (the paper: none).
+      seed: of the dropout masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["seven"],
+        width: int = 64,
+        blocks: int = 2,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        name: str = "fer_net",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        self.classes = tuple(classes)
+        self.options = {"width": width, "blocks": blocks, "hidden": hidden}
+        self.label_smoothing, self.seed = label_smoothing, seed
+        self.trunk = build_trunk(**self.options)
+        self.dropout = Dropout(dropout, seed, dtype="float32", name="hidden_dropout")
+        self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
+        self.dropout.build((None, hidden))
+        self.head.build((None, hidden))
+        self.built = True
+        self.track("classifier_loss", "accuracy")
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """One player, the classifier, moves everything."""
+        return [("classifier", self.trainable_variables)]
+
+    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Feat of eq. (8): (N, H, W, 1|3) float32 in [0, 1] -> (N, hidden) float32 >= 0."""
+        return self.trunk(preprocess(images), training=training)[1]
+
+    def maps(self, images: tf.Tensor) -> tf.Tensor:
+        """phi of eq. (5): (N, H, W, 1|3) float32 in [0, 1] -> (N, H/2, W/2, width), before the second pooling."""
+        return self.trunk(preprocess(images), training=False)[0]
+
+    def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32, before the softmax."""
+        return self.head(self.dropout(self.features(images, training), training=training))
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities, each row summing to one."""
+        return tf.nn.softmax(self.logits(images))
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
+        return self.classify(images["image"] if isinstance(images, Mapping) else images)
+
+    def classification_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy, the mean over the batch: (N, K) float32, (N,) int -> scalar float32."""
+        k = len(self.classes)
+        target = tf.one_hot(labels, k) * (1.0 - self.label_smoothing) + self.label_smoothing / k
+        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss terms of the classifier on a batch with image and label."""
+        return {"classification_loss": self.classification_loss(self.logits(batch["image"], True), batch["label"])}
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of softmax training, section IV-A."""
+        with tf.GradientTape() as tape:
+            logits = self.logits(batch["image"], training=True)
+            loss = self.classification_loss(logits, batch["label"])
+        minimize(self.players()["classifier"], loss, tape)
+        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss and accuracy without dropout."""
+        logits = self.logits(batch["image"])
+        loss = self.classification_loss(logits, batch["label"])
+        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "classes": self.classes,
+            **self.options,
+            "dropout": self.dropout.rate,
+            "label_smoothing": self.label_smoothing,
+            "seed": self.seed,
+        }
+
+
+def correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Share of the batch whose largest logit is the label: (N, K), (N,) -> scalar float32 in [0, 1]."""
+    return tf.reduce_mean(tf.cast(tf.argmax(logits, -1, tf.int32) == tf.cast(labels, tf.int32), tf.float32))
+
+
+def tiny() -> tuple[FERNet, dict[str, tf.Tensor]]:
+    """A small model and a batch for the contract tests."""
+    model = FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=8)
+    image = tf.random.stateless_uniform((6, 64, 64, 1), (1, 2))
+    return model, {"image": image, "label": tf.range(6), "index": tf.range(6)}

@@ -1,0 +1,306 @@
+"""From records to batches: decode and align once, cache, then augment anew in every epoch.
+
+    batches = pipeline.batches(records, classes=CLASSES["seven"], template="ia_gen", views=fer_net.views, batch_size=100)
+    model.fit(batches.dataset(), epochs=10)
+
+A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for an expression
+outside them); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
+`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where the views are numbered. `pairs` adds
+more images (target, reference) that get the same view as image.
+
+An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fer_tf import augment, faces
+from fer_tf.records import Record, subject_order
+
+BLOCK = 64
+"""Images whose views are shuffled among each other when all views are asked for."""
+
+
+class Views(Protocol):
+    """What the pipeline asks of a model file's `views`; `augment.Views` has it, and numbers its views besides."""
+
+    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
+        """The `turn`-th of `views` random views of each image, by a seed for each: images (N, h, w, C), numbers (N,)."""
+
+    def test_view(self, images: tf.Tensor) -> tf.Tensor:
+        """The view that is tested: (N, H, W, C) -> (N, h, w, C)."""
+
+
+def read_image(record: Record, files: dict[str, h5py.File] | None = None) -> np.ndarray:
+    """The record's picture, decoded: (H, W, 3) uint8.
+
+    Args:
+      record: any.
+      files: HDF5 files already open, by path; opened ones are added.
+    Raises:
+      ValueError: it cannot be read; the message names it.
+    """
+    image = record.image
+    if isinstance(image, tuple):
+        path, index = image
+        try:
+            if files is None:
+                with h5py.File(path, "r") as file:
+                    image = file["image"][index]
+            else:
+                if path not in files:
+                    files[path] = h5py.File(path, "r")
+                image = files[path]["image"][index]
+        except (OSError, KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"{record.name} cannot be read from {path}: {error}") from error
+        if image.ndim == 1:
+            image = image.tobytes()
+    return faces.load_image(image)
+
+
+def face(record: Record, template: str | faces.Template, channels: int = 1, files: Any = None) -> np.ndarray:
+    """The record's face in the frame of a template: (H, W, channels) uint8.
+
+    A record whose info has `landmarks` is aligned by them; one that is `framed` is only resized; in any other the
+    largest face is searched for.
+
+    Raises:
+      ValueError: the picture cannot be read or has no face; the message names it.
+    """
+    try:
+        picture = read_image(record, files)
+        template = faces.TEMPLATES[template] if isinstance(template, str) else template
+        if record.info.get("framed"):
+            height, width = template.size
+            cut = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+        else:
+            cut = faces.align(picture, template, landmarks=record.info.get("landmarks"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{record.name}: {error}") from error
+    if channels == 1:
+        cut = np.asarray(Image.fromarray(cut).convert("L"))[..., None]
+    return cut
+
+
+def batches(records: Sequence[Record], **options: Any) -> Batches:
+    """Records -> batches of dicts; see `Batches` for the arguments."""
+    return Batches(records, **options)
+
+
+class Batches:
+    """The batches of some records: `epoch(e)` for exactly one epoch, `dataset()` for `model.fit`.
+
+    Args:
+      records: what to load.
+      classes: labels to number.
+      template: frame of the face, a name or a `faces.Template`.
+      views: the paper's views.
+      batch_size: views a batch.
+      seed: of the order and of the views.
+      training: False gives the test view of each record, in order.
+      views_per_image: None for all views (they must be numbered), shuffled within blocks of 64 images; or how many
+        seeded random ones an epoch takes of each image, shuffled over all.
+      channels: 1 grey, 3 RGB.
+      pairs: columns of indices into `records`, all of one length: {"image": [...], "target": [...]}. An epoch goes
+        through the rows; labels and subjects are those of image.
+      cache: keep the decoded faces in memory, bytes of template size; "auto" does so up to `cache_limit`. Without it each
+        epoch decodes afresh and memory stays bounded however many records there are.
+      cache_limit: bytes.
+      strict: True makes a record that does not decode an error; False leaves it out, names it and counts it (`skipped`).
+    Raises:
+      ValueError: no records, unreadable ones (named), or views without numbers where all are asked for.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        classes: Sequence[str],
+        template: str | faces.Template,
+        views: Any,
+        batch_size: int,
+        seed: int = 0,
+        training: bool = True,
+        views_per_image: int | None = 1,
+        channels: int = 1,
+        pairs: Mapping[str, Sequence[int]] | None = None,
+        cache: bool | str = "auto",
+        cache_limit: int = 2**31,
+        strict: bool = True,
+    ):
+        if not records:
+            raise ValueError("There are no records to make batches of: check --data_dir, --classes and the folds.")
+        if training and views_per_image is None and not hasattr(views, "__len__"):
+            raise ValueError("All views are asked for, but these views are drawn at random: give views_per_image.")
+        self.records, self.classes, self.views, self.batch_size = list(records), tuple(classes), views, batch_size
+        self.template = faces.TEMPLATES[template] if isinstance(template, str) else template
+        self.seed, self.training, self.views_per_image, self.channels = seed, training, views_per_image, channels
+        self.strict, self.skipped = strict, {}
+        columns = {"image": np.arange(len(self.records))} if pairs is None else pairs
+        self.pairs = {name: np.asarray(column, np.int32) for name, column in columns.items()}
+        size = len(self.records) * int(np.prod(self.template.size)) * channels
+        self._cache = tf.constant(self._decode_all()) if cache is True or (cache == "auto" and size <= cache_limit) else None
+        if self.skipped:
+            self._leave_out(self.skipped)
+        self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
+        self._labels = self._numbers([r.expression for r in self.records], self.classes)
+        self._subjects = self._numbers([r.subject for r in self.records], self.subjects)
+
+    def __len__(self) -> int:
+        """Batches an epoch (an upper bound where streaming leaves unreadable records out)."""
+        return -(-self.views_per_epoch // self.batch_size)
+
+    @property
+    def rows(self) -> int:
+        """Rows of `pairs`: the records, where there are no pairs."""
+        return len(self.pairs["image"])
+
+    @property
+    def views_per_epoch(self) -> int:
+        """Views that one epoch shows."""
+        if not self.training:
+            return self.rows
+        return self.rows * (len(self.views) if self.views_per_image is None else self.views_per_image)
+
+    def dataset(self) -> tf.data.Dataset:
+        """One pass a time it is iterated, each with new views: for `model.fit` and `model.evaluate`."""
+        if not self.training:
+            return self.epoch(0)
+        epochs = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
+        stream = epochs.flat_map(lambda number: self._stream(number % 2**31))
+        return stream.apply(tf.data.experimental.assert_cardinality(len(self))) if self._cache is not None else stream
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Exactly this epoch's batches, the same ones at every call."""
+        return self._stream(tf.constant(epoch, tf.int64))
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """The batches of `dataset()` as NumPy arrays."""
+        return self.dataset().as_numpy_iterator()
+
+    def _stream(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        parallel = tf.data.AUTOTUNE
+        if not self.training:
+            rows = tf.data.Dataset.range(self.rows, output_type=tf.int32).batch(self.batch_size)
+            return rows.map(lambda r: self._finish(self._test(r)), parallel, deterministic=True).prefetch(2)
+        seed = augment.view_seed(self.seed, epoch, -1)
+        if self.views_per_image is None:
+            order = tf.random.experimental.stateless_shuffle(tf.range(self.rows), seed)
+            blocks = tf.data.Dataset.from_tensor_slices(order).batch(BLOCK).enumerate()
+            stream = blocks.map(lambda i, r: self._block(r, epoch, i), 2, deterministic=True)
+            stream = stream.rebatch(self.batch_size)
+        else:
+            total = self.rows * self.views_per_image
+            order = tf.random.experimental.stateless_shuffle(tf.range(total), seed)
+            stream = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
+            stream = stream.map(lambda items: self._sample(items, epoch), parallel, deterministic=True)
+        return stream.map(self._finish, parallel, deterministic=True).prefetch(4)
+
+    def _sample(self, items: tf.Tensor, epoch: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One random view of each item; item = row * views_per_image + turn."""
+        rows, turn = items // self.views_per_image, items % self.views_per_image
+        batch, images, kept = self._load(rows)
+        rows, turn = tf.boolean_mask(rows, kept), tf.boolean_mask(turn, kept)
+        seeds = augment.view_seed(self.seed, epoch, rows)
+        images, view = self.views.random(images, seeds, turn, self.views_per_image)
+        return {**images, **batch, "view": view}
+
+    def _block(self, rows: tf.Tensor, epoch: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All views of the rows, shuffled: bytes, about 29 MB for 64 grey faces."""
+        batch, images, _ = self._load(rows)
+        count, views = tf.shape(batch["label"])[0], len(self.views)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count * views), augment.view_seed(self.seed, epoch, -2 - number)
+        )
+        shuffled = {}
+        for name, image in images.items():
+            flat = tf.reshape(self.views(image), (-1, *self.views.size, self.channels))
+            shuffled[name] = tf.gather(flat, order)
+        return {**shuffled, **{k: tf.gather(v, order // views) for k, v in batch.items()}, "view": order % views}
+
+    def _test(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch, images, _ = self._load(rows)
+        return {**{name: self.views.test_view(image) for name, image in images.items()}, **batch}
+
+    def _load(self, rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
+        """(labels and numbers, faces by name as uint8, which rows decoded)."""
+        columns = {name: tf.gather(column, rows) for name, column in self.pairs.items()}
+        kept = tf.ones_like(rows, tf.bool)
+        if self._cache is not None:
+            images = {name: tf.gather(self._cache, column) for name, column in columns.items()}
+        else:
+            images = {}
+            for name, column in columns.items():
+                images[name], good = tf.numpy_function(self._decode, [column], (tf.uint8, tf.bool), stateful=False)
+                images[name].set_shape((None, *self.template.size, self.channels))
+                kept &= tf.ensure_shape(good, (None,))
+            images = {name: tf.boolean_mask(image, kept) for name, image in images.items()}
+        index = tf.boolean_mask(columns["image"], kept)
+        batch = {"label": tf.gather(self._labels, index), "index": index, "subject": tf.gather(self._subjects, index)}
+        return batch, images, kept
+
+    def _finish(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Bytes -> float32 in [0, 1], the last thing that happens."""
+        return {k: tf.cast(v, tf.float32) / 255.0 if v.dtype == tf.uint8 else v for k, v in batch.items()}
+
+    def _decode(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Faces of these records, read now: uint8 (N, H, W, C), and which of them could be read."""
+        images, files = np.zeros((len(indices), *self.template.size, self.channels), np.uint8), {}
+        good = np.ones(len(indices), bool)
+        try:
+            for place, index in enumerate(indices):
+                try:
+                    images[place] = face(self.records[index], self.template, self.channels, files)
+                except ValueError as error:
+                    if self.strict:
+                        raise
+                    good[place] = False
+                    self.skipped[int(index)] = str(error)
+        finally:
+            for file in files.values():
+                file.close()
+        return images, good
+
+    def _decode_all(self) -> np.ndarray:
+        """Every face; raises, or notes in `skipped`, what could not be read."""
+        strict, self.strict = self.strict, False
+        parts = np.array_split(np.arange(len(self.records)), max(1, len(self.records) // 256))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            images = np.concatenate([images for images, _ in pool.map(self._decode, parts)])
+        self.strict = strict
+        if self.skipped and strict:
+            first = " ".join(list(self.skipped.values())[:3])
+            raise ValueError(
+                f"{len(self.skipped)} of {len(self.records)} records cannot be used: {first} "
+                "Repair or remove them, or pass --strict=false to go on without them."
+            )
+        return images
+
+    def _leave_out(self, skipped: Mapping[int, str]) -> None:
+        """Drops the rows whose records could not be read; their faces stay in the cache, unused."""
+        good = np.ones(self.rows, bool)
+        for column in self.pairs.values():
+            good &= ~np.isin(column, list(skipped))
+        self.pairs = {name: column[good] for name, column in self.pairs.items()}
+        if not self.rows:
+            raise ValueError(f"None of the {len(self.records)} records can be used: {next(iter(skipped.values()))}")
+
+    @staticmethod
+    def _numbers(values: Sequence[str | None], names: Sequence[str]) -> tf.Tensor:
+        number = {name: i for i, name in enumerate(names)}
+        return tf.constant([number.get(value, -1) for value in values], tf.int32)
+
+
+def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:
+    """The same records, each holding its cut face as an array: align once, use often."""
+    return [replace(r, image=face(r, template, channels), info={**r.info, "framed": True}) for r in records]

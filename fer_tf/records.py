@@ -1,0 +1,258 @@
+"""What an image is, who is in it, and which people may be in which fold. No TensorFlow.
+
+`Record` describes one labelled image. `subject_folds` deals whole people to folds, in one of the two ways in which "10
+folds by ID in ascending order" can be read. A manifest (`folds.json`) fixes folds so that others can use the same
+ones. `leaks` finds people or pictures that stand on both sides of a fold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+EXPRESSIONS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+CLASSES = {
+    "six": tuple(e for e in EXPRESSIONS if e not in ("contempt", "neutral")),
+    "seven": tuple(e for e in EXPRESSIONS if e != "neutral"),
+    "six_neutral": tuple(e for e in EXPRESSIONS if e != "contempt"),
+    "eight": EXPRESSIONS,
+}
+"""Named class sets: six basic, seven with contempt, six and neutral, all eight; each in the order of EXPRESSIONS."""
+
+Image = str | bytes | np.ndarray | tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image and what its data set says of it.
+
+    Attributes:
+      image: a file's path; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); or (path of an HDF5 file,
+        index into its data set "image", which holds either encoded bytes or uint8 arrays).
+      expression: one of EXPRESSIONS, or None where the data set has no label.
+      subject: the person, unique within the data set; None where it does not say.
+      sequence, frame: which sequence of that person the image comes from, and its number there.
+      domain: where the image was taken (lab, wild, a camera ...).
+      split: the data set's own part (train, public_test ...), where it has one.
+      info: anything else: intensity, pan, tilt, landmarks (68, 2) in pixels, framed (True: already cut like a face).
+    """
+
+    image: Image
+    expression: str | None = None
+    subject: str | None = None
+    sequence: str | None = None
+    frame: int | None = None
+    domain: str | None = None
+    split: str | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A short name for messages: the path, the place in the HDF5 file, or the kind of the data."""
+        if isinstance(self.image, tuple):
+            return f"{os.path.basename(self.image[0])}[{self.image[1]}]"
+        if isinstance(self.image, str):
+            return self.image
+        return f"{'array' if isinstance(self.image, np.ndarray) else 'bytes'} of subject {self.subject}"
+
+    def key(self) -> str:
+        """A name that does not depend on the machine: the last two parts of the path, or subject/sequence/frame."""
+        if isinstance(self.image, str):
+            return "/".join(Path(self.image).parts[-2:])
+        if isinstance(self.image, tuple):
+            return self.name
+        return f"{self.subject}/{self.sequence}/{self.frame}/{self.expression}/{content_hash(self)[:12]}"
+
+
+class Fold(NamedTuple):
+    """Indices into the list of records: who trains, who is held out."""
+
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def classes_of(name: str | Sequence[str]) -> tuple[str, ...]:
+    """A named class set (six, seven, six_neutral, eight), or labels separated by commas, in the order of EXPRESSIONS.
+
+    Raises:
+      ValueError: an unknown label; the message names it.
+    """
+    if isinstance(name, str) and name in CLASSES:
+        return CLASSES[name]
+    wanted = [label.strip() for label in name.split(",")] if isinstance(name, str) else list(name)
+    unknown = [label for label in wanted if label not in EXPRESSIONS]
+    if unknown or not wanted:
+        raise ValueError(
+            f"Unknown classes {unknown}: use one of {', '.join(CLASSES)}, or labels out of {', '.join(EXPRESSIONS)}."
+        )
+    return tuple(label for label in EXPRESSIONS if label in wanted)
+
+
+def of_classes(records: Iterable[Record], classes: Sequence[str]) -> list[Record]:
+    """The records whose expression is one of `classes`, in their order."""
+    return [record for record in records if record.expression in classes]
+
+
+def subject_order(subjects: Iterable[str]) -> list[str]:
+    """Distinct subjects in ascending order; runs of digits compare as numbers, so S9 comes before S10."""
+
+    def natural(subject: str) -> list[tuple[int, int | str]]:
+        return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", subject) if part]
+
+    return sorted(set(subjects), key=natural)
+
+
+def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") -> list[Fold]:
+    """Deals the subjects, in ascending order, to k folds; fold i holds out the i-th part and trains on the others.
+
+    Args:
+      records: all with a subject.
+      k: number of folds, 2 to the number of subjects.
+      order: `contiguous` blocks of the sorted subjects (IA-gen, ED2L), whose sizes differ by one at most; or `strided`,
+        every k-th subject (GCNet's "sampling in ID ascending order with ten even intervals", DE-GAN).
+    Raises:
+      ValueError: a record without a subject, too few subjects, or an unknown order.
+    """
+    for record in records:
+        if record.subject is None:
+            raise ValueError(f"{record.name} has no subject, so folds by subject cannot be made: give every record one.")
+    subjects = subject_order(record.subject for record in records if record.subject is not None)
+    if not 2 <= k <= len(subjects):
+        raise ValueError(f"{k} folds of {len(subjects)} subjects: the number of folds must be 2 to {len(subjects)}.")
+    if order == "contiguous":
+        parts = [list(part) for part in np.array_split(np.array(subjects, dtype=object), k)]
+    elif order == "strided":
+        parts = [subjects[i::k] for i in range(k)]
+    else:
+        raise ValueError(f"Unknown order of folds {order!r}: use contiguous or strided.")
+    folds = []
+    for part in parts:
+        held_out = set(part)
+        test = tuple(i for i, record in enumerate(records) if record.subject in held_out)
+        train = tuple(i for i, record in enumerate(records) if record.subject not in held_out)
+        folds.append(Fold(train, test))
+    return folds
+
+
+def content_hash(record: Record) -> str:
+    """sha256 of the image as it is stored (the file's bytes, the encoded bytes, or the array with its shape)."""
+    image = record.image
+    if isinstance(image, tuple):
+        with h5py.File(image[0], "r") as file:
+            image = file["image"][image[1]]
+    if isinstance(image, np.ndarray):
+        return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    return hashlib.sha256(Path(image).read_bytes() if isinstance(image, str) else image).hexdigest()
+
+
+def content_hashes(records: Sequence[Record]) -> list[str]:
+    """`content_hash` of each record, with every HDF5 file opened once."""
+    hashes: list[str | None] = [None] * len(records)
+    by_file: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        if isinstance(record.image, tuple):
+            by_file.setdefault(record.image[0], []).append(i)
+        else:
+            hashes[i] = content_hash(record)
+    for path, members in by_file.items():
+        with h5py.File(path, "r") as file:
+            images = file["image"]
+            for i in members:
+                image = np.ascontiguousarray(images[records[i].image[1]])
+                hashes[i] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+    return [h for h in hashes if h is not None]
+
+
+def leaks(records: Sequence[Record], fold: Fold, *, by_content: bool = True) -> list[str]:
+    """Sentences that name each subject or image which stands on both sides of the fold; empty when it is clean."""
+    train, test = ({records[i].subject for i in side} - {None} for side in fold)
+    found = [f"Subject {subject} is in both the training and the test part." for subject in subject_order(train & test)]
+    if by_content:
+        indices = [*fold.train, *fold.test]
+        hashes = dict(zip(indices, content_hashes([records[i] for i in indices]), strict=True))
+        seen = {hashes[i]: i for i in fold.train}
+        found += [
+            f"{records[i].name} (test) is the same image as {records[seen[hashes[i]]].name} (training)."
+            for i in fold.test
+            if hashes[i] in seen
+        ]
+    return found
+
+
+def check_fold(records: Sequence[Record], fold: Fold, classes: Sequence[str], *, by_content: bool = True) -> list[str]:
+    """Refuses a fold that leaks; returns a warning for each class that its training part lacks.
+
+    Raises:
+      ValueError: a subject or an image on both sides; the message shows the first ones and counts the rest.
+    """
+    found = leaks(records, fold, by_content=by_content)
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise ValueError(f"This fold leaks: {' '.join(found[:3])}{more} Held-out people must not be trained on.")
+    counts = Counter(records[i].expression for i in fold.train)
+    return [f"The training part has no image of {name}." for name in classes if not counts[name]]
+
+
+def write_manifest(path: str | Path, records: Sequence[Record], folds: Sequence[Fold], *, frames: str, order: str) -> None:
+    """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
+
+    Args:
+      path: the file to write (to a temporary name, then renamed).
+      records, folds: as given to and by `subject_folds`.
+      frames: the frame rule in words, such as "last 3 frames".
+      order: how subjects were dealt.
+    """
+    hashes = content_hashes(records)
+    manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records), "folds": []}
+    for fold in folds:
+        digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
+        manifest["folds"].append(
+            {
+                "subjects": subject_order(records[i].subject for i in fold.test),
+                "test": len(fold.test),
+                "train": len(fold.train),
+                "images": [records[i].key() for i in fold.test],
+                "sha256": digest,
+            }
+        )
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(manifest, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:
+    """The folds that a manifest fixes, as indices into these records.
+
+    Raises:
+      ValueError: the file is no manifest, a subject of it is missing, or a fold's images differ (by sha256) from those
+        that the manifest was written for.
+    """
+    try:
+        manifest = json.loads(Path(path).read_text())
+        parts = [(set(fold["subjects"]), fold["sha256"]) for fold in manifest["folds"]]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a fold manifest ({error!r}): give a folds.json written by fer_tf.") from error
+    known, hashes, folds = {record.subject for record in records}, content_hashes(records), []
+    listed = set().union(*(subjects for subjects, _ in parts))
+    if listed != known:
+        raise ValueError(
+            f"{path} and the data differ in subjects: only in the manifest {subject_order(listed - known)[:5]}, "
+            f"only in the data {sorted(map(str, known - listed))[:5]}."
+        )
+    for number, (subjects, digest) in enumerate(parts):
+        test = tuple(i for i, record in enumerate(records) if record.subject in subjects)
+        found = hashlib.sha256("".join(sorted(hashes[i] for i in test)).encode()).hexdigest()
+        if found != digest:
+            raise ValueError(f"Fold {number} of {path} was made from other images or another frame rule: sha256 differs.")
+        folds.append(Fold(tuple(i for i, r in enumerate(records) if r.subject not in subjects), test))
+    return folds
