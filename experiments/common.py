@@ -50,7 +50,9 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
     flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
     flags.DEFINE_enum("strategy", "none", training.STRATEGIES, "Replicas.")
     flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
-    flags.DEFINE_string("init", "fer_net_fer2013", "Weights to start FER-Net from: a name in weights/, a file, or none.")
+    flags.DEFINE_string(
+        "init", "fer_net_fer2013", "Weights to start FER-Net from: a name in weights/, a file, or none."
+    )
     flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 100, "Views a batch.", lower_bound=1)
     flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.")
@@ -98,6 +100,50 @@ def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Recor
     return records.of_classes(module.records(FLAGS.data_dir, **options), classes)
 
 
+def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Path) -> list[records.Fold]:
+    """Folds by subject as --folds and --protocol say, checked for leaks, written to folds.json.
+
+    Raises:
+      ValueError: a leak, or too few subjects; warnings go to stderr.
+    """
+    folds = records.subject_folds(found, FLAGS.folds, FLAGS.protocol)
+    for number, fold in enumerate(folds):
+        for warning in records.check_fold(found, fold, classes):
+            print(f"fold {number}: {warning}", file=sys.stderr)
+    rule = "all frames that the data set lists"
+    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=FLAGS.protocol)
+    return folds
+
+
+def chosen_folds(count: int) -> list[int]:
+    """The folds that --only_folds picks; all when it is empty.
+
+    Raises:
+      ValueError: not a list of fold numbers.
+    """
+    if not FLAGS.only_folds:
+        return list(range(count))
+    picked = [int(part) if part.strip().isdigit() else -1 for part in FLAGS.only_folds.split(",")]
+    if any(not 0 <= number < count for number in picked):
+        raise ValueError(f"--only_folds={FLAGS.only_folds}: give fold numbers from 0 to {count - 1}, such as 0,1.")
+    return picked
+
+
+def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
+    """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
+    return {
+        "dataset": FLAGS.dataset,
+        "protocol": f"{FLAGS.folds} folds by subject, {FLAGS.protocol}",
+        "preset": FLAGS.preset,
+        "classes": list(classes),
+        "seeds": list(range(FLAGS.seed, FLAGS.seed + FLAGS.runs)),
+        "commit": commit(),
+        "hardware": hardware(),
+        "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
+        "seconds": round(seconds, 1),
+    }
+
+
 def hardware() -> str:
     """GPU names, or the CPU's model and its core count."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -105,7 +151,9 @@ def hardware() -> str:
         return ", ".join(tf.config.experimental.get_device_details(g).get("device_name", "GPU") for g in gpus)
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     return f"{model}, {os.cpu_count()} cores"
 
 

@@ -106,8 +106,9 @@ def of_classes(records: Iterable[Record], classes: Sequence[str]) -> list[Record
 def subject_order(subjects: Iterable[str]) -> list[str]:
     """Distinct subjects in ascending order; runs of digits compare as numbers, so S9 comes before S10."""
 
-    def natural(subject: str) -> list[tuple[int, int | str]]:
-        return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", subject) if part]
+    def natural(subject: str) -> tuple[list[tuple[int, int | str]], str]:
+        parts = [part for part in re.split(r"([0-9]+)", subject) if part]
+        return [(0, int(part)) if part[0] in "0123456789" else (1, part) for part in parts], subject
 
     return sorted(set(subjects), key=natural)
 
@@ -125,7 +126,9 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
     """
     for record in records:
         if record.subject is None:
-            raise ValueError(f"{record.name} has no subject, so folds by subject cannot be made: give every record one.")
+            raise ValueError(
+                f"{record.name} has no subject, so folds by subject cannot be made: give every record one."
+            )
     subjects = subject_order(record.subject for record in records if record.subject is not None)
     if not 2 <= k <= len(subjects):
         raise ValueError(f"{k} folds of {len(subjects)} subjects: the number of folds must be 2 to {len(subjects)}.")
@@ -150,9 +153,15 @@ def content_hash(record: Record) -> str:
     if isinstance(image, tuple):
         with h5py.File(image[0], "r") as file:
             image = file["image"][image[1]]
+    return _digest(Path(image).read_bytes() if isinstance(image, str) else image)
+
+
+def _digest(image: bytes | np.ndarray) -> str:
+    """sha256 of encoded bytes, also where HDF5 gives them as an array (B,), or of a picture with its shape."""
     if isinstance(image, np.ndarray):
-        return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-    return hashlib.sha256(Path(image).read_bytes() if isinstance(image, str) else image).hexdigest()
+        shape = repr(image.shape).encode() if image.ndim > 1 else b""
+        image = shape + np.ascontiguousarray(image).tobytes()
+    return hashlib.sha256(image).hexdigest()
 
 
 def content_hashes(records: Sequence[Record]) -> list[str]:
@@ -168,8 +177,7 @@ def content_hashes(records: Sequence[Record]) -> list[str]:
         with h5py.File(path, "r") as file:
             images = file["image"]
             for i in members:
-                image = np.ascontiguousarray(images[records[i].image[1]])
-                hashes[i] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+                hashes[i] = _digest(images[records[i].image[1]])
     return [h for h in hashes if h is not None]
 
 
@@ -203,7 +211,9 @@ def check_fold(records: Sequence[Record], fold: Fold, classes: Sequence[str], *,
     return [f"The training part has no image of {name}." for name in classes if not counts[name]]
 
 
-def write_manifest(path: str | Path, records: Sequence[Record], folds: Sequence[Fold], *, frames: str, order: str) -> None:
+def write_manifest(
+    path: str | Path, records: Sequence[Record], folds: Sequence[Fold], *, frames: str, order: str
+) -> None:
     """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
 
     Args:
@@ -253,6 +263,8 @@ def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:
         test = tuple(i for i, record in enumerate(records) if record.subject in subjects)
         found = hashlib.sha256("".join(sorted(hashes[i] for i in test)).encode()).hexdigest()
         if found != digest:
-            raise ValueError(f"Fold {number} of {path} was made from other images or another frame rule: sha256 differs.")
+            raise ValueError(
+                f"Fold {number} of {path} was made from other images or another frame rule: sha256 differs."
+            )
         folds.append(Fold(tuple(i for i, r in enumerate(records) if r.subject not in subjects), test))
     return folds

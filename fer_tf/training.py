@@ -129,7 +129,9 @@ def fit(
         run.finish_epoch(row)
         if after_epoch is not None:
             after_epoch(model, int(run.epoch))
-    _write(done, json.dumps({"epochs": int(run.epoch), "steps": int(run.total), "finished": time.strftime("%F %T")}) + "\n")
+    _write(
+        done, json.dumps({"epochs": int(run.epoch), "steps": int(run.total), "finished": time.strftime("%F %T")}) + "\n"
+    )
     return run.history
 
 
@@ -140,7 +142,9 @@ def restore(model: keras.Model, workdir: str | Path, which: str = "last") -> ker
       FileNotFoundError: nothing was trained there.
     """
     workdir = Path(workdir)
-    path = tf.train.latest_checkpoint(str(workdir / "checkpoint")) if which == "last" else str(workdir / "best" / "model")
+    path = (
+        tf.train.latest_checkpoint(str(workdir / "checkpoint")) if which == "last" else str(workdir / "best" / "model")
+    )
     if path is None or not Path(f"{path}.index").is_file():
         raise FileNotFoundError(f"There is no {which} checkpoint in {workdir}: train first, or give another --workdir.")
     tf.train.Checkpoint(model=model).restore(path).expect_partial()
@@ -156,7 +160,10 @@ class _Run:
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.total = tf.Variable(0, dtype=tf.int64, trainable=False, name="total")
-        self.checkpoint = tf.train.Checkpoint(model=model, epoch=self.epoch, step=self.step, total=self.total)
+        means = [v if isinstance(v, tf.Variable) else v.value for m in model.metrics for v in m.variables]
+        self.checkpoint = tf.train.Checkpoint(
+            model=model, epoch=self.epoch, step=self.step, total=self.total, means=means
+        )
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(workdir / "checkpoint"), max_to_keep=2)
         self.history: list[dict[str, float]] = []
         self.train = self._step()
@@ -174,7 +181,7 @@ class _Run:
         if path.is_file():
             with path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
-            self.history = [row for row in rows if row["epoch"] <= int(self.epoch)]
+            self.history = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= int(self.epoch)]
         self.say(f"Going on in {self.workdir} at epoch {int(self.epoch) + 1}, step {int(self.step)}.")
 
     def one_epoch(self, epochs: int, checkpoint_steps: int | None, max_steps: int | None) -> dict[str, float]:

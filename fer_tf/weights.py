@@ -2,8 +2,9 @@
 
 Keras' own `.weights.h5` differ between the two and depend on automatic layer names. Here every variable is a float32
 dataset at the path of its layers' names, such as "encoder/conv1/kernel"; the outermost model's own name is left out.
-Moving statistics are included; metrics, optimizers and the seed state of dropout ("seed_...") are not. The root attributes hold
-`format`, `provenance` (JSON) and `content_sha256`, a hash over all variables and the provenance, checked at every load.
+Moving statistics are included; metrics, optimizers and the seed state of dropout ("seed_...") are not. The root
+attributes hold `format`, `provenance` (JSON) and `content_sha256`, a hash over all variables and the provenance that
+every load checks.
 """
 
 import hashlib

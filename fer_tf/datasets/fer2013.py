@@ -31,7 +31,7 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
       Records with a 48x48 uint8 image, an expression and a split, no subject; `info["framed"]` is True.
     Raises:
       FileNotFoundError: a file is missing; the message shows the expected tree.
-      ValueError: an unknown split, or a label outside 0..7; the message names the file.
+      ValueError: an unknown split, or arrays or labels other than these; the message names the file.
     """
     found: list[Record] = []
     for split in splits:
@@ -41,14 +41,60 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
         if root is None or not path.is_file():
             raise FileNotFoundError(f"{path} is missing: --data_dir has to be a folder with\n{TREE}")
         with np.load(path) as pack:
+            if not {"image", "label"} <= set(pack.files):
+                raise ValueError(f"{path} holds {', '.join(pack.files)}: expected the arrays image and label.")
             images, labels = pack["image"], pack["label"]
-        if labels.max() >= len(EXPRESSIONS) or images.shape[1:] != (48, 48) or len(images) != len(labels):
+        if labels.max(initial=0) >= len(EXPRESSIONS) or images.shape[1:] != (48, 48) or len(images) != len(labels):
             raise ValueError(
-                f"{path}: image {images.shape} and labels up to {labels.max()} are not FER-2013's: expected (N, 48, 48) "
-                f"and labels 0 to 7 in the order {', '.join(EXPRESSIONS)}."
+                f"{path}: image {images.shape} and {len(labels)} labels up to {labels.max(initial=0)} are not "
+                f"FER-2013's: expected (N, 48, 48) and labels 0 to 7 in the order {', '.join(EXPRESSIONS)}."
             )
         found += [
             Record(image, EXPRESSIONS[label], sequence=split, frame=i, domain="web", split=split, info={"framed": True})
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
     return found
+
+
+def duplicates_of(images: np.ndarray, training_images: np.ndarray, tolerance: float = 2.0) -> np.ndarray:
+    """Which pictures also occur among the training pictures, when one of the two went through a resized copy.
+
+    Hashes miss such copies. Pictures are compared as 16x16 thumbnails (means of 3x3 pixels), which a resize and back
+    leaves nearly alone: each with its nearest training picture (Euclidean), by their mean absolute difference.
+
+    Measured, both tests (7,178 pictures) against the training part, pictures by that difference in grey levels:
+    below 0.75, 576; 0.75 to 1, 7; 1 to 2, 14; 2 to 3, 11; 3 to 4, 26; 4 to 5, 43; from 10 on, 6,173. The default lies
+    in the trough between copies and other crops of a photograph; it finds 292 of the public, 305 of the private test.
+    Up to 4 the pairs looked at were still one photograph, cropped or compressed differently, and there is no border to
+    those: a count of copies, not of every picture that resembles a training picture. Mirrored copies are not sought.
+
+    Args:
+      images: (N, H, W) uint8 grey, sides divisible by 3; N may be 0.
+      training_images: (M, H, W) uint8, M >= 1.
+      tolerance: largest mean absolute difference of a copy, in grey levels of 0..255.
+    Returns:
+      (N,) bool.
+    Raises:
+      ValueError: the shapes do not fit; the message shows them.
+    """
+    shape = np.shape(training_images)
+    if len(shape) != 3 or np.shape(images)[1:] != shape[1:] or not shape[0] or shape[1] % 3 or shape[2] % 3:
+        raise ValueError(
+            f"Pictures {np.shape(images)} cannot be compared with training pictures {shape}: both have to be "
+            "(N, H, W) of one size, sides divisible by 3, and at least one for training."
+        )
+    known = _thumbnails(training_images)
+    half_squares = (known * known).sum(1) / 2
+    found = np.zeros(len(images), bool)
+    for start in range(0, len(images), 256):  # 256 x M products at a time: 29 MB for FER-2013
+        part = _thumbnails(images[start : start + 256])
+        nearest = known[(part @ known.T - half_squares).argmax(1)]
+        found[start : start + 256] = np.abs(part - nearest).mean(1) <= tolerance
+    return found
+
+
+def _thumbnails(images: np.ndarray) -> np.ndarray:
+    """(N, H, W) uint8 -> (N, H/3 * W/3) float32 means of 3x3 pixels."""
+    _, height, width = np.shape(images)
+    blocks = np.reshape(images, (-1, height // 3, 3, width // 3, 3))
+    return blocks.mean((2, 4), dtype=np.float32).reshape(len(images), -1)

@@ -1,0 +1,389 @@
+"""Renders the expression data set that ships with the package: people who do not exist, with Mitsuba 3.
+
+  pip install mitsuba
+  python -m experiments.render_faces --facekit=ict_facekit.npz --out=fer_tf/datasets/rendered.h5
+
+`--facekit` is the packed ICT-FaceKit model or its FaceXModel folder of .obj files. Every frame depends on (seed, domain,
+subject, frame) alone, whatever the number of processes. One shard per subject goes into `<out>.work/` (temporary name,
+then renamed), so the same command goes on where it was stopped; then the shards become one HDF5 file. 6,080 frames at
+128x128 take about 0.4 core-seconds each (hardware: two CPU cores).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+
+import h5py
+import numpy as np
+from absl import app, flags
+
+from experiments import rendering as r
+from experiments import rendering_looks as looks
+
+DOMAINS = ("lab", "posed", "wild")
+COUNTS = {"lab": 100, "posed": 20, "wild": 80}
+PANS, TILTS = (-45, -25, 0, 25, 45), (-25, 0, 25)
+DISTANCE, HALF, CENTRE, PIVOT = 60.0, 11.2, 1.4, -4.0  # camera distance, half height seen, its middle, turning axis (z)
+LOCKED = ("seed", "size", "samples", "quality", "facekit")  # flags that change a frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What one picture shows, before it is drawn."""
+
+    expression: str
+    intensity: float
+    pan: float
+    tilt: float
+    sequence: int  # within the subject
+    frame: int  # within the sequence
+    roll: float = 0.0
+
+
+def plan(domain: str, strength: float, rng: np.random.Generator) -> list[Frame]:
+    """The frames of one subject of `domain`, whose expressions reach `strength` in [0, 1]."""
+
+    def full(low: float, high: float) -> float:
+        return float(np.clip(strength * rng.uniform(low, high), 0.3, 1.0))
+
+    out = []
+    for sequence, expression in enumerate(r.EXPRESSIONS if domain != "wild" else r.EXPRESSIONS * 2):
+        if domain == "lab":
+            peak = full(0.88, 1.05)
+            pan, tilt = rng.uniform(-4, 4, 2)
+            for frame, part in enumerate((0.84, 0.93, 1.0)):
+                turn = np.clip([pan, tilt] + rng.normal(0, 0.7, 2), -5, 5)
+                out.append(Frame(expression, peak * part, *turn, sequence, frame, rng.normal(0, 1.2)))
+        elif domain == "posed":
+            out += [
+                Frame(expression, full(0.9, 1.05), pan, tilt, sequence, i)
+                for i, (tilt, pan) in enumerate((t, p) for t in TILTS for p in PANS)
+            ]
+        else:
+            pan, tilt, roll = rng.uniform(-35, 35), rng.uniform(-22, 22), rng.normal(0, 6)
+            out.append(Frame(expression, full(0.55, 1.1), pan, tilt, sequence, 0, roll))
+    return [dataclasses.replace(f, intensity=0.0) if f.expression == "neutral" else f for f in out]
+
+
+@dataclasses.dataclass(frozen=True)
+class Light:
+    """One area light and a constant sky, colours in linear RGB."""
+
+    origin: np.ndarray
+    scale: float
+    key: np.ndarray
+    sky: np.ndarray
+
+
+def draw_light(domain: str, rng: np.random.Generator) -> Light:
+    """Even and soft, or (wild) coloured, hard and from any side."""
+    if domain != "wild":
+        origin = np.array([rng.uniform(-16, 16), rng.uniform(14, 28), 50.0])
+        return Light(origin, 14.0, np.array([3.6, 3.5, 3.35]), rng.uniform(0.5, 0.62) * np.array([0.99, 1.0, 1.03]))
+    turn, lift, scale = rng.uniform(-1.35, 1.35), rng.uniform(-0.3, 1.0), rng.uniform(1.5, 12)
+    origin = 55 * np.array([np.sin(turn) * np.cos(lift), np.sin(lift), np.cos(turn) * np.cos(lift)])
+    tint = np.clip(1 + rng.normal(0, 0.22, 3), 0.35, 1.8)
+    return Light(
+        origin,
+        scale,
+        5.0 * tint * (14 / scale) ** 2,
+        rng.uniform(0.12, 0.6) * np.clip(1 + rng.normal(0, 0.2, 3), 0.4, 1.7),
+    )
+
+
+class Renderer:
+    """Mitsuba scenes of one face model; the topology is prepared once."""
+
+    def __init__(self, kit: r.FaceKit, size: int, samples: int) -> None:
+        import mitsuba
+
+        mitsuba.set_variant("scalar_rgb")
+        mitsuba.set_log_level(mitsuba.LogLevel.Error)
+        self.mi, self.kit, self.size, self.samples = mitsuba, kit, size, samples
+        corners = np.concatenate([kit.skin.reshape(-1, 1), kit.skin_uv.reshape(-1, 2)], 1)
+        unique, self.skin = np.unique(corners, axis=0, return_inverse=True)
+        self.skin, self.skin_vertex = self.skin.reshape(-1, 3), unique[:, 0].astype(int)
+        self.skin_uv = (unique[:, 1:] * [1, -1] + [0, 1]).astype("f4")
+        self.everything = np.concatenate([kit.skin, kit.rest])
+
+    def mesh(
+        self,
+        vertices: np.ndarray,
+        normal: np.ndarray,
+        triangles: np.ndarray,
+        bsdf: dict,
+        *,
+        uv: np.ndarray | None = None,
+        colour: np.ndarray | None = None,
+    ):
+        """A Mitsuba mesh with normals and either texture coordinates or colours per vertex."""
+        properties = self.mi.Properties()
+        properties["mesh_bsdf"] = self.mi.load_dict(bsdf)
+        mesh = self.mi.Mesh(
+            "part",
+            len(vertices),
+            len(triangles),
+            has_vertex_normals=True,
+            has_vertex_texcoords=uv is not None,
+            props=properties,
+        )
+        if colour is not None:
+            mesh.add_attribute("vertex_color", 3, np.ascontiguousarray(colour, "f4").ravel())
+        edit = self.mi.traverse(mesh)
+        edit["vertex_positions"], edit["vertex_normals"] = vertices.astype("f4").ravel(), normal.astype("f4").ravel()
+        if uv is not None:
+            edit["vertex_texcoords"] = uv.ravel()
+        edit["faces"] = triangles.astype("u4").ravel()
+        edit.update()
+        return mesh
+
+    def picture(self, shape: dict, light: Light, seed: int) -> np.ndarray:
+        """(size, size, 4) float32: linear colour, premultiplied by the alpha in the last channel."""
+        look = self.mi.ScalarTransform4f().look_at
+        scene = {
+            "type": "scene",
+            "integrator": {"type": "path", "max_depth": 3, "hide_emitters": True},
+            "sky": {"type": "constant", "radiance": {"type": "rgb", "value": light.sky.tolist()}},
+            "key": {
+                "type": "rectangle",
+                "to_world": look(origin=light.origin.tolist(), target=[0, 0, 0], up=[0, 1, 0.01]) @ self.mi.ScalarTransform4f().scale(light.scale),
+                "emitter": {"type": "area", "radiance": {"type": "rgb", "value": light.key.tolist()}},
+            },
+            "camera": {
+                "type": "perspective", "fov": float(2 * np.degrees(np.arctan(HALF / DISTANCE))),
+                "to_world": look(origin=[0, 0, DISTANCE], target=[0, 0, 0], up=[0, 1, 0]),
+                "film": {"type": "hdrfilm", "width": self.size, "height": self.size, "pixel_format": "rgba", "rfilter": {"type": "gaussian"}},
+                "sampler": {"type": "multijitter", "sample_count": self.samples},
+            },
+            **shape,
+        }  # fmt: skip
+        return np.array(self.mi.render(self.mi.load_dict(scene), seed=seed), "f4")
+
+    def __call__(
+        self, person: r.Person, frame: Frame, domain: str, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(size, size, 3) uint8 and landmarks (68, 2) float32 pixels of one frame."""
+        kit = self.kit
+        weight = r.frame_weights(kit, person, frame.expression, frame.intensity, rng)
+        face = person.face + np.tensordot(weight, kit.shapes, 1)
+        face[r.TEETH : r.EYES] += [0, 0, 0.02]
+        normal = r.normals(face, self.everything)
+        parts = looks.hair_parts(kit, person, face, normal)
+        if person.glasses:
+            parts += looks.glasses_parts(kit, face, person.glasses)
+        if domain == "wild" and rng.uniform() < 0.3:
+            parts += looks.occluder_parts(kit, face, rng)
+        turn = r.rotation(frame.pan, frame.tilt, frame.roll).T.astype("f4")
+        shift = rng.normal(0, 0.8, 2) if domain == "wild" else rng.normal(0, 0.15, 2)
+        grow = rng.uniform(0.85, 1.12) if domain == "wild" else 1.0
+
+        def place(points: np.ndarray) -> np.ndarray:
+            middle = np.array([0, CENTRE, PIVOT], "f4")
+            return (((points - middle) @ turn) + [shift[0], shift[1], PIVOT]) * grow
+
+        gloss = {"type": "principled", "roughness": 0.62 - 0.3 * person.skin_gloss, "specular": 0.35}
+        texture = {"type": "bitmap", "bitmap": self.mi.Bitmap(r.frame_texture(kit, person, weight)), "raw": True}
+        vertex = {"type": "mesh_attribute", "name": "vertex_color"}
+        face, normal = place(face), normal @ turn
+        shape = {
+            "skin": self.mesh(
+                face[self.skin_vertex],
+                normal[self.skin_vertex],
+                self.skin,
+                {**gloss, "base_color": texture},
+                uv=self.skin_uv,
+            ),
+            "rest": self.mesh(
+                face,
+                normal,
+                kit.rest,
+                {"type": "principled", "roughness": 0.35, "base_color": vertex},
+                colour=person.colour,
+            ),
+        }
+        if parts:
+            start = np.cumsum([0, *(len(p[0]) for p in parts)])
+            points = place(np.concatenate([p[0] for p in parts]))
+            triangles = np.concatenate([p[1] + s for p, s in zip(parts, start)])
+            colour = np.concatenate([np.broadcast_to(p[2], p[0].shape) for p in parts])
+            coat = {"type": "twosided", "bsdf": {"type": "principled", "roughness": 0.55, "base_color": vertex}}
+            shape["things"] = self.mesh(points, r.normals(points, triangles), triangles, coat, colour=colour)
+        light = draw_light(domain, rng)
+        rgba = self.picture(shape, light, int(rng.integers(2**31)))
+        behind = looks.background(self.size, rng, None if domain == "wild" else person.wall)
+        linear = rgba[..., :3] + (1 - np.clip(rgba[..., 3:], 0, 1)) * behind
+        marks = r.project(face[kit.landmarks], distance=DISTANCE, half=HALF, size=self.size)
+        return looks.camera(linear, rng, harsh=domain == "wild"), marks
+
+
+def render_subject(
+    render: Callable, kit: r.FaceKit, domain: str, number: int, *, seed: int, quality: int
+) -> dict[str, np.ndarray]:
+    """One shard: the arrays of every frame of a subject. `render` is a Renderer, or anything called like one."""
+    key = [seed, DOMAINS.index(domain), number]
+    person = looks.draw_person(kit, np.random.default_rng(key))
+    frames = plan(domain, person.strength, np.random.default_rng([*key, 1]))
+    pictures, marks = [], []
+    for i, frame in enumerate(frames):
+        picture, mark = render(person, frame, domain, np.random.default_rng([*key, 2, i]))
+        pictures.append(np.frombuffer(looks.jpeg(picture, quality), np.uint8))
+        marks.append(mark)
+    out = {name: np.array([getattr(f, name) for f in frames], "f4") for name in ("intensity", "pan", "tilt")}
+    out |= {name: np.array([getattr(f, name) for f in frames], "i4") for name in ("sequence", "frame")}
+    out["expression"] = np.array([r.EXPRESSIONS.index(f.expression) for f in frames], "u1")
+    out["landmarks"] = np.array(marks, "f4")
+    out["length"], out["bytes"] = np.array([len(p) for p in pictures], "i8"), np.concatenate(pictures)
+    return out
+
+
+def shard_path(work: pathlib.Path, domain: str, number: int) -> pathlib.Path:
+    """Where a finished subject lies."""
+    return work / f"{domain}{number:03d}.npz"
+
+
+def write_shard(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Written beside `path`, then renamed: a shard that exists is whole."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    os.replace(temporary, path)
+
+
+def check_flags(work: pathlib.Path, wanted: dict) -> None:
+    """Remembers the flags of a work folder, or refuses those that differ from the shards already there.
+
+    Raises:
+      ValueError: naming the flag, both values and the way out.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "flags.json"
+    if not file.exists():
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(wanted, indent=1))
+        os.replace(temporary, file)
+    earlier = json.loads(file.read_text())
+    for name, value in wanted.items():
+        if earlier.get(name) != value:
+            raise ValueError(
+                f"--{name}={value} differs from {earlier.get(name)} of the shards in {work}; use that value, another --out, or delete the folder"
+            )
+
+
+def assemble(out: pathlib.Path, work: pathlib.Path, people: list[tuple[str, int]], attributes: dict) -> int:
+    """Shards -> one HDF5 file (temporary name, then renamed); subjects are numbered through. Returns the frames."""
+    shards = [dict(np.load(shard_path(work, *who))) for who in people]
+    columns = {
+        n: np.concatenate([s[n] for s in shards])
+        for n in ("expression", "intensity", "pan", "tilt", "frame", "sequence", "landmarks")
+    }
+    columns["subject"] = np.repeat(np.arange(len(shards), dtype="i4"), [len(s["frame"]) for s in shards])
+    columns["domain"] = np.repeat(
+        np.array([DOMAINS.index(d) for d, _ in people], "u1"), [len(s["frame"]) for s in shards]
+    )
+    pictures = [p for s in shards for p in np.split(s["bytes"], np.cumsum(s["length"])[:-1])]
+    temporary = out.with_name(out.name + ".tmp")
+    with h5py.File(temporary, "w") as file:
+        rows = file.create_dataset("image", (len(pictures),), dtype=h5py.vlen_dtype(np.uint8))
+        for i, picture in enumerate(pictures):
+            rows[i] = picture
+        for name, column in columns.items():
+            file.create_dataset(name, data=column, compression="gzip", shuffle=True)
+        file.attrs.update(attributes, expressions=list(r.EXPRESSIONS), domains=list(DOMAINS))
+    os.replace(temporary, out)
+    return len(pictures)
+
+
+_worker: dict = {}
+
+
+def start_worker(facekit: str, size: int, samples: int, threads: int) -> None:
+    """Loads the model and Mitsuba once in a process."""
+    import drjit
+
+    drjit.set_thread_count(threads)
+    kit = r.load_facekit(facekit)
+    _worker.update(kit=kit, render=Renderer(kit, size, samples))
+
+
+def run_worker(work: str, domain: str, number: int, seed: int, quality: int) -> str:
+    """Renders a subject in a process that `start_worker` prepared."""
+    arrays = render_subject(_worker["render"], _worker["kit"], domain, number, seed=seed, quality=quality)
+    write_shard(shard_path(pathlib.Path(work), domain, number), arrays)
+    return f"{domain}{number:03d}"
+
+
+def missing(work: pathlib.Path, people: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """The subjects that have no shard yet."""
+    return (who for who in people if not shard_path(work, *who).exists())
+
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """The flags of this tool."""
+    flags.DEFINE_string("facekit", None, "ict_facekit.npz or the FaceXModel folder", required=True)
+    flags.DEFINE_string("out", None, "HDF5 file to write", required=True)
+    flags.DEFINE_integer("seed", 7, "seed of everything")
+    flags.DEFINE_list("domains", list(DOMAINS), "parts to render")
+    flags.DEFINE_list("subjects", [], "subjects of each part in --domains (default: 100 lab, 20 posed, 80 wild)")
+    flags.DEFINE_integer("size", 128, "pixels a side")
+    flags.DEFINE_integer("samples", 9, "samples a pixel")
+    flags.DEFINE_integer("quality", 90, "JPEG quality")
+    flags.DEFINE_integer("jobs", os.cpu_count() or 1, "processes, one thread each")
+
+
+def main(_: list[str]) -> None:
+    unknown = [d for d in FLAGS.domains if d not in DOMAINS]
+    if unknown or FLAGS.subjects and len(FLAGS.subjects) != len(FLAGS.domains):
+        raise app.UsageError(
+            f"--domains={FLAGS.domains} must be among {DOMAINS}, and --subjects={FLAGS.subjects} give one number for each"
+        )
+    counts = [int(n) for n in FLAGS.subjects] or [COUNTS[d] for d in FLAGS.domains]
+    people = [(d, i) for d, n in zip(FLAGS.domains, counts) for i in range(n)]
+    out, model = pathlib.Path(FLAGS.out), pathlib.Path(FLAGS.facekit)
+    work = out.with_name(out.name + ".work")
+    if not model.exists():
+        raise app.UsageError(
+            f"--facekit={model} does not exist; it is ict_facekit.npz or ICT-FaceKit's FaceXModel folder"
+        )
+    import mitsuba
+
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()[:16] if model.is_file() else model.name
+    wanted = {
+        "seed": FLAGS.seed,
+        "size": FLAGS.size,
+        "samples": FLAGS.samples,
+        "quality": FLAGS.quality,
+        "facekit": digest,
+        "mitsuba": mitsuba.__version__,
+    }
+    check_flags(work, wanted)
+    todo, threads = list(missing(work, people)), max(1, (os.cpu_count() or 1) // FLAGS.jobs)
+    arguments = (str(model), FLAGS.size, FLAGS.samples, threads)
+    with concurrent.futures.ProcessPoolExecutor(
+        FLAGS.jobs, multiprocessing.get_context("spawn"), start_worker, arguments
+    ) as pool:
+        jobs = [pool.submit(run_worker, str(work), *who, FLAGS.seed, FLAGS.quality) for who in todo]
+        for done, job in enumerate(concurrent.futures.as_completed(jobs), len(people) - len(todo) + 1):
+            print(f"\r{done}/{len(people)} subjects ({job.result()})", end="", flush=True)
+    command = "python -m experiments.render_faces " + " ".join(
+        f"--{n}={getattr(FLAGS, n)}" for n in ("seed", "size", "samples", "quality")
+    )
+    licence = "made with ICT-FaceKit (MIT); see rendered.LICENSE"
+    frames = assemble(out, work, people, {**wanted, "command": command, "licence": licence})
+    print(f"\n{out}: {frames} frames, {out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    define_flags()
+    FLAGS.set_default("logtostderr", True) if "logtostderr" in FLAGS else None
+    sys.exit(app.run(main))

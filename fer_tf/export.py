@@ -1,0 +1,426 @@
+"""A classifier as a SavedModel that takes faces as they come, with preprocessing, class names and metadata inside.
+
+    export.save(model, "export/fer_net", metadata={"data": "FER-2013"})
+    predictor = export.load("export/fer_net")
+    predictor(face)                                   # (H, W, 3) uint8 -> (1, K) probabilities
+
+Two signatures, for TensorFlow Serving and `saved_model_cli` too:
+
+    serving_default(faces: uint8 (N, H, W, 1|3), one size a call, any size)
+    serving_bytes(images: string (N,): JPEG or PNG files of one face each; EXIF rotation is not applied)
+      -> probabilities (N, K) float32; classes (N, K) string, the names of their columns;
+         label (N,) string, the likeliest class; confidence (N,) float32, its probability
+
+A face is a picture that is framed already, as `faces.align` gives it: finding it in a photograph is no part of this.
+It goes the way of a framed record in the pipeline: resized to the model's template, made grey, cut to the test view,
+divided by 255. The steps on bytes are Pillow's, in whole numbers and bit for bit: bicubic resizing (with antialiasing),
+first the width, then the height; ITU-R BT.601 grey; transparency on white. Newer versions of Pillow begin with the
+height where a face is taller than wide and shrinks: such a face may differ from the pipeline's by a grey level. Square
+ones, and those in the template's size, do not.
+
+The metadata are in assets/metadata.json; of a SavedModel that TensorFlow alone has loaded, `loaded.labels()` gives the
+class names and `loaded.metadata()` the same JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+import fer_tf
+from fer_tf import compat
+from fer_tf.faces import TEMPLATES, Template, load_image
+
+FORMAT = "fer_tf.export.1"
+TOLERANCE = 1e-5
+"""Largest difference between a probability of the SavedModel and of the Keras model, in float32."""
+ONE = 2**22  # what the whole-number weights of a resized pixel add up to
+PIXELS = 2**22  # of the faces that a predictor puts into one call
+
+
+class Settings(NamedTuple):
+    """How a model wants its faces: the frame, the views (of which the test view is taken), 1 channel or 3."""
+
+    template: Template
+    views: Any
+    channels: int
+
+
+def settings(model: Any, views: Any = None, template: str | Template | None = None, channels: int = 1) -> Settings:
+    """`views` and `template` as given, else those of the file in which the model's class stands.
+
+    Raises:
+      ValueError: neither given nor found there, or an unknown template.
+    """
+    module = sys.modules[type(model).__module__]
+    views = getattr(module, "views", None) if views is None else views
+    template = getattr(module, "TEMPLATE", None) if template is None else template
+    if views is None or template is None:
+        raise ValueError(
+            f"{module.__name__}, where {type(model).__name__} is defined, has no views or TEMPLATE: give both."
+        )
+    if isinstance(template, str) and template not in TEMPLATES:
+        raise ValueError(f"Unknown template {template!r}: use {', '.join(TEMPLATES)}, or a faces.Template.")
+    return Settings(TEMPLATES[template] if isinstance(template, str) else template, views, channels)
+
+
+def save(
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+    views: Any = None,
+    template: str | Template | None = None,
+    channels: int = 1,
+    faces: Sequence[np.ndarray] | None = None,
+) -> float:
+    """Writes a SavedModel and checks it against the model; it appears at `path` only if they agree.
+
+    Under a mixed precision policy the float32 twin of the model is written (`in_float32`).
+
+    Args:
+      model: built; has `classify`, or else its call gives probabilities: (N, h, w, C) float32 in [0, 1] -> (N, K).
+      path: the folder, new or an earlier export, which is replaced.
+      metadata: what else to tell, such as data, metric, commit; must have a JSON form.
+      classes: names of the K classes, in the order of the outputs; `model.classes` when left out.
+      views, template: as in the model's file, which is asked when they are left out.
+      channels: of the images that the model takes: 1 grey, 3 RGB.
+      faces: uint8 (H, W) or (H, W, 1|3), to compare the two on; noise of several sizes when left out.
+    Returns:
+      The largest difference of a probability.
+    Raises:
+      ValueError: they differ by more than TOLERANCE, the classes do not fit, the metadata have no JSON form, or
+        something else stands at `path`. The message says which, and `path` is as before.
+    """
+    path, chosen, model = Path(path), settings(model, views, template, channels), in_float32(model)
+    module = Module(model, classes, chosen, metadata or {})
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{path} exists and is no SavedModel: remove it, or export to another folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        asset, part, old = Path(folder) / "metadata.json", Path(folder) / "export", Path(folder) / "old"
+        asset.write_text(module.text + "\n")
+        module.metadata_file = tf.saved_model.Asset(str(asset))
+        signatures = {"serving_default": module.serving_default, "serving_bytes": module.serving_bytes}
+        tf.saved_model.save(module, str(part), signatures=signatures)
+        difference = check(model, part, faces, **chosen._asdict())
+        if path.exists():
+            os.replace(path, old)
+        os.replace(part, path)
+    return difference
+
+
+def _metadata(model: Any, classes: Sequence[str], chosen: Settings, given: Mapping[str, Any]) -> str:
+    """All that is told of an export, as JSON."""
+    view = chosen.views.test_view(tf.zeros((1, *chosen.template.size, chosen.channels), tf.uint8))
+    outputs = int(_classifier(model)(tf.cast(view, tf.float32)).shape[-1])
+    if len(classes) != outputs:
+        raise ValueError(
+            f"The model gives {outputs} probabilities, and {len(classes)} class names are given: {classes}."
+        )
+    own = {
+        "format": FORMAT,
+        "model": type(model).__name__,
+        "classes": list(classes),
+        "template": asdict(chosen.template),
+        "view_size": [int(side) for side in view.shape[1:3]],
+        "channels": chosen.channels,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
+    }
+    if taken := sorted(own.keys() & given.keys()):
+        raise ValueError(f"The metadata {', '.join(taken)} are filled in by the export: use other names.")
+    try:
+        return json.dumps({**own, **given}, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The metadata must be plain values that JSON can hold: {error}.") from error
+
+
+class Module(tf.Module):
+    """A model with its preprocessing, ready to be saved; holds the variables that it uses, and no Keras object.
+
+    Args:
+      model: as in `save`, in float32.
+      classes, metadata: as in `save`.
+      chosen: how the model wants its faces.
+    """
+
+    def __init__(self, model: Any, classes: Sequence[str] | None, chosen: Settings, metadata: Mapping[str, Any]):
+        super().__init__(name="classifier")
+        classes = tuple(getattr(model, "classes", ()) if classes is None else classes)
+        self.text = text = _metadata(model, classes, chosen, metadata)
+        (height, width), classify = chosen.template.size, _classifier(model)
+
+        def answer(framed: tf.Tensor) -> dict[str, tf.Tensor]:
+            view = chosen.views.test_view(framed)
+            probabilities = tf.cast(classify(tf.cast(view, tf.float32) / 255.0), tf.float32)
+            names = tf.constant(classes, tf.string)
+            return {
+                "probabilities": probabilities,
+                "classes": tf.tile(names[None], (tf.shape(probabilities)[0], 1)),
+                "label": tf.gather(names, tf.argmax(probabilities, -1)),
+                "confidence": tf.reduce_max(probabilities, -1),
+            }
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "faces")])
+        def serving_default(faces: tf.Tensor) -> dict[str, tf.Tensor]:
+            return answer(framed(faces, (height, width), chosen.channels))
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "images")])
+        def serving_bytes(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            def one(data: tf.Tensor) -> tf.Tensor:
+                return framed(_decoded(data)[None], (height, width), chosen.channels)[0]
+
+            spec = tf.TensorSpec((height, width, chosen.channels), tf.uint8)
+            return answer(tf.map_fn(one, images, fn_output_signature=spec))
+
+        self.serving_default, self.serving_bytes = serving_default, serving_bytes
+        self.labels = tf.function(lambda: tf.constant(classes, tf.string), input_signature=[])
+        self.metadata = tf.function(lambda: tf.constant(text), input_signature=[])
+        self.used = list(serving_default.get_concrete_function().graph.variables)
+
+
+def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Tensor:
+    """A framed face in the size of its template, as Pillow makes it, bit for bit.
+
+    Args:
+      faces: (N, H, W, 1|3) uint8; no dimension has to be known while the graph is built.
+      size: (height, width).
+      channels: 1 grey (BT.601), 3 RGB (grey faces get three equal channels).
+    Returns:
+      (N, height, width, channels) uint8.
+    Raises:
+      tf.errors.InvalidArgumentError: other than 1 or 3 channels.
+    """
+    given = tf.shape(faces)[-1]
+    with tf.control_dependencies(
+        [tf.debugging.Assert((given == 1) | (given == 3), ["faces need 1 or 3 channels:", given])]
+    ):
+        values = tf.cast(faces, tf.float64)
+    for axis, length, equation in ((2, size[1], "nhwc,kw->nhkc"), (1, size[0], "nhwc,kh->nkwc")):
+        weights = _bicubic(tf.shape(faces)[axis], length)
+        values = tf.floor((tf.einsum(equation, values, weights) + ONE // 2) / ONE)
+        values = tf.clip_by_value(values, 0.0, 255.0)
+    rgb = tf.broadcast_to(tf.cast(values, tf.int32), (tf.shape(faces)[0], *size, 3))
+    if channels == 1:
+        rgb = (tf.reduce_sum(rgb * (19595, 38470, 7471), -1, keepdims=True) + 2**15) // 2**16
+    return tf.ensure_shape(tf.cast(rgb, tf.uint8), (None, *size, channels))
+
+
+def _bicubic(source: tf.Tensor, length: int) -> tf.Tensor:
+    """How much each pixel of a line counts for each pixel of the resized line: (length, source) float64, whole numbers,
+    each row adding up to about ONE. Keys' cubic with a = -0.5, widened where the line shrinks."""
+    scale = tf.cast(source, tf.float64) / length
+    centres = (tf.range(length, dtype=tf.float64) + 0.5) * scale
+    pixels = tf.cast(tf.range(source), tf.float64) + 0.5
+    x = tf.abs(pixels[None] - centres[:, None]) * (1.0 / tf.maximum(scale, 1.0))
+    near, far = (1.5 * x - 2.5) * x * x + 1.0, (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
+    weights = tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
+    weights *= ONE / tf.reduce_sum(weights, -1, keepdims=True)
+    return tf.sign(weights) * tf.floor(tf.abs(weights) + 0.5)
+
+
+def _decoded(data: tf.Tensor) -> tf.Tensor:
+    """A JPEG or PNG file as Pillow decodes it, transparency on white: string scalar -> (H, W, 3) uint8."""
+
+    def jpeg() -> tf.Tensor:
+        return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def png() -> tf.Tensor:
+        pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.int32)
+        alpha = pixels[..., 3:]
+        blend = 128 * (pixels[..., :3] * alpha + 255 * (255 - alpha) + 128)
+        return tf.cast((blend // 256 + blend) // 2**15, tf.uint8)
+
+    return tf.cond(tf.io.is_jpeg(data), jpeg, png)
+
+
+def _classifier(model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    return model.classify if hasattr(model, "classify") else lambda images: model(images, training=False)
+
+
+def in_float32(model: Any) -> Any:
+    """The model itself if it computes in float32; else a twin that does, with the same weights (float32 anyway): made
+    anew from its config under the float32 policy, which replaces half-precision policies inside the config too.
+
+    Raises:
+      ValueError: the model cannot be made from its config.
+    """
+    if not _half(model):
+        return model
+    before = compat.keras.mixed_precision.global_policy().name
+    compat.set_policy("float32")
+    try:
+        twin = type(model).from_config(_without_half(model.get_config()))
+        twin.set_weights(model.get_weights())
+    except Exception as error:
+        raise ValueError(
+            f"{type(model).__name__} computes in half precision and cannot be made anew in float32 from its "
+            f"get_config() ({type(error).__name__}: {error}): build it in float32, load the weights, and export that."
+        ) from error
+    finally:
+        compat.set_policy(before)
+    if _half(twin):
+        raise ValueError(f"{type(model).__name__} keeps to half precision: build it in float32 before exporting it.")
+    return twin
+
+
+def _half(layer: Any) -> bool:
+    """Whether a layer, or one below it, computes in half precision."""
+    own = getattr(layer, "compute_dtype", None) in ("float16", "bfloat16")
+    return own or any(_half(below) for below in compat.sublayers(layer))
+
+
+def _without_half(config: Any) -> Any:
+    """A config with float32 in place of the mixed policies."""
+    if isinstance(config, Mapping):
+        return {key: _without_half(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_without_half(value) for value in config)
+    half = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+    return "float32" if isinstance(config, str) and config in half else config
+
+
+def check(
+    model: Any,
+    path: str | os.PathLike[str],
+    images: Sequence[np.ndarray] | None = None,
+    *,
+    views: Any = None,
+    template: str | Template | None = None,
+    channels: int = 1,
+) -> float:
+    """Compares both signatures of a SavedModel with the Keras model, fed with faces that Pillow has resized.
+
+    Args:
+      model: as in `save`; in half precision its float32 twin is compared.
+      path: the SavedModel.
+      images: faces, uint8 (H, W) or (H, W, 1|3), each of any size; noise of several sizes when left out.
+      views, template, channels: as in `save`.
+    Returns:
+      The largest difference of a probability, at most TOLERANCE.
+    Raises:
+      ValueError: it is larger, or not a number; the message says where.
+    """
+    chosen, loaded = settings(model, views, template, channels), tf.saved_model.load(os.fspath(path))
+    images = _noise(chosen.template) if images is None else [np.asarray(image) for image in images]
+    resized = np.stack([_by_pillow(image, chosen) for image in images])
+    view = tf.cast(chosen.views.test_view(tf.constant(resized)), tf.float32) / 255.0
+    expected = np.asarray(_classifier(in_float32(model))(view))
+    default, from_bytes = (loaded.signatures[name] for name in ("serving_default", "serving_bytes"))
+    files = from_bytes(images=tf.constant([_png(image) for image in images]))
+    answers = {
+        "serving_default": Predictor(default, _read_metadata(path))(images),
+        "serving_bytes": files["probabilities"].numpy(),
+    }
+    largest = 0.0
+    for name, found in answers.items():
+        difference = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"The export is wrong: {name} differs from the Keras model by {difference:.3g} where at most "
+                f"{TOLERANCE:g} is allowed, on {len(images)} faces. Nothing was written."
+            )
+        largest = max(largest, float(difference))
+    return largest
+
+
+def _noise(template: Template) -> list[np.ndarray]:
+    """Faces of noise: the template's size, smaller, larger and oblong, grey and RGB."""
+    rng, (height, width) = np.random.default_rng(0), template.size
+    shapes = ((height, width, 1), (height, width, 3), (48, 48, 1), (2 * height + 9, width + 30, 3), (1, 5, 3))
+    return [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
+
+
+def _by_pillow(image: np.ndarray, chosen: Settings) -> np.ndarray:
+    """What `framed` gives, made with Pillow."""
+    (height, width), picture = chosen.template.size, Image.fromarray(load_image(image))
+    picture = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
+    picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.array(picture.convert("L"))[..., None] if chosen.channels == 1 else np.array(picture)
+
+
+def _png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image).save(stream, "png")
+    return stream.getvalue()
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    return json.loads((Path(path) / "assets" / "metadata.json").read_text())
+
+
+class Predictor:
+    """Faces -> probabilities, in calls of bounded size.
+
+    Attributes:
+      classes: names of the K classes, in the order of the outputs.
+      metadata: what `save` was told, and format, model, template, view_size, channels, created, versions.
+      template: the frame of a face, for `faces.align`.
+    """
+
+    def __init__(self, serve: Callable[..., Mapping[str, tf.Tensor]], metadata: Mapping[str, Any], owner: Any = None):
+        self._serve, self._owner = serve, owner  # the owner's variables live as long as it does
+        self.metadata, self.classes = dict(metadata), tuple(metadata["classes"])
+        frame = metadata["template"]
+        self.template = Template(frame["name"], tuple(frame["size"]), tuple(map(tuple, frame["points"])))
+
+    def __call__(self, faces: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """The probabilities of framed faces.
+
+        Args:
+          faces: uint8; one face (H, W) or (H, W, 1|3), several (N, H, W, 1|3), or a list of faces of any sizes.
+        Returns:
+          (N, K) float32, each row summing to one.
+        Raises:
+          ValueError: not uint8, or of another shape.
+        """
+        if isinstance(faces, np.ndarray) and faces.ndim in (2, 3):
+            faces = [faces]
+        faces = [face[..., None] if face.ndim == 2 else face for face in map(np.asarray, faces)]
+        for face in faces:
+            if face.dtype != np.uint8 or face.ndim != 3 or face.shape[-1] not in (1, 3) or not face.size:
+                raise ValueError(f"A face is uint8 (H, W) or (H, W, 1|3): this one is {face.dtype} {face.shape}.")
+        found = np.zeros((len(faces), len(self.classes)), np.float32)
+        for shape in dict.fromkeys(face.shape for face in faces):
+            rows = [i for i, face in enumerate(faces) if face.shape == shape]
+            at_once = max(1, PIXELS // (shape[0] * shape[1]))
+            for part in (rows[i : i + at_once] for i in range(0, len(rows), at_once)):
+                stack = tf.constant(np.stack([faces[i] for i in part]))
+                found[part] = self._serve(faces=stack)["probabilities"].numpy()
+        return found
+
+
+def load(path: str | os.PathLike[str]) -> Predictor:
+    """Loads what `save` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such folder.
+      ValueError: it is no SavedModel of ours.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no exported model {path}.")
+    if not ((path / "saved_model.pb").is_file() and (path / "assets" / "metadata.json").is_file()):
+        raise ValueError(f"{path} is no model that fer_tf exported: saved_model.pb or assets/metadata.json is missing.")
+    loaded = tf.saved_model.load(str(path))
+    return Predictor(loaded.signatures["serving_default"], _read_metadata(path), loaded)
+
+
+def predictor(model: Any, classes: Sequence[str] | None = None, **options: Any) -> Predictor:
+    """A Keras model as a Predictor, with the same preprocessing and nothing written; `options`: those of `settings`."""
+    module = Module(in_float32(model), classes, settings(model, **options), {})
+    return Predictor(module.serving_default, json.loads(module.text), module)

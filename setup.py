@@ -1,0 +1,61 @@
+"""Everything pip needs. `pip install .` for use, `pip install -e ".[dev]"` for work on it."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "fer_tf/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="fer-tf",
+    version=VERSION,
+    description="Facial expression recognition by generating faces: five papers in TensorFlow and Keras",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=["fer_tf", "fer_tf.models", "fer_tf.datasets", "fer_tf.released", "experiments"],
+    package_dir={"fer_tf.released": "weights"},  # weights/ of the checkout, found again by fer_tf.weights.released
+    package_data={
+        "fer_tf.released": ["*.h5", "README.md"],
+        "fer_tf.datasets": ["*.h5", "*.LICENSE"],
+    },
+    install_requires=[
+        "tensorflow>=2.15",  # networks, training, tf.data, SavedModel; brings Keras
+        "numpy",  # arrays outside the graph
+        "h5py",  # weights and the rendered faces
+        "absl-py",  # the command-line flags
+        "pillow>=10.1",  # reads pictures of every kind, resizes, draws
+        "matplotlib",  # confusion matrices, curves, grids
+        "scikit-learn",  # t-SNE and the nearest-neighbour baselines
+        "dlib-bin",  # finds faces; dlib itself, prebuilt
+    ],
+    extras_require={
+        "dev": [
+            "pytest",  # runs the tests
+            "ruff",  # lint and format
+            "scipy",  # the reference that augmentation is tested against
+            "scikit-image",  # a public-domain photograph, and CLAHE's reference on numpy < 2
+            "nbclient",  # executes the notebooks in the tests ...
+            "nbformat",
+            "ipykernel",  # ... in a kernel
+        ],
+        "addons": [  # the older stack (Python <= 3.11), whose layers are the reference that ours must equal
+            "tensorflow==2.15.1",
+            "tensorflow-addons==0.23.0",
+            "keras-cv==0.9.0",
+            "numpy<2",
+        ],
+        "landmarks": [
+            "face-recognition-models"
+        ],  # dlib's 68 points and its face embedding; non-commercial training data
+        "render": ["mitsuba"],  # renders the faces of fer_tf/datasets/rendered.h5 anew
+        "bench": ["torch==2.13.0"],  # the same step in PyTorch, for side-by-side timings only
+    },
+    classifiers=["License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3"],
+)

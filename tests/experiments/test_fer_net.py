@@ -1,0 +1,92 @@
+"""`python -m experiments.fer_net --preset=smoke`: the files exist, reload and agree; a changed flag is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_tf import export, metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cli(*flags):
+    """Runs the experiment in a process of its own."""
+    command = [sys.executable, "-m", "experiments.fer_net", "--preset=smoke", "--precision=float32", *flags]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished smoke run: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("fer_net")
+    done = cli(f"--workdir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout
+
+
+def test_every_file_is_there_and_agrees(run):
+    folder, printed = run
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["schema"] == metrics.SCHEMA and len(found["folds"]) == 2 and len(found["classes"]) == 7
+    assert {"dataset", "protocol", "seeds", "commit", "hardware", "seconds"} <= set(found)
+    for which in ("last", "best"):
+        part = found["methods"]["FER-Net"][which]
+        counts = np.array(part["confusion"])
+        assert counts.sum() == found["images"] == sum(f["test"] for f in found["folds"])
+        assert part["micro"]["pooled"] == pytest.approx(np.trace(counts) / counts.sum())
+    assert metrics.table(found["methods"]) in printed
+    assert (
+        json.loads((folder / "confusion.json").read_text())["counts"]
+        == found["methods"]["FER-Net"]["last"]["confusion"]
+    )
+    for name in ("confusion.png", "per_class.png", "run0/fold0/finetune/history.png", "run0/fold1/finetune/done.json"):
+        assert (folder / name).stat().st_size > 0, name
+    assert not list(folder.rglob("*.part"))
+
+
+def test_folds_hold_out_whole_people(run):
+    folds = json.loads((run[0] / "folds.json").read_text())["folds"]
+    people = [set(fold["subjects"]) for fold in folds]
+    assert people[0] and people[1] and not people[0] & people[1]
+
+
+def test_the_exported_model_answers(run):
+    predictor = export.load(run[0] / "export")
+    p = predictor(np.random.default_rng(0).integers(0, 256, (3, 90, 80, 3), dtype=np.uint8))
+    assert p.shape == (3, 7) and np.allclose(p.sum(-1), 1, atol=1e-5)
+    assert tuple(predictor.classes)[0] == "anger"
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(run):
+    folder, printed = run
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
+    again = cli(f"--workdir={folder}")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
+    assert printed[printed.index("accuracy in percent") :] == again.stdout[again.stdout.index("accuracy in percent") :]
+
+
+def test_a_changed_flag_is_refused_by_name(run):
+    done = cli(f"--workdir={run[0]}", "--rate=0.5")
+    assert done.returncode == 1 and "--rate=0.5" in done.stderr and "--workdir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--classes=joy", "joy"),
+        ("--only_folds=7", "fold numbers from 0 to 1"),
+        ("--init=nothing_like_it", "nothing_like_it"),
+        ("--dataset=fer2013", "fer2013_train.npz"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path, flag, sentence):
+    done = cli(f"--workdir={tmp_path}", flag)
+    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]

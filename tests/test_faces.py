@@ -1,0 +1,380 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from fer_tf import faces
+
+ASTRONAUT_EYES = ((204, 102), (247, 104))  # read off the photograph by eye
+
+needs_model = pytest.mark.skipif(not faces.has_landmarks(), reason="the 68-point model (extra `landmarks`) is missing")
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    data = pytest.importorskip("skimage.data", reason="scikit-image ships the photograph (public domain, NASA)")
+    return data.astronaut()
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    monkeypatch.setattr(faces, "_model_file", lambda name: None)
+
+
+def resized(image, size):
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def encoded(picture, kind="PNG", **options):
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def random_picture(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def smooth_picture(shape, sigma=3):
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), sigma)
+    return np.uint8(255 * (noise - noise.min()) / np.ptp(noise))
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.swapaxes(0, 1)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: np.rot90(a, 2).swapaxes(0, 1)),
+        (8, lambda a: np.rot90(a, 1)),
+    ],
+)
+def test_exif_rotation(orientation, upright, tmp_path):
+    array = random_picture((5, 8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    path.write_bytes(encoded(Image.fromarray(array), exif=exif))
+    np.testing.assert_array_equal(faces.load_image(path), upright(array))
+
+
+def test_every_kind_of_picture_becomes_rgb():
+    rgb, grey = random_picture((6, 7, 3)), random_picture((6, 7))
+    alpha = random_picture((6, 7, 1), seed=1)
+    on_white = rgb * (alpha / 255) + 255 * (1 - alpha / 255)
+    np.testing.assert_array_equal(faces.load_image(encoded(Image.fromarray(rgb))), rgb)
+    three_grey = np.repeat(grey[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(faces.load_image(encoded(Image.fromarray(grey))), three_grey)
+    rgba = np.concatenate([rgb, alpha], axis=2)
+    for source in (rgba, encoded(Image.fromarray(rgba))):
+        assert np.abs(faces.load_image(source) - on_white).max() <= 1
+    sixteen = grey.astype(np.uint16) * 257 + 100  # 100 of 65535 is less than half a grey level
+    for source in (sixteen, encoded(Image.fromarray(sixteen))):
+        np.testing.assert_array_equal(faces.load_image(source), three_grey)
+    palette = Image.fromarray(np.uint8([[0, 1], [2, 1]])).convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    expected = np.uint8([[[10, 20, 30], [255, 255, 255]], [[70, 80, 90], [255, 255, 255]]])
+    np.testing.assert_array_equal(faces.load_image(encoded(palette, transparency=1)), expected)
+    bits = Image.fromarray(grey > 127)
+    np.testing.assert_array_equal(faces.load_image(encoded(bits))[:, :, 0], np.where(grey > 127, 255, 0))
+    cmyk = faces.load_image(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    assert cmyk.shape == (8, 8, 3) and cmyk[4, 4, 0] > 200 and cmyk[4, 4, 1:].max() < 60  # red
+    np.testing.assert_array_equal(faces.load_image(rgb / np.float32(255)), rgb)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 2)), np.zeros((0, 4)), np.full((4, 4), 2.0), np.full((4, 4), np.nan), np.zeros((4, 4), int)],
+)
+def test_arrays_that_are_no_pictures(array):
+    with pytest.raises(ValueError, match="picture"):
+        faces.load_image(array)
+
+
+def test_damaged_files_are_named(tmp_path, monkeypatch):
+    whole = encoded(Image.fromarray(random_picture((64, 64, 3))), "JPEG")
+    for name, content in {"empty.jpg": b"", "text.png": b"not a picture", "half.jpg": whole[: len(whole) // 2]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}: cannot be read") as caught:
+            faces.load_image(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="13 bytes given: cannot be read"):
+        faces.load_image(b"not a picture")
+    with pytest.raises(ValueError, match="is a folder"):
+        faces.load_image(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"absent\.jpg"):
+        faces.load_image(tmp_path / "absent.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    (tmp_path / "bomb.jpg").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"bomb\.jpg"):
+        faces.load_image(tmp_path / "bomb.jpg")
+
+
+# Detection
+
+
+def contains_eyes(face, scale=1.0, shift=(0, 0)):
+    left, top, right, bottom = face.box
+    return all(
+        left < x * scale + shift[0] < right and top < y * scale + shift[1] < (top + bottom) / 2
+        for x, y in ASTRONAUT_EYES
+    )
+
+
+def test_detects_one_face_whatever_the_channels(astronaut):
+    (face,) = faces.detect(astronaut, all=True)
+    assert face.score > 1 and contains_eyes(face)
+    assert faces.detect(astronaut) == [face]
+    grey = np.asarray(Image.fromarray(astronaut).convert("L"))
+    (flat,) = faces.detect(grey)
+    assert contains_eyes(flat) and faces.detect(grey[:, :, None]) == [flat]
+    with pytest.raises(ValueError, match="uint8"):
+        faces.detect(astronaut / 255)
+
+
+def test_tiny_and_huge_pictures(astronaut):
+    tiny = resized(astronaut[60:200, 150:290], (48, 48))
+    (face,) = faces.detect(tiny)
+    assert contains_eyes(face, 48 / 140, (-150 * 48 / 140, -60 * 48 / 140))
+    (face,) = faces.detect(resized(astronaut, (4096, 4096)))
+    assert contains_eyes(face, 8) and 8 * 70 < face.box[2] - face.box[0] < 8 * 115
+    canvas = np.full((2400, 3200, 3), 128, np.uint8)  # a face of 88 pixels is 28 in the first copy
+    canvas[1500:2012, 2000:2512] = astronaut
+    assert contains_eyes(faces.detect(canvas)[0], 1, (2000, 1500))
+    small = resized(astronaut, (256, 256))  # a face of 44
+    assert faces.detect(small, upsample=0) == [] and contains_eyes(faces.detect(small, upsample=1)[0], 0.5)
+    assert faces.detect(random_picture((1, 1))) == [] and faces.detect(random_picture((2, 90))) == []
+
+
+def test_a_face_that_fills_the_picture(astronaut):
+    tight = resized(astronaut[92:166, 186:260], (128, 128))  # from the brows to the mouth
+    assert not any(faces.detect(tight, upsample=n) for n in (0, 1, 2))
+    (face,) = faces.detect(tight)
+    assert contains_eyes(face, 128 / 74, (-186 * 128 / 74, -92 * 128 / 74))
+
+
+def test_largest_first_and_none(astronaut):
+    pair = np.full((600, 900, 3), 128, np.uint8)
+    pair[:300, :300] = astronaut[:300, 80:380]
+    pair[50:500, 400:850] = resized(astronaut[:300, 80:380], (450, 450))
+    large, small = faces.detect(pair, all=True)
+    assert contains_eyes(large, 1.5, (400 - 120, 50)) and contains_eyes(small, 1, (-80, 0))
+    assert faces.detect(pair) == [large]
+    blank = np.full((200, 300, 3), 90, np.uint8)
+    assert faces.detect(blank) == [] and faces.detect(blank, all=True) == []
+    with pytest.raises(faces.FaceNotFound, match="300 x 200"):
+        faces.align(blank, "ia_gen")
+
+
+# Landmarks and embedding
+
+
+@needs_model
+def test_landmarks_find_the_eyes_at_every_size(astronaut):
+    (face,) = faces.detect(astronaut)
+    points = faces.landmarks(astronaut, face)
+    assert points.shape == (68, 2) and points.dtype == np.float32
+    np.testing.assert_allclose(faces.five_points(points)[:2], ASTRONAUT_EYES, atol=2)
+    for scale in (0.35, 3):
+        other = faces.landmarks(resized(astronaut, (round(512 * scale),) * 2), np.multiply(face.box, scale))
+        assert np.linalg.norm(other / scale - points, axis=1).mean() < 2
+
+
+@needs_model
+def test_embedding_knows_the_person(astronaut):
+    small = resized(astronaut, (300, 300))
+    whole, mirrored = faces.embedding(astronaut), faces.embedding(np.ascontiguousarray(small[:, ::-1]))
+    assert whole.shape == (128,) and whole.dtype == np.float32
+    assert np.linalg.norm(whole - mirrored) < 0.35
+    grey = np.asarray(Image.fromarray(astronaut).convert("L"))
+    assert np.linalg.norm(whole - faces.embedding(grey, box=faces.detect(astronaut)[0])) < 0.35
+    upside_down = np.ascontiguousarray(astronaut[::-1])
+    wrong = faces.landmarks(upside_down, faces.detect(astronaut)[0])  # a chest, not a face
+    assert np.linalg.norm(whole - faces.embedding(upside_down, wrong)) > 0.6
+
+
+def test_without_the_model(astronaut, no_model):
+    faces._recogniser.cache_clear()
+    assert not faces.has_landmarks() and faces.landmarks(astronaut, (0, 0, 90, 90)) is None
+    with pytest.raises(ModuleNotFoundError, match=r"fer-tf\[landmarks\]"):
+        faces.embedding(astronaut)
+
+
+# Alignment
+
+
+def umeyama(source, target):
+    """Umeyama 1991 by singular value decomposition, as printed."""
+    mean_s, mean_t = source.mean(0), target.mean(0)
+    u, d, vt = np.linalg.svd((target - mean_t).T @ (source - mean_s) / len(source))
+    s = np.diag([1, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    scale = np.trace(np.diag(d) @ s) / ((source - mean_s) ** 2).sum(1).mean()
+    rotation = u @ s @ vt
+    return np.column_stack([scale * rotation, mean_t - scale * rotation @ mean_s])
+
+
+def test_similarity_is_umeyamas():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        source, target = rng.normal(size=(2, 5, 2)) * 30
+        np.testing.assert_allclose(faces.similarity(source, target), umeyama(source, target), atol=1e-9)
+    with pytest.raises(ValueError, match="one place"):
+        faces.similarity(np.ones((5, 2)), target)
+
+
+def test_templates_share_fer2013s_framing():
+    sizes = {name: template.size for name, template in faces.TEMPLATES.items()}
+    assert sizes == dict(ia_gen=(70, 70), de_gan=(110, 110), ed2l=(128, 110), gcnet=(66, 66), cycle_at=(256, 256))
+    unit = np.array(faces.TEMPLATES["ia_gen"].points) / 70
+    for template in faces.TEMPLATES.values():
+        height, width = template.size
+        points = np.array(template.points)
+        np.testing.assert_allclose((points - (width / 2, height / 2)) / np.sqrt(width * height) + 0.5, unit, atol=1e-12)
+        mirrored = points[[1, 0, 2, 4, 3]] * (-1, 1) + (width, 0)
+        np.testing.assert_allclose(points, mirrored, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "degrees"),
+    [(name, *turn) for name in faces.TEMPLATES for turn in [(0.4, 20), (1.0, -8), (3.3, 35)]] + [("gcnet", 13.0, -20)],
+)
+def test_points_land_on_the_template(name, scale, degrees):
+    """White discs at turned, scaled and shifted template points come to lie on the template's points."""
+    template = faces.TEMPLATES[name]
+    angle = np.radians(degrees)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = np.array(template.points) @ turn.T
+    margin = int(10 + 20 * scale)  # the discs' mirror images stay outside
+    points += margin + 0.3 - points.min(axis=0)
+    width, height = np.ceil(points.max(axis=0)).astype(int) + margin
+    y, x = np.mgrid[:height, :width] + 0.5
+    sigma = max(1.2, scale * 1.5)
+    for i, (px, py) in enumerate(template.points):
+        blob = np.exp(-((x - points[i, 0]) ** 2 + (y - points[i, 1]) ** 2) / (2 * sigma**2))
+        aligned = faces.align(np.uint8(np.round(255 * blob)), name, landmarks=points).astype(float)
+        assert aligned.shape == template.size
+        v, u = np.mgrid[: template.size[0], : template.size[1]] + 0.5
+        near = aligned * ((u - px) ** 2 + (v - py) ** 2 < (5 + 4 * sigma / scale) ** 2)
+        centre = np.array([(u * near).sum(), (v * near).sum()]) / near.sum()
+        np.testing.assert_allclose(centre, (px, py), atol=0.15)
+
+
+def test_resampling_equals_scipys_and_mirrors_at_the_edges():
+    image = smooth_picture((60, 80), sigma=5)
+    template = faces.TEMPLATES["ia_gen"]
+    matrix = np.array([[1.3, 0.4], [-0.4, 1.3]])  # picture to template
+    points = (np.array(template.points) - (35, 35)) @ np.linalg.inv(matrix).T + (62, 20)  # reaches outside on two sides
+    aligned = faces.align(image, "ia_gen", landmarks=points)
+    v, u = np.mgrid[:70, :70] + 0.5
+    xy = np.stack([u - 35, v - 35], -1) @ np.linalg.inv(matrix).T + (62, 20) - 0.5
+    assert xy[..., 0].max() > 80 and xy[..., 1].min() < -5
+    reference = ndimage.map_coordinates(image.astype(float), [xy[..., 1], xy[..., 0]], order=3, mode="reflect")
+    error = aligned - (reference - 0.5)  # Pillow cuts fractions off; SciPy's splines are not Keys' cubic
+    assert np.abs(error).max() <= 3 and np.abs(error).mean() < 0.6 and abs(error.mean()) < 0.1
+    colour = np.stack([image, image[::-1], image[:, ::-1]], axis=2)
+    np.testing.assert_array_equal(faces.align(colour, "ia_gen", landmarks=points)[:, :, 0], aligned)
+    np.testing.assert_array_equal(faces.align(image[:, :, None], "ia_gen", landmarks=points)[:, :, 0], aligned)
+
+
+@pytest.mark.parametrize("shrink", [2, 3.7, 11, 24])
+def test_shrinking_averages(shrink):
+    """A pattern finer than the template's pixels becomes its mean instead of moire; a coarse one keeps its values."""
+    side = int(70 * shrink)
+    y, x = np.mgrid[:side, :side]
+    points = np.array(faces.TEMPLATES["ia_gen"].points) * side / 70
+    checks = np.uint8(255 * ((x + y) % 2))
+    inner = faces.align(checks, "ia_gen", landmarks=points)[3:-3, 3:-3]
+    assert np.abs(inner.astype(float) - 127.5).max() < 12
+    coarse = smooth_picture((70, 70))
+    large = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+    assert np.abs(faces.align(large, "ia_gen", landmarks=points).astype(float) - coarse)[3:-3, 3:-3].mean() < 3
+
+
+def test_align_states_what_is_wrong(astronaut):
+    with pytest.raises(ValueError, match="choose from ia_gen"):
+        faces.align(astronaut, "ia-gen")
+    for points in (np.zeros((7, 2)), np.full((68, 2), np.nan), np.zeros((68, 3))):
+        with pytest.raises(ValueError, match="landmarks are"):
+            faces.align(astronaut, "ia_gen", landmarks=points)
+    with pytest.raises(ValueError, match="empty"):
+        faces.align(astronaut, "ia_gen", box=(10, 10, 10, 20))
+    with pytest.raises(ValueError, match="do not fit"):
+        faces.align(astronaut, "ia_gen", box=(0, 0, 1e7, 1e7), use_landmarks=False)
+
+
+@needs_model
+def test_align_by_landmarks_on_a_photograph(astronaut):
+    """The five points found again in the aligned picture lie where least squares puts them, near the template's."""
+    template, face = faces.TEMPLATES["cycle_at"], faces.detect(astronaut)[0]
+    points = faces.five_points(faces.landmarks(astronaut, face))
+    aligned = faces.align(astronaut, template)
+    np.testing.assert_array_equal(aligned, faces.align(astronaut, "cycle_at", box=face))
+    matrix = umeyama(points, np.array(template.points))
+    expected = points @ matrix[:, :2].T + matrix[:, 2]
+    again = faces.five_points(faces.landmarks(aligned, faces.detect(aligned)[0]))
+    error = np.linalg.norm(again - expected, axis=1)
+    assert error[:3].max() < 2 and error[3:].max() < 10  # the model is less sure of a smile's corners
+    assert np.linalg.norm(expected - template.points, axis=1).mean() < 0.06 * 256  # a broad smile is not the mean face
+    turned = np.asarray(Image.fromarray(astronaut).rotate(14, Image.Resampling.BICUBIC, center=(225, 125)))
+    upright = faces.align(turned, template)
+    assert np.abs(upright.astype(float) - aligned)[32:-32, 32:-32].mean() < 12
+
+
+@needs_model
+def test_the_box_alone_frames_much_the_same(astronaut, monkeypatch):
+    template, similarity, calls = faces.TEMPLATES["ia_gen"], faces.similarity, []
+    monkeypatch.setattr(faces, "similarity", lambda *args: calls.append(similarity(*args)) or calls[-1])
+    by_landmarks = faces.align(astronaut, template)
+    by_box = faces.align(astronaut, template, use_landmarks=False)
+    assert by_landmarks.shape == by_box.shape and (by_landmarks != by_box).any()
+    points = faces.five_points(faces.landmarks(astronaut, faces.detect(astronaut)[0]))
+    landed = [points @ matrix[:, :2].T + matrix[:, 2] for matrix in calls]
+    assert np.linalg.norm(landed[0] - landed[1], axis=1).mean() < 5  # of 70; a smile lifts the mouth, no box
+    monkeypatch.setattr(faces, "_model_file", lambda name: None)
+    np.testing.assert_array_equal(faces.align(astronaut, template), by_box)
+
+
+# Annotation
+
+
+def test_draw_keeps_captions_whole_and_inside():
+    image = np.full((400, 600, 3), 40, np.uint8)
+    boxes = [(250, 150, 350, 250), (-20, -10, 60, 70), (560, 300, 640, 420), (0, 0, 600, 400)]
+    caption = "happiness 0.97\nneutral 0.02"
+    written = []
+    for box in boxes:
+        picture = faces.draw(image, [box], [caption])
+        assert picture.shape == image.shape and picture.dtype == np.uint8
+        plain = faces.draw(image, [box], [""])
+        assert (plain != image).any()
+        written.append(((picture != plain).any(axis=2).sum(), (picture.sum(axis=2) < 60).sum()))
+    assert min(ink for _, ink in written) > 0.95 * written[0][1] > 200  # all the letters, whichever the place
+    assert (image == 40).all()
+
+
+def test_draw_small_large_and_several():
+    tiny = faces.draw(np.zeros((48, 48), np.uint8), [(5, 5, 40, 40)], ["surprise 0.51"])
+    assert tiny.shape == (384, 384, 3)
+    large = faces.draw(np.zeros((2000, 3000, 3), np.uint8), [(900, 900, 1500, 1500)], ["surprise 0.51"])
+    yellow = (large == (255, 176, 0)).all(axis=2)
+    rows = np.flatnonzero(yellow[:900].any(axis=1))
+    assert len(rows) >= 40  # a plate that still reads when the picture is shrunk to a screen
+    image = np.zeros((400, 600, 3), np.uint8)
+    near = [(100, 100, 200, 200), (150, 105, 250, 205)]
+    one_by_one = [
+        faces.draw(image, [near[0]], ["sadness 0.60"]),
+        faces.draw(image, near, ["sadness 0.60", "fear 0.50"]),
+    ]
+    plate = (one_by_one[0][:98] == (255, 176, 0)).all(axis=2)
+    assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
+    with pytest.raises(ValueError, match="as many captions"):
+        faces.draw(image, near, ["one"])

@@ -1,0 +1,191 @@
+"""The contract that every model file keeps; `pkgutil` finds them, so a new paper is tested without an edit here."""
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_tf import faces, models, training, weights
+from fer_tf.compat import PlayersModel, keras, optimizer_variables, set_policy
+
+MODULES = [importlib.import_module(f"fer_tf.models.{m.name}") for m in pkgutil.iter_modules(models.__path__)]
+every = pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.rsplit(".", 1)[-1])
+
+
+def compiled(module, rate=0.05):
+    """The tiny model with plain SGD for each player, and its batch."""
+    model, batch = module.tiny()
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rate, momentum=0.9) for name, _ in model.sides()})
+    return model, batch
+
+
+def values(variables):
+    """NumPy copies."""
+    return [np.array(v) for v in variables]
+
+
+@every
+def test_module_has_what_the_rooms_promise(module):
+    for word in ("Readings", "Deviations"):
+        assert f"**{word}**" in module.__doc__, f"the docstring lacks {word}"
+    assert module.TEMPLATE in faces.TEMPLATES
+    height, width = faces.TEMPLATES[module.TEMPLATE].size
+    assert module.views.test_view(tf.zeros((2, height, width, 1))).shape[0] == 2
+
+
+@every
+def test_probabilities(module):
+    model, batch = module.tiny()
+    p = model.classify(batch["image"]).numpy()
+    assert p.dtype == np.float32 and p.shape == (len(batch["label"]), len(model.classes))
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(model(batch["image"]).numpy(), p, atol=1e-6)
+    colour = tf.repeat(batch["image"], 3, axis=-1)
+    np.testing.assert_allclose(model.classify(colour).numpy(), p, atol=1e-3)
+
+
+@every
+def test_inference_does_not_depend_on_the_batch_or_change_anything(module):
+    model, batch = module.tiny()
+    before = values(model.weights)
+    together, alone = model.classify(batch["image"]).numpy(), model.classify(batch["image"][:1]).numpy()
+    np.testing.assert_allclose(together[:1], alone, atol=1e-5)
+    for a, b in zip(before, values(model.weights), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every
+def test_every_variable_has_a_gradient_from_its_own_loss(module):
+    model, batch = module.tiny()
+    for name, variables in model.sides():
+        with tf.GradientTape() as tape:
+            terms = model.losses_of(name, batch)
+            assert all(t.shape == () and t.dtype == tf.float32 and np.isfinite(t) for t in terms.values())
+            loss = tf.add_n(list(terms.values()))
+        gradients = tape.gradient(loss, list(variables))
+        dead = [v.name for v, g in zip(variables, gradients, strict=True) if g is None or not np.any(np.abs(g) > 1e-12)]
+        assert not dead, f"{name} never moves {dead}"
+
+
+@every
+def test_one_players_step_leaves_the_others_alone(module):
+    model, batch = compiled(module)
+    groups = dict(model.sides())
+    seen = {}
+    for name, variables in groups.items():
+        for v in variables:
+            assert id(v) not in seen, f"{v.name} belongs to {seen.get(id(v))} and {name}"
+            seen[id(v)] = name
+    assert set(seen) == {id(v) for v in model.trainable_variables}, "a variable that nobody trains"
+    before = {name: values(variables) for name, variables in groups.items()}
+    model.train_step(batch)
+    for name, variables in groups.items():
+        assert any(np.any(a != b) for a, b in zip(before[name], values(variables), strict=True)), f"{name} stood still"
+
+
+@every
+def test_compile_builds_every_optimizer_and_no_other(module):
+    model, _ = compiled(module)
+    assert getattr(model, "optimizer", None) is None
+    for name, player in model.players().items():
+        slots = [v for v in optimizer_variables(model)[name] if len(v.shape)]
+        assert len(slots) >= len(player.variables), f"{name}'s optimizer is not built"
+    with pytest.raises(ValueError, match="missing"):
+        module.tiny()[0].compile()
+    with pytest.raises(ValueError, match="nobody_optimizer"):
+        module.tiny()[0].compile(nobody_optimizer="sgd")
+
+
+@every
+def test_config_round_trip(module):
+    model, batch = module.tiny()
+    twin = type(model).from_config(model.get_config())
+    assert [tuple(v.shape) for v in twin.weights] == [tuple(v.shape) for v in model.weights]
+    twin.set_weights(model.get_weights())
+    np.testing.assert_allclose(twin.classify(batch["image"]), model.classify(batch["image"]), atol=1e-6)
+
+
+@every
+def test_weights_round_trip(module, tmp_path):
+    model, batch = compiled(module)
+    model.train_step(batch)
+    weights.save(model, tmp_path / "w.h5", provenance={"command": "test"})
+    twin, _ = module.tiny()
+    weights.load(twin, tmp_path / "w.h5")
+    np.testing.assert_allclose(twin.classify(batch["image"]), model.classify(batch["image"]), atol=1e-6)
+
+
+def distributed(variable):
+    """TensorFlow's mirrored variable behind a Keras 3 variable, or the variable itself."""
+    return variable if isinstance(variable, tf.distribute.DistributedValues) else variable.value
+
+
+class Repeat:
+    """The same batch, `steps` times an epoch."""
+
+    def __init__(self, batch, steps):
+        self.batch, self.steps = batch, steps
+
+    def __len__(self):
+        return self.steps
+
+    def epoch(self, number):
+        return tf.data.Dataset.from_tensors(self.batch).repeat(self.steps)
+
+
+@every
+def test_resume_restores_every_optimizer(module, tmp_path):
+    """Two epochs in one go equal one epoch, a new process's model, and the second epoch."""
+    final = []
+    for name, stops in (("whole", [2]), ("parts", [1, 2])):
+        for epochs in stops:
+            training.setup(seed=3, precision="float32")
+            model, batch = compiled(module)
+            training.fit(model, Repeat(batch, 2), workdir=tmp_path / name, epochs=epochs, progress=False)
+        final.append(values(model.weights) + [np.array(v) for vs in optimizer_variables(model).values() for v in vs])
+    for a, b in zip(*final, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(module, policy):
+    """Half-precision training stays finite, moves, and keeps float32 variables and outputs."""
+    set_policy(policy)
+    model, batch = compiled(module)
+    before = values(model.trainable_variables)
+    for _ in range(16):  # float16's loss scale starts at 2**15 and halves on overflow
+        logs = model.train_step(batch)
+    assert all(np.isfinite(float(v)) for v in logs.values())
+    assert all(v.dtype in (tf.float32, "float32") for v in model.trainable_variables)
+    assert any(np.any(a != b) for a, b in zip(before, values(model.trainable_variables), strict=True))
+    assert model.classify(batch["image"]).dtype == tf.float32
+
+
+@every
+def test_two_replicas(module, tmp_path):
+    """Two replicas train, agree afterwards and stay near one replica's result."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model, batch = compiled(module)
+    before = values(model.trainable_variables)
+    training.fit(model, Repeat(batch, 2), workdir=tmp_path, epochs=1, strategy=strategy, progress=False)
+    assert any(np.any(a != b) for a, b in zip(before, values(model.trainable_variables), strict=True))
+    for variable in model.trainable_variables:
+        copies = [np.array(c) for c in strategy.experimental_local_results(distributed(variable))]
+        assert len(copies) == 2 and np.array_equal(*copies), variable.name
+
+
+@every
+def test_keras_fit(module):
+    """`model.fit` on a tf.data pipeline, as in a notebook."""
+    model, batch = compiled(module)
+    history = model.fit(Repeat(batch, 2).epoch(0), epochs=2, verbose=0).history
+    assert all(len(v) == 2 and np.all(np.isfinite(v)) for v in history.values()) and history
+
+
+def test_compile_is_refused_without_sides():
+    with pytest.raises(TypeError, match="sides"):
+        PlayersModel().players()

@@ -1,0 +1,238 @@
+"""Resume after a kill, NaN, best epoch, history: the trainer that every paper shares."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_tf import training
+from fer_tf.compat import keras, optimizer_variables
+from fer_tf.models import fer_net
+from fer_tf.records import Record
+
+SCRIPT = textwrap.dedent(
+    """
+    import os, signal, sys
+    import numpy as np
+    import tensorflow as tf
+    from fer_tf import pipeline, training
+    from fer_tf.compat import keras, optimizer_variables
+    from fer_tf.models import fer_net
+    from fer_tf.records import Record
+
+    workdir, out, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    training.setup(seed=5, precision="float32", deterministic=True)
+    rng = np.random.default_rng(0)
+    records = [
+        Record(rng.integers(0, 256, (48, 48), dtype=np.uint8), ("anger", "fear")[i % 2], info={"framed": True})
+        for i in range(24)
+    ]
+    data = pipeline.batches(
+        records, classes=("anger", "fear"), template="ia_gen", views=fer_net.views, batch_size=4, views_per_image=2, seed=5
+    )
+    model = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8, seed=5)
+    rate = keras.optimizers.schedules.CosineDecay(0.05, 24)
+    model.compile(classifier_optimizer=keras.optimizers.SGD(rate, momentum=0.9))
+    if kill_at:
+        class Deadly:
+            # the same batches; asking for batch number `kill_at` is the end
+            records = data.records
+
+            def __len__(self):
+                return len(data)
+
+            def epoch(self, number):
+                def die(index):
+                    if index + 12 * number >= kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return index
+
+                def look(index, batch):
+                    with tf.control_dependencies([tf.numpy_function(die, [index], tf.int64)]):
+                        return {k: tf.identity(v) for k, v in batch.items()}
+
+                return data.epoch(number).enumerate().map(look)
+        source = Deadly()
+    else:
+        source = data
+    training.fit(model, source, workdir=workdir, epochs=2, checkpoint_steps=3)
+    everything = list(model.weights) + [v for vs in optimizer_variables(model).values() for v in vs]
+    np.savez(out, *[np.array(v) for v in everything])
+    """
+)
+
+
+def run(tmp_path, workdir, out, kill_at=0):
+    """Trains in a process of its own; its exit code."""
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, str(script), str(tmp_path / workdir), str(tmp_path / out), str(kill_at)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_kill_9_and_the_same_command_give_the_same_bits(tmp_path):
+    """Killed in the first epoch and again in the second, the run ends in the weights of one that was left alone."""
+    whole = run(tmp_path, "whole", "whole.npz")
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    for place in (8, 19):
+        assert run(tmp_path, "parts", "parts.npz", place).returncode == -signal.SIGKILL
+        assert not (tmp_path / "parts.npz").exists()
+    last = run(tmp_path, "parts", "parts.npz")
+    assert last.returncode == 0, last.stderr[-2000:]
+    assert "Going on" in last.stdout
+    with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "parts.npz") as b:
+        assert a.files == b.files and len(a.files) > 20
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+    rows = {}
+    for part in ("whole", "parts"):
+        with (tmp_path / part / "history.csv").open() as file:
+            rows[part] = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    assert rows["whole"] == rows["parts"] and len(rows["whole"]) == 2
+
+
+class Steps:
+    """Batches made by a function of (epoch, step)."""
+
+    def __init__(self, make, steps=3):
+        self.make, self.steps = make, steps
+
+    def __len__(self):
+        return self.steps
+
+    def epoch(self, number):
+        parts = [self.make(number, step) for step in range(self.steps)]
+        return tf.data.Dataset.from_tensor_slices({k: tf.stack([p[k] for p in parts]) for k in parts[0]})
+
+
+def noise(epoch, step):
+    """A batch of four labelled noise faces."""
+    image = tf.random.stateless_uniform((4, 64, 64, 1), (epoch, step))
+    return {"image": image, "label": tf.constant([0, 1, 0, 1]), "index": tf.range(4) + 4 * step}
+
+
+def model():
+    """A compiled tiny FER-Net of two classes."""
+    made = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8)
+    made.compile(classifier_optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
+    return made
+
+
+def test_nan_stops_the_run_and_names_the_records(tmp_path):
+    class Sick(fer_net.FERNet):
+        """Its loss is NaN on the third batch of the second epoch."""
+
+        def train_step(self, batch):
+            return {"classifier_loss": tf.reduce_mean(batch["ill"])}
+
+    def batch(epoch, step):
+        return {**noise(epoch, step), "ill": tf.fill([4], np.nan if (epoch, step) == (1, 2) else 1.0)}
+
+    class Named(Steps):
+        records = tuple(Record(f"face{i}.png") for i in range(12))
+
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 3.*face8\.png, face9\.png"):
+        training.fit(Sick(width=4, blocks=1, hidden=8), Named(batch), workdir=tmp_path, epochs=2, progress=False)
+    assert not (tmp_path / "done.json").exists()
+
+
+def test_history_best_and_last(tmp_path):
+    """The best epoch's model differs from the last one's and is the one that the validation saw."""
+    scores, seen, net = iter([0.2, 0.9, 0.5]), [], model()
+
+    def validation(m):
+        seen.append([np.array(v) for v in m.weights])
+        return {"accuracy": next(scores)}
+
+    history = training.fit(net, Steps(noise), workdir=tmp_path, epochs=3, validation=validation, progress=False)
+    assert [row["val_accuracy"] for row in history] == [0.2, 0.9, 0.5] and [row["epoch"] for row in history] == [
+        1,
+        2,
+        3,
+    ]
+    for which, number in (("best", 1), ("last", 2)):
+        restored = training.restore(model(), tmp_path, which)
+        for a, b in zip(restored.weights, seen[number], strict=True):
+            np.testing.assert_array_equal(np.array(a), b)
+    assert json.loads((tmp_path / "done.json").read_text())["epochs"] == 3
+    with (tmp_path / "history.csv").open() as file:
+        assert [float(row["val_accuracy"]) for row in csv.DictReader(file)] == [0.2, 0.9, 0.5]
+
+
+def test_a_finished_run_is_not_repeated_and_can_be_prolonged(tmp_path):
+    training.fit(model(), Steps(noise), workdir=tmp_path, epochs=1, progress=False)
+
+    class Untouchable(Steps):
+        def epoch(self, number):
+            assert number == 1, "the first epoch was trained again"
+            return super().epoch(number)
+
+    assert len(training.fit(model(), Untouchable(noise), workdir=tmp_path, epochs=1, progress=False)) == 1
+    assert len(training.fit(model(), Untouchable(noise), workdir=tmp_path, epochs=2, progress=False)) == 2
+
+
+def test_max_steps_and_step_checkpoints(tmp_path):
+    net = model()
+    training.fit(net, Steps(noise), workdir=tmp_path, epochs=5, max_steps=4, checkpoint_steps=2, progress=False)
+    assert int(optimizer_variables(net)["classifier"][0]) == 4
+    assert tf.train.latest_checkpoint(str(tmp_path / "checkpoint"))
+
+
+def test_restore_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no best checkpoint"):
+        training.restore(model(), tmp_path, "best")
+
+
+def test_setup_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="float16"):
+        training.setup(precision="float8")
+    with pytest.raises(ValueError, match="mirrored"):
+        training.setup(strategy="twins")
+
+
+def test_setup_makes_initial_weights_repeat():
+    def first(seed):
+        training.setup(seed=seed, precision="float32")
+        return np.array(fer_net.tiny()[0].weights[0])
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert np.any(first(1) != first(2))
+
+
+def test_monitor_must_be_among_the_numbers(tmp_path):
+    with pytest.raises(KeyError, match="val_accuracy"):
+        training.fit(
+            model(), Steps(noise), workdir=tmp_path, epochs=1, validation=lambda m: {"f1": 1.0}, progress=False
+        )
+
+
+@pytest.mark.slow
+def test_fer_net_overfits_eight_faces(tmp_path):
+    """Loss falls by a factor of 50 on eight noise faces; without dropout all are named right."""
+    start = time.time()
+    net = fer_net.FERNet(width=8, blocks=1, hidden=32, dropout=0.0)
+    net.compile(classifier_optimizer=keras.optimizers.Adam(2e-3))
+    batch = {
+        "image": tf.random.stateless_uniform((8, 64, 64, 1), (1, 1)),
+        "label": tf.range(8) % 7,
+        "index": tf.range(8),
+    }
+    step = tf.function(net.train_step)
+    first = float(step(batch)["classifier_loss"])
+    for _ in range(150):
+        step(batch)
+    for metric in net.metrics:
+        metric.reset_state()
+    logs = step(batch)
+    assert float(logs["classifier_loss"]) < first / 50, time.time() - start
+    assert np.array_equal(net.classify(batch["image"]).numpy().argmax(-1), batch["label"])
