@@ -87,8 +87,8 @@ def workdir(experiment: str) -> Path:
         if changed:
             k = changed[0]
             raise ValueError(
-                f"{path} holds a run with --{k}={before.get(k)}, and now --{k}={now.get(k)} is asked for: give the same "
-                f"flags to go on with it, or another --workdir. Changed: {', '.join(changed)}."
+                f"{path} holds a run with --{k}={before.get(k)}, and now --{k}={now.get(k)} is asked for: give the "
+                f"same flags to go on with it, or another --workdir. Changed: {', '.join(changed)}."
             )
     write_json(file, now)
     return path

@@ -25,8 +25,7 @@ from absl import flags
 from PIL import Image
 
 from experiments import common
-from fer_tf import export, faces, weights
-from fer_tf.models import fer_net
+from fer_tf import export, faces
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 MEMORY = 2**28  # bytes of decoded pictures that wait for a full batch of faces
@@ -40,16 +39,12 @@ flags.DEFINE_integer("batch_size", 64, "Faces that are looked at together.", low
 
 
 def load(name: str) -> export.Predictor:
-    """The model of --model: an exported folder, or FER-Net with the weights of a file or of a released name."""
+    """The model of --model: an exported folder, a weights file, or released weights by name."""
     if Path(name).is_dir():
         return export.load(name)
-    path = Path(name) if Path(name).is_file() else weights.released("fer_net_fer2013" if name == "fer_net" else name)
-    provenance = weights.provenance(path)
-    if "config" not in provenance:
-        raise ValueError(f"{path} does not say how its FER-Net was built: its provenance has no config.")
-    model = fer_net.FERNet(**provenance["config"])
-    weights.load(model, path)
-    return export.predictor(model)
+    if Path(name).is_file():
+        return export.from_weights(name)
+    return export.released("fer_net_fer2013" if name == "fer_net" else name)
 
 
 def pictures(names: Sequence[str]) -> tuple[list[Path], list[str]]:

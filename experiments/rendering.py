@@ -20,7 +20,7 @@ EXPRESSIONS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "
 HIDDEN = ("M_LacrimalFluid", "M_EyeBlend", "M_EyeOcclusion")
 FACE, MOUTH, SOCKET, GUMS, TEETH, EYES, LASH = 11248, 13294, 14062, 17039, 21451, 24591, 25351  # ends of vertex ranges
 IRISES = ((21451, 22221, 23021), (23021, 23791, 24591))  # sclera start, iris start, end
-TEXTURE = 320
+TEXTURE = 288
 
 # Action unit -> ARKit-style shapes (both sides) and the two shapes added in `extra_shapes`.
 AU: dict[int, dict[str, float]] = {
@@ -52,18 +52,9 @@ AU: dict[int, dict[str, float]] = {
 # Expression -> alternatives; each gives an action unit its range at full intensity (EMFACS prototypes and their variants).
 STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     "anger": (
-        {4: (1.2, 1.5), 5: (0.3, 0.7), 7: (0.5, 0.9), 23: (0.7, 1.1), 24: (0.5, 1.0), 15: (0.2, 0.5), 17: (0.2, 0.5)},
-        {
-            4: (1.2, 1.5),
-            5: (0.3, 0.8),
-            7: (0.5, 0.8),
-            9: (0.5, 0.9),
-            10: (0.6, 1.0),
-            16: (0.7, 1.1),
-            22: (0.2, 0.5),
-            25: (0.8, 1.3),
-        },
-        {4: (1.2, 1.5), 5: (0.6, 1.0), 7: (0.4, 0.7), 9: (0.3, 0.7), 10: (0.5, 0.9), 16: (0.6, 1.0), 26: (0.6, 1.1)},
+        {4: (1.4, 1.8), 5: (0.6, 1.1), 7: (0.5, 0.9), 9: (0.1, 0.3), 23: (0.8, 1.2), 24: (0.7, 1.2), 15: (0.4, 0.8), 17: (0.3, 0.7)},
+        {4: (1.4, 1.8), 5: (0.6, 1.1), 7: (0.4, 0.7), 9: (0.3, 0.7), 10: (0.6, 1.0), 16: (0.8, 1.2), 22: (0.3, 0.6), 25: (0.8, 1.3)},
+        {4: (1.4, 1.8), 5: (0.8, 1.3), 7: (0.3, 0.6), 9: (0.2, 0.6), 10: (0.5, 0.9), 16: (0.7, 1.1), 27: (0.4, 0.8)},
     ),
     "contempt": (
         {12: (0.5, 0.8), 14: (0.7, 1.1)},
@@ -71,14 +62,14 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
         {12: (0.4, 0.7), 14: (0.5, 0.9), 10: (0.3, 0.6), 2: (0.2, 0.6)},
     ),
     "disgust": (
-        {9: (1.0, 1.3), 10: (0.5, 0.9), 4: (0.3, 0.7), 6: (0.5, 0.9), 7: (0.4, 0.7), 15: (0.4, 0.8), 17: (0.3, 0.7)},
-        {10: (1.0, 1.4), 9: (0.6, 1.0), 16: (0.3, 0.7), 25: (0.5, 1.0), 6: (0.6, 1.0), 7: (0.3, 0.6), 15: (0.3, 0.6)},
-        {9: (1.0, 1.3), 10: (0.6, 1.0), 7: (0.6, 1.0), 15: (0.5, 0.9), 26: (0.3, 0.6), 6: (0.4, 0.8)},
+        {9: (1.2, 1.6), 10: (0.6, 1.0), 4: (0.0, 0.3), 6: (0.6, 1.0), 7: (0.4, 0.7), 15: (0.6, 1.0), 17: (0.5, 0.9)},
+        {10: (1.1, 1.5), 9: (0.8, 1.2), 16: (0.4, 0.9), 25: (0.6, 1.1), 6: (0.7, 1.1), 7: (0.3, 0.6), 15: (0.5, 0.9)},
+        {9: (1.2, 1.6), 10: (0.7, 1.1), 7: (0.6, 1.0), 15: (0.7, 1.1), 26: (0.5, 0.9), 16: (0.3, 0.6), 6: (0.5, 0.9)},
     ),
     "fear": (
-        {1: (1.0, 1.3), 2: (0.4, 0.8), 4: (0.2, 0.5), 5: (1.0, 1.4), 20: (0.8, 1.3), 25: (0.8, 1.4), 16: (0.3, 0.7)},
-        {1: (1.0, 1.3), 2: (0.3, 0.6), 4: (0.3, 0.5), 5: (0.9, 1.3), 20: (0.9, 1.4), 26: (0.4, 0.8), 16: (0.3, 0.7)},
-        {1: (0.9, 1.2), 4: (0.3, 0.6), 5: (0.9, 1.3), 20: (0.7, 1.2), 16: (0.5, 1.0), 25: (0.8, 1.2)},
+        {1: (1.2, 1.6), 2: (0.4, 0.8), 4: (0.6, 1.0), 5: (1.3, 1.7), 20: (1.0, 1.5), 26: (0.6, 1.1), 16: (0.4, 0.8)},
+        {1: (1.2, 1.6), 2: (0.3, 0.6), 4: (0.7, 1.1), 5: (1.1, 1.6), 20: (1.1, 1.6), 27: (0.5, 0.8), 16: (0.4, 0.8)},
+        {1: (1.1, 1.5), 4: (0.7, 1.1), 5: (1.1, 1.6), 20: (1.0, 1.5), 16: (0.8, 1.2), 25: (1.2, 1.8), 10: (0.2, 0.5)},
     ),
     "happiness": (
         {12: (0.8, 1.05), 6: (0.6, 1.0), 25: (0.6, 1.2), 10: (0.1, 0.4)},
@@ -86,9 +77,9 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
         {12: (0.8, 1.05), 6: (0.7, 1.0), 26: (0.4, 0.8), 10: (0.2, 0.5)},
     ),
     "sadness": (
-        {1: (1.1, 1.5), 4: (0.4, 0.7), 15: (1.0, 1.4), 17: (0.6, 1.0), 64: (0.0, 0.5)},
-        {1: (1.1, 1.5), 4: (0.3, 0.6), 15: (1.0, 1.4), 43: (0.3, 0.6), 64: (0.5, 1.0), 17: (0.3, 0.7)},
-        {1: (1.1, 1.5), 4: (0.5, 0.8), 11: (0.5, 1.0), 15: (1.1, 1.5), 17: (0.7, 1.1), 7: (0.3, 0.6)},
+        {1: (1.2, 1.6), 4: (0.8, 1.2), 15: (1.2, 1.7), 17: (0.7, 1.1), 43: (0.1, 0.4), 64: (0.0, 0.5)},
+        {1: (1.2, 1.6), 4: (0.6, 1.0), 15: (1.1, 1.6), 43: (0.4, 0.8), 64: (0.6, 1.1), 17: (0.4, 0.8)},
+        {1: (1.2, 1.6), 4: (0.9, 1.3), 11: (0.6, 1.1), 15: (1.2, 1.7), 17: (0.8, 1.2), 6: (0.3, 0.6), 43: (0.1, 0.4), 25: (0.0, 0.8)},
     ),
     "surprise": (
         {1: (0.9, 1.2), 2: (0.9, 1.2), 5: (0.9, 1.3), 26: (1.1, 1.6)},
@@ -306,6 +297,8 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
     for unit, (low, high) in units.items():
         amount, tilt = rng.uniform(low, high), np.clip(rng.normal(0, 0.12), -0.3, 0.3)
         for shape, gain in AU[unit].items():
+            if (unit, shape) == (4, "browDown") and 1 in units:
+                gain = 0.25  # the frontalis holds the brow up while the corrugator draws it in
             if shape in index:
                 weight[index[shape]] += amount * gain
                 continue
@@ -313,7 +306,7 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
                 both = 1 + sign * tilt
                 one = (1.0 if letter == side else rng.uniform(0, 0.15)) if expression == "contempt" else both
                 weight[index[f"{shape}_{letter}"]] += amount * gain * one
-    return np.clip(weight, 0, 1.5)
+    return np.clip(weight, 0, 1.8)
 
 
 def draw_idle(kit: FaceKit, rng: np.random.Generator) -> np.ndarray:
@@ -342,7 +335,7 @@ def frame_weights(
     weight[
         [index["eyeLookOut_L" if turn > 0 else "eyeLookIn_L"], index["eyeLookIn_R" if turn > 0 else "eyeLookOut_R"]]
     ] += abs(turn)
-    return np.clip(weight, 0, 1.5).astype("f4")
+    return np.clip(weight, 0, 1.8).astype("f4")
 
 
 def frame_texture(kit: FaceKit, person: Person, weight: np.ndarray) -> np.ndarray:

@@ -30,6 +30,9 @@ class PlayersModel(keras.Model):
     A subclass gives `players()` and `losses_of(name, batch)`; `compile` takes one optimizer for each player.
     """
 
+    xla = False
+    """Whether `compile` asked for XLA."""
+
     def players(self) -> dict[str, Player]:
         """Name -> Player, in the order in which a training step lets them move."""
         return {name: Player(variables, getattr(self, f"{name}_optimizer", None)) for name, variables in self.sides()}

@@ -24,6 +24,7 @@ class names and `loaded.metadata()` the same JSON.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -40,7 +41,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fer_tf
-from fer_tf import compat
+from fer_tf import compat, weights
 from fer_tf.faces import TEMPLATES, Template, load_image
 
 FORMAT = "fer_tf.export.1"
@@ -424,3 +425,24 @@ def predictor(model: Any, classes: Sequence[str] | None = None, **options: Any) 
     """A Keras model as a Predictor, with the same preprocessing and nothing written; `options`: those of `settings`."""
     module = Module(in_float32(model), classes, settings(model, **options), {})
     return Predictor(module.serving_default, json.loads(module.text), module)
+
+
+def from_weights(path: str | os.PathLike[str]) -> Predictor:
+    """A weights file as a Predictor: the model is made from the config in the file's provenance.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged, or its provenance has no config; `model` there names the class, FER-Net when left out.
+    """
+    provenance = weights.provenance(path)
+    if "config" not in provenance:
+        raise ValueError(f"{path} does not say how its model was built: its provenance has no config.")
+    module, name = provenance.get("model", "fer_net.FERNet").rsplit(".", 1)
+    model = getattr(importlib.import_module(f"fer_tf.models.{module}"), name)(**provenance["config"])
+    weights.load(model, path)
+    return predictor(model)
+
+
+def released(name: str) -> Predictor:
+    """Released weights as a Predictor, by their name ("fer_net_fer2013"); errors as `weights.released`."""
+    return from_weights(weights.released(name))

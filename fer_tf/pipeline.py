@@ -1,12 +1,13 @@
 """From records to batches: decode and align once, cache, then augment anew in every epoch.
 
-    batches = pipeline.batches(records, classes=CLASSES["seven"], template="ia_gen", views=fer_net.views, batch_size=100)
+    options = dict(classes=CLASSES["seven"], template="ia_gen", views=fer_net.views)
+    batches = pipeline.batches(records, batch_size=100, **options)
     model.fit(batches.dataset(), epochs=10)
 
-A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for an expression
-outside them); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
-`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where the views are numbered. `pairs` adds
-more images (target, reference) that get the same view as image.
+A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for one outside
+them); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
+`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered. `pairs` adds more
+images (target, reference) that get the same view as image.
 
 An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads.
 """
@@ -35,7 +36,7 @@ class Views(Protocol):
     """What the pipeline asks of a model file's `views`; `augment.Views` has it, and numbers its views besides."""
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
-        """The `turn`-th of `views` random views of each image, by a seed for each: images (N, h, w, C), numbers (N,)."""
+        """The `turn`-th of `views` random views of each image, by its seed: images (N, h, w, C), numbers (N,)."""
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The view that is tested: (N, H, W, C) -> (N, h, w, C)."""
@@ -113,10 +114,10 @@ class Batches:
       channels: 1 grey, 3 RGB.
       pairs: columns of indices into `records`, all of one length: {"image": [...], "target": [...]}. An epoch goes
         through the rows; labels and subjects are those of image.
-      cache: keep the decoded faces in memory, bytes of template size; "auto" does so up to `cache_limit`. Without it each
-        epoch decodes afresh and memory stays bounded however many records there are.
+      cache: keep the decoded faces in memory, bytes of template size; "auto" does so up to `cache_limit`. Without it
+        each epoch decodes afresh and memory stays bounded however many records there are.
       cache_limit: bytes.
-      strict: True makes a record that does not decode an error; False leaves it out, names it and counts it (`skipped`).
+      strict: True makes a record that does not decode an error; False leaves it out, names and counts it (`skipped`).
     Raises:
       ValueError: no records, unreadable ones (named), or views without numbers where all are asked for.
     """

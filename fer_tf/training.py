@@ -6,8 +6,8 @@
         model.compile(classifier_optimizer=...)
     training.fit(model, batches, workdir="runs/a/run0/fold0/finetune", epochs=20, strategy=strategy)
 
-The same call goes on from the last checkpoint; with `deterministic` and float32 on a CPU the weights at the end equal those of
-an uninterrupted run bit for bit, wherever it was killed.
+The same call goes on from the last checkpoint; with `deterministic` and float32 on a CPU the weights at the end equal
+those of an uninterrupted run bit for bit, wherever it was killed.
 
     workdir/checkpoint/   model, optimizers, loss scale, epoch and step: everything (tf.train.Checkpoint)
     workdir/best/         the model of the best epoch, where there is a validation
@@ -269,9 +269,9 @@ class _Run:
             known = getattr(self.data, "records", None)
             names = [known[i].name for i in dict.fromkeys(places)] if known else places
             raise FloatingPointError(
-                f"{', '.join(bad)} is no longer finite in epoch {int(self.epoch) + 1}, step {int(self.step)}; the batch: "
-                f"{', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, or train in "
-                "float32; the last checkpoint is from before."
+                f"{', '.join(bad)} is no longer finite in epoch {int(self.epoch) + 1}, step {int(self.step)}; the "
+                f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, or "
+                "train in float32; the last checkpoint is from before."
             )
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fer_tf import compat, export, pipeline
+from fer_tf import compat, export, pipeline, weights
 from fer_tf.compat import keras
 from fer_tf.faces import TEMPLATES
 from fer_tf.models import fer_net
@@ -225,3 +225,19 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path):
         export.load(path)
     with pytest.raises(FileNotFoundError, match="no exported model"):
         export.load(tmp_path / "nothing")
+
+
+def test_a_weights_file_says_how_its_model_is_built(tmp_path, monkeypatch):
+    net, image = model(), face(64, 64, 3)
+    config = {key: value for key, value in net.get_config().items() if key != "name"}
+    weights.save(net, tmp_path / "tiny.h5", provenance={"config": config})
+    predictor = export.from_weights(tmp_path / "tiny.h5")
+    assert predictor.classes == net.classes
+    np.testing.assert_allclose(predictor(image), by_pipeline(net, [image]), atol=1e-5)
+    monkeypatch.setattr(weights, "_folders", lambda: [tmp_path])
+    np.testing.assert_array_equal(export.released("tiny")(image), predictor(image))
+    weights.save(net, tmp_path / "silent.h5", provenance={})
+    with pytest.raises(ValueError, match=r"silent\.h5 does not say how its model was built"):
+        export.released("silent")
+    with pytest.raises(FileNotFoundError, match="no released weights 'other'"):
+        export.released("other")

@@ -35,9 +35,8 @@ SCRIPT = textwrap.dedent(
         Record(rng.integers(0, 256, (48, 48), dtype=np.uint8), ("anger", "fear")[i % 2], info={"framed": True})
         for i in range(24)
     ]
-    data = pipeline.batches(
-        records, classes=("anger", "fear"), template="ia_gen", views=fer_net.views, batch_size=4, views_per_image=2, seed=5
-    )
+    options = {"classes": ("anger", "fear"), "template": "ia_gen", "views": fer_net.views, "batch_size": 4}
+    data = pipeline.batches(records, views_per_image=2, seed=5, **options)
     model = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8, seed=5)
     rate = keras.optimizers.schedules.CosineDecay(0.05, 24)
     model.compile(classifier_optimizer=keras.optimizers.SGD(rate, momentum=0.9))

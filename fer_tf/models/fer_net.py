@@ -1,12 +1,14 @@
 """FER-Net, the expression classifier that IA-gen starts from and is compared with.
 
 Cai, Meng, Khan, O'Reilly, Li, Han, Tong: "Identity-Free Facial Expression Recognition using conditional Generative
-Adversarial Network" (IA-gen, FG 2018), section III-B and IV-A: Feat of eq. (8) and the CNN baseline of Tables I, III, IV.
+Adversarial Network" (IA-gen, FG 2018), sections III-B and IV-A: Feat of eq. (8), and the CNN
+baseline of Tables I, III and IV.
 
-**Readings** (the paper is silent): the layers are ours, a residual net of three stages with max-pooling between them and
-global average pooling into one hidden fully connected layer, whose ReLU output is Feat ("the last fully connected
+**Readings** (the paper is silent): the layers are ours, a residual net of three stages with max-pooling between them
+and global average pooling into one hidden fully connected layer, whose ReLU output is Feat ("the last fully connected
 layer"). Dropout 0.5 acts on that layer. SGD with momentum 0.9, batch 100, learning rate 0.001 multiplied by 0.8 every
-20 epochs (`schedule`). Faces are grey and standardised one by one. Tests use the centre crop. Batch norm's momentum is 0.9.
+20 epochs (`schedule`). Faces are grey and standardised one by one. Tests use the centre crop. Batch norm's
+momentum is 0.9.
 
 **Deviations**: faces are found by dlib, not by TSM.
 """

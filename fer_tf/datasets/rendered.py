@@ -1,0 +1,86 @@
+"""Rendered faces: 200 people who do not exist, eight expressions each, 128x128 RGB. Shipped as `rendered.h5`.
+
+These are RENDERED pictures, not photographs of real people: Mitsuba 3 renderings of ICT-FaceKit's linear face model with
+painted skin, hair and expressions composed from FACS action units. They carry identities, poses, intensities and exact
+landmarks, so that protocols can be run where no data set of real people may be passed on. Figures reached on
+them are not figures on real people; skin, age and hair vary by chance, not by any population.
+
+    lab     100 subjects x 8 expressions x 3 frames (rising to the peak), frontal +-5 degrees, even light, plain wall
+    posed    20 others   x 8 x pan {-45, -25, 0, 25, 45} x tilt {-25, 0, 25} degrees, one frame each
+    wild     80 others   x 16 frames, pose to +-35 degrees, coloured and hard light, clutter, blur, noise, JPEG, occluders
+
+`rendered.h5`: "image" (N,) rows of JPEG bytes; (N,) arrays expression (index into attribute "expressions"), subject,
+intensity [0, 1] (0 for neutral), pan and tilt (degrees; positive is to the picture's right, and up), domain (index into
+attribute "domains"), sequence, frame; landmarks (N, 68, 2) float32 pixels in dlib's order, projected from the mesh.
+
+Licence: ICT-FaceKit is MIT (USC Institute for Creative Technologies); its notice, `rendered.LICENSE`, has to travel with
+the data. Each person shows each expression in an own style, drawn from the alternatives that EMFACS lists for it.
+@MADE@
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fer_tf.records import EXPRESSIONS, Record
+
+PARTS = ("lab", "posed", "wild")
+RENDER = "python -m experiments.render_faces --facekit=ict_facekit.npz --out="
+COLUMNS = ("expression", "subject", "intensity", "pan", "tilt", "domain", "sequence", "frame", "landmarks")
+
+
+def records(
+    root: str | Path | None = None, *, part: str = "lab", classes: Collection[str] | None = None
+) -> list[Record]:
+    """The rendered faces of one part, in the order subject, expression, frame.
+
+    Args:
+      root: the HDF5 file, or a folder with rendered.h5; the file shipped with the package by default.
+      part: lab, posed, wild, or all. Subjects "r000" ... are unique over all parts.
+      classes: keep these expressions only; all eight by default.
+    Returns:
+      Records whose image is (file, index); info has intensity [0, 1], pan and tilt in degrees, landmarks (68, 2)
+      float32 in pixels.
+    Raises:
+      FileNotFoundError: there is no such file; the message shows the command that renders it.
+      ValueError: an unknown part or class, or a file that lacks an array; the message names it.
+    """
+    path = Path(root) if root is not None else Path(__file__).with_name("rendered.h5")
+    path = path / "rendered.h5" if path.is_dir() else path
+    if part not in (*PARTS, "all"):
+        raise ValueError(f"rendered has no part {part!r}: use {', '.join(PARTS)} or all.")
+    wanted = set(EXPRESSIONS if classes is None else classes)
+    if wanted - set(EXPRESSIONS):
+        unknown = ", ".join(sorted(wanted - set(EXPRESSIONS)))
+        raise ValueError(f"rendered has no class {unknown}: its expressions are {', '.join(EXPRESSIONS)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: take it from the package, or render it with\n  {RENDER}{path}")
+    with h5py.File(path, "r") as file:
+        missing = [name for name in ("image", *COLUMNS) if name not in file]
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}: it is not a file of experiments.render_faces.")
+        column = {name: file[name][:] for name in COLUMNS}
+        names = [str(name) for name in file.attrs["expressions"]]
+        domains = [str(name) for name in file.attrs["domains"]]
+    found = []
+    for i, (label, place) in enumerate(zip(column["expression"], column["domain"], strict=True)):
+        if names[label] not in wanted or part not in ("all", domains[place]):
+            continue
+        subject = f"r{column['subject'][i]:03d}"
+        info = {name: float(column[name][i]) for name in ("intensity", "pan", "tilt")}
+        found.append(
+            Record(
+                (str(path), i),
+                names[label],
+                subject=subject,
+                sequence=f"{subject}/{column['sequence'][i]:02d}-{names[label]}",
+                frame=int(column["frame"][i]),
+                domain=domains[place],
+                info={**info, "landmarks": np.asarray(column["landmarks"][i], np.float32)},
+            )
+        )
+    return found
