@@ -82,6 +82,8 @@ class Template:
 
 
 # All five share FER-2013's framing, so that networks and their pre-training see one kind of face.
+SURE = 0.2
+"""Detector score from which a box is taken for a face before larger, doubtful ones are."""
 SIZES = {"ia_gen": (70, 70), "de_gan": (110, 110), "ed2l": (128, 110), "gcnet": (66, 66), "cycle_at": (256, 256)}
 TEMPLATES = {name: Template.fer2013(name, size) for name, size in SIZES.items()}
 
@@ -338,6 +340,7 @@ def _points(points: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
 
 def _largest(image: np.ndarray) -> Face:
     faces = detect(image)
+    faces = [face for face in faces if face.score >= SURE] or faces[:1]
     if not faces:
         height, width = image.shape[:2]
         raise FaceNotFound(f"no face was found in the picture of {width} x {height} pixels: it may be turned or hidden")
@@ -391,7 +394,7 @@ def align(
 
     With landmarks: the least-squares similarity of `five_points`. With a box: landmarks are found in it, or, where the
     model is not installed or `use_landmarks` is off, the five points' mean places in the box stand for them. With
-    neither: the largest face that `detect` finds. Shrinking averages over the pixels it covers; what lies outside the
+    neither: the largest face that `detect` is sure of (SURE), else the largest one. Shrinking averages over the pixels it covers; what lies outside the
     picture is its mirror image.
 
     Args:

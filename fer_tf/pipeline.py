@@ -6,8 +6,8 @@
 
 A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for one outside
 them); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
-`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered. `pairs` adds more
-images (target, reference) that get the same view as image.
+`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered. `pairs` adds
+more images (target, reference) that get the same view as image.
 
 An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads.
 """

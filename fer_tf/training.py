@@ -270,8 +270,8 @@ class _Run:
             names = [known[i].name for i in dict.fromkeys(places)] if known else places
             raise FloatingPointError(
                 f"{', '.join(bad)} is no longer finite in epoch {int(self.epoch) + 1}, step {int(self.step)}; the "
-                f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, or "
-                "train in float32; the last checkpoint is from before."
+                f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, "
+                "or train in float32; the last checkpoint is from before."
             )
 
 

@@ -1,0 +1,222 @@
+"""The renderer of the rendered faces: styles, intensities and geometry in NumPy, shards that resume, a tiny real render."""
+
+import io
+import itertools
+import json
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import render_faces, rendering, rendering_looks
+
+ONE_SIDED = ["jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker",
+             "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"]  # fmt: skip
+PAIRED = ["browDown", "browInnerUp", "browOuterUp", "cheekPuff", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn",
+          "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress",
+          "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"]  # fmt: skip
+
+
+def layout():
+    """(68, 3): a rough face in the model's units."""
+    jaw = [(7.3 * np.sin(a), -7.5 * np.cos(a) + 1.0, 4 + 6 * np.cos(a)) for a in np.linspace(-1.5, 1.5, 17)]
+    brows = [(s * x, 6.0, 9.5) for s, xs in ((-1, (5.8, 4.9, 3.8, 2.4, 1.2)), (1, (1.2, 2.4, 3.8, 4.9, 5.8))) for x in xs]
+    nose = [(0, y, 11) for y in (3.7, 2.6, 1.6, 0.4)] + [(x, -1.1, 11) for x in (-1.2, -0.6, 0, 0.6, 1.2)]
+    eyes = [(s * 3.1 + 1.3 * np.cos(a), 3.4 + 0.4 * np.sin(a), 9) for s in (-1, 1) for a in np.arange(6) * np.pi / 3]
+    mouth = [(k * np.cos(a), -3.4 + 0.4 * k * np.sin(a), 11) for k, n in ((2.5, 12), (1.2, 8)) for a in np.arange(n) * 2 * np.pi / n]
+    return np.array(jaw + brows + nose + eyes + mouth, "f4")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """A face model of the right form but of nobody: points on an ellipsoid, a dome of triangles, random modes."""
+    rng = np.random.default_rng(0)
+    vertices = rng.normal(0, 1, (26719, 3))
+    vertices = (vertices / np.linalg.norm(vertices, axis=1, keepdims=True) * [8, 12, 9]).astype("f4")
+    vertices[:68] = layout()
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 20), np.linspace(-1, 1, 20)), -1).reshape(-1, 2)
+    dome = np.concatenate([grid * [7, 9], 9 * np.sqrt(np.clip(1.3 - (grid**2).sum(1), 0.01, None))[:, None]], 1)
+    vertices[100:500] = dome
+    at = (np.arange(19)[:, None] * 20 + np.arange(19)[None]).ravel()
+    triangles = np.concatenate([np.stack([at, at + 1, at + 20], 1), np.stack([at + 1, at + 21, at + 20], 1)])
+    names = ONE_SIDED + [f"{n}_{s}" for n in PAIRED for s in "LR"]
+    materials = ["M_Face", "M_BackHead", "M_Teeth", "M_EyeOcclusion"]
+    material = np.zeros(len(triangles) + 3, int)
+    material[-3:] = (1, 2, 3)
+    path = tmp_path_factory.mktemp("model") / "fake.npz"
+    np.savez(
+        path, vertices=vertices, identity=rng.normal(0, 0.05, (2, 26719, 3)).astype("f2"), uv=(grid + 1) / 2,
+        expression=rng.normal(0, 0.05, (len(names), 26719, 3)).astype("f2"), expression_names=names,
+        triangles=np.concatenate([triangles + 100, [[0, 5, 9]] * 3]), uv_triangles=np.concatenate([triangles, [[0, 1, 2]] * 3]),
+        material=material, material_names=materials, landmarks68=np.arange(68),
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def kit(pack):
+    return rendering.load_facekit(pack)
+
+
+def stub(person, frame, domain, rng):
+    """Stands in for Mitsuba: a grey that depends on the frame's generator."""
+    return np.full((16, 16, 3), rng.integers(256), np.uint8), rng.uniform(0, 16, (68, 2)).astype("f4")
+
+
+def test_every_style_uses_known_units_and_shapes(kit):
+    assert tuple(rendering.STYLES) == rendering.EXPRESSIONS
+    known = {name.removesuffix("_L").removesuffix("_R") for name in kit.shape_names}
+    for expression, variants in rendering.STYLES.items():
+        for units in variants:
+            assert all(0 <= low < high for low, high in units.values()), expression
+            assert {shape for unit in units for shape in rendering.AU[unit]} <= known
+    assert all(set(cause) <= known for _, cause in rendering.CREASES.values())
+
+
+def test_styles_follow_facs(kit):
+    index = {name: i for i, name in enumerate(kit.shape_names)}
+    for seed in range(12):
+        style = {e: rendering.draw_style(kit, e, np.random.default_rng(seed)) for e in rendering.EXPRESSIONS}
+        assert not style["neutral"].any() and all(0 <= w.min() and w.max() <= 1.8 for w in style.values())
+        smile = style["happiness"][[index["mouthSmile_L"], index["mouthSmile_R"]]]
+        assert smile.min() > 0.4 and style["sadness"][index["mouthFrown_L"]] > 0.5
+        lopsided = sorted(style["contempt"][[index["mouthDimple_L"], index["mouthDimple_R"]]])
+        assert lopsided[0] < 0.3 * lopsided[1]
+        assert style["fear"][index["eyeWide_L"]] > 0.6 and style["surprise"][index["browOuterUp_L"]] > 0.4
+        assert style["anger"][index["browDown_L"]] > 2 * style["fear"][index["browDown_L"]]
+
+
+def test_people_differ_and_repeat(kit):
+    one, again, other = (rendering_looks.draw_person(kit, np.random.default_rng(s)) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one.texture, again.texture)
+    np.testing.assert_array_equal(one.style["fear"], again.style["fear"])
+    assert np.abs(one.face - other.face).max() > 0.01 and np.abs(one.texture - other.texture).mean() > 0.001
+    assert np.abs(one.style["anger"] - other.style["anger"]).max() > 0.05
+
+
+def test_intensity_scales_the_expression(kit):
+    person = rendering_looks.draw_person(kit, np.random.default_rng(3))
+    rest, half, full = (
+        np.mean([rendering.frame_weights(kit, person, "happiness", i, np.random.default_rng(s)) for s in range(20)], 0)
+        for i in (0.0, 0.5, 1.0)
+    )
+    smile = kit.shape_names.index("mouthSmile_L")
+    assert rest[smile] < half[smile] < full[smile] and full[smile] > 0.6
+    assert rendering.frame_texture(kit, person, full).mean() < rendering.frame_texture(kit, person, rest * 0).mean()
+
+
+@pytest.mark.parametrize("pan,tilt", [(0, 0), (30, 0), (0, 20), (-45, 25)])
+def test_rotation_turns_the_nose_the_named_way(pan, tilt):
+    turn = rendering.rotation(pan, tilt)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+    nose = turn @ [0, 0, 1]
+    expected = [np.sin(np.radians(pan)), np.sin(np.radians(tilt)) * np.cos(np.radians(pan))]
+    np.testing.assert_allclose(nose[:2], expected, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(turn), 1)
+
+
+def test_projection_by_hand():
+    pixel = rendering.project(np.array([[0, 0, 0], [5, 0, 0], [0, 10, 0], [5, 0, 30]], "f4"), distance=60, half=10, size=128)
+    np.testing.assert_allclose(pixel, [[64, 64], [96, 64], [64, 0], [128, 64]], atol=1e-4)
+
+
+def test_normals_of_a_sphere():
+    turn, lift = np.meshgrid(np.linspace(0, 2 * np.pi, 40, endpoint=False), np.linspace(0.2, np.pi - 0.2, 30))
+    points = np.stack([np.sin(lift) * np.cos(turn), np.sin(lift) * np.sin(turn), np.cos(lift)], -1).reshape(-1, 3)
+    rows, k = np.arange(29)[:, None] * 40, np.arange(40)[None]
+    a, b, c, d = rows + k, rows + (k + 1) % 40, rows + 40 + k, rows + 40 + (k + 1) % 40
+    triangles = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))])
+    inner = slice(40, -40)
+    assert ((rendering.normals(points, triangles) * points).sum(1)[inner] > 0.99).all()
+
+
+@pytest.mark.parametrize("domain,count", [("lab", 24), ("posed", 120), ("wild", 16)])
+def test_plan_covers_every_expression(domain, count):
+    frames = render_faces.plan(domain, 0.9, np.random.default_rng(0))
+    assert len(frames) == count and len({(f.sequence, f.frame) for f in frames}) == count
+    per = [sum(f.expression == e for f in frames) for e in rendering.EXPRESSIONS]
+    assert per == [count // 8] * 8
+    assert all((f.intensity == 0) == (f.expression == "neutral") and f.intensity <= 1 for f in frames)
+    if domain == "posed":
+        poses = set(itertools.product(render_faces.PANS, render_faces.TILTS))
+        assert {(f.pan, f.tilt) for f in frames if f.expression == "fear"} == poses
+
+
+def test_shards_resume_and_do_not_depend_on_order(kit, tmp_path):
+    people = [("lab", 0), ("lab", 1), ("wild", 0)]
+
+    def run(work, order):
+        work.mkdir()
+        for who in order:
+            arrays = render_faces.render_subject(stub, kit, *who, seed=5, quality=90)
+            render_faces.write_shard(render_faces.shard_path(work, *who), arrays)
+        return work
+
+    first = run(tmp_path / "a", people)
+    second = run(tmp_path / "b", people[::-1][:1])
+    (second / "lab001.999.tmp").write_bytes(b"killed while writing")
+    assert list(render_faces.missing(second, people)) == people[:2]
+    for who in render_faces.missing(second, people):
+        render_faces.write_shard(
+            render_faces.shard_path(second, *who), render_faces.render_subject(stub, kit, *who, seed=5, quality=90)
+        )
+    for work, name in ((first, "a.h5"), (second, "b.h5")):
+        assert render_faces.assemble(tmp_path / name, work, people, {"seed": 5}) == 24 + 24 + 16
+    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
+        assert set(a) == set(b) >= {"image", "expression", "subject", "landmarks"}
+        for name in set(a) - {"image"}:
+            np.testing.assert_array_equal(a[name][:], b[name][:])
+        assert [x.tobytes() for x in a["image"][:]] == [x.tobytes() for x in b["image"][:]]
+        assert a["subject"][:].tolist() == [0] * 24 + [1] * 24 + [2] * 16
+        assert Image.open(io.BytesIO(a["image"][0].tobytes())).size == (16, 16)
+
+
+def test_changed_flags_are_refused_by_name(tmp_path):
+    render_faces.check_flags(tmp_path, {"seed": 1, "samples": 6})
+    render_faces.check_flags(tmp_path, {"seed": 1, "samples": 6})
+    with pytest.raises(ValueError, match="--samples=9"):
+        render_faces.check_flags(tmp_path, {"seed": 1, "samples": 9})
+    assert json.loads((tmp_path / "flags.json").read_text()) == {"seed": 1, "samples": 6}
+
+
+def test_camera_and_background_repeat():
+    for harsh in (False, True):
+        scene = rendering_looks.background(32, np.random.default_rng(4), None if harsh else np.array([0.3, 0.4, 0.5]))
+        one, two = (rendering_looks.camera(scene, np.random.default_rng(1), harsh=harsh) for _ in range(2))
+        assert one.dtype == np.uint8 and one.shape == (32, 32, 3)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_missing_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--facekit"):
+        rendering.load_facekit(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError, match="generic_neutral_mesh.obj"):
+        rendering.load_facekit(tmp_path)
+
+
+def test_obj_folder_gives_the_same_arrays(tmp_path):
+    def obj(offset):
+        corners = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
+        lines = [f"v {x + offset} {y} {z}" for x, y, z in corners] + [f"vt {x} {y}" for x, y, _ in corners]
+        return "\n".join([*lines, "usemtl M_Face", "f 1/1 2/2 3/3 4/4"])
+
+    for name, offset in (("generic_neutral_mesh", 0), ("identity000", 0.5), ("identity001", 1), ("jawOpen", 2)):
+        (tmp_path / f"{name}.obj").write_text(obj(offset))
+    (tmp_path / "vertex_indices.json").write_text(json.dumps({"idx_to_landmark_verts": [0, 3]}))
+    pack = rendering.read_obj_folder(tmp_path)
+    assert pack["identity"][:, 0, 0].tolist() == [0.5, 1] and pack["expression"][0, :, 0].tolist() == [2] * 4
+    assert pack["triangles"].tolist() == [[0, 1, 2], [0, 2, 3]] == pack["uv_triangles"].tolist()
+    assert pack["expression_names"].tolist() == ["jawOpen"] and pack["landmarks68"].tolist() == [0, 3]
+
+
+def test_real_render_repeats(kit):
+    pytest.importorskip("mitsuba")
+    render = render_faces.Renderer(kit, 32, 4)
+    person = rendering_looks.draw_person(kit, np.random.default_rng(0))
+    frame = render_faces.Frame("happiness", 0.9, 3.0, -2.0, 0, 0)
+    (one, marks), (two, _) = (render(person, frame, "lab", np.random.default_rng(9)) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert one.shape == (32, 32, 3) and one.dtype == np.uint8 and marks.shape == (68, 2)
+    wall = one[:4, :4].astype(float).mean((0, 1))
+    assert np.abs(one[14:20, 14:20].astype(float).mean((0, 1)) - wall).max() > 10  # something stands before the wall
