@@ -40,6 +40,7 @@ setup(
             "pytest",  # runs the tests
             "ruff",  # lint and format
             "scipy",  # the reference that augmentation is tested against
+            "opencv-python-headless",  # the reference of CLAHE, and the benchmark's plain loop
             "scikit-image",  # a public-domain photograph, and CLAHE's reference on numpy < 2
             "nbclient",  # executes the notebooks in the tests ...
             "nbformat",

@@ -192,6 +192,11 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
                 raise
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
+        except tf.errors.OpError as error:  # a reader's ValueError, out of a running tf.data pipeline
+            if os.environ.get("FER_TF_TRACEBACK") or "ValueError: " not in error.message:
+                raise
+            print(f"error: {error.message.split('ValueError: ')[1].splitlines()[0]}", file=sys.stderr)
+            sys.exit(1)
 
     logging.set_verbosity(logging.WARNING)
     app.run(guarded)

@@ -35,7 +35,7 @@ AU: dict[int, dict[str, float]] = {
     11: {"noseSneer": 0.3, "mouthUpperUp": 0.25},
     12: {"mouthSmile": 1.0},
     14: {"mouthDimple": 1.0, "mouthPress": 0.35},
-    15: {"mouthFrown": 1.0},
+    15: {"mouthFrown": 1.2},
     16: {"mouthLowerDown": 0.9},
     17: {"mouthShrugLower": 0.8},
     20: {"mouthStretch": 1.0},
@@ -52,9 +52,9 @@ AU: dict[int, dict[str, float]] = {
 # Expression -> alternatives; each gives an action unit its range at full intensity (EMFACS prototypes and their variants).
 STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     "anger": (
-        {4: (1.4, 1.8), 5: (0.6, 1.1), 7: (0.5, 0.9), 9: (0.1, 0.3), 23: (0.8, 1.2), 24: (0.7, 1.2), 15: (0.4, 0.8), 17: (0.3, 0.7)},
-        {4: (1.4, 1.8), 5: (0.6, 1.1), 7: (0.4, 0.7), 9: (0.3, 0.7), 10: (0.6, 1.0), 16: (0.8, 1.2), 22: (0.3, 0.6), 25: (0.8, 1.3)},
-        {4: (1.4, 1.8), 5: (0.8, 1.3), 7: (0.3, 0.6), 9: (0.2, 0.6), 10: (0.5, 0.9), 16: (0.7, 1.1), 27: (0.4, 0.8)},
+        {4: (1.5, 1.9), 5: (0.6, 1.1), 7: (0.5, 0.9), 9: (0.2, 0.5), 23: (0.8, 1.2), 24: (0.7, 1.2), 15: (0.4, 0.8), 17: (0.3, 0.7)},
+        {4: (1.5, 1.9), 5: (0.4, 0.9), 7: (0.4, 0.7), 9: (0.4, 0.8), 10: (0.6, 1.0), 16: (0.8, 1.2), 22: (0.3, 0.6), 25: (0.8, 1.3)},
+        {4: (1.5, 1.9), 5: (0.5, 1.0), 7: (0.4, 0.7), 9: (0.4, 0.8), 10: (0.5, 0.9), 16: (0.7, 1.1), 27: (0.4, 0.8)},
     ),
     "contempt": (
         {12: (0.5, 0.8), 14: (0.7, 1.1)},
@@ -62,9 +62,9 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
         {12: (0.4, 0.7), 14: (0.5, 0.9), 10: (0.3, 0.6), 2: (0.2, 0.6)},
     ),
     "disgust": (
-        {9: (1.2, 1.6), 10: (0.6, 1.0), 4: (0.0, 0.3), 6: (0.6, 1.0), 7: (0.4, 0.7), 15: (0.6, 1.0), 17: (0.5, 0.9)},
-        {10: (1.1, 1.5), 9: (0.8, 1.2), 16: (0.4, 0.9), 25: (0.6, 1.1), 6: (0.7, 1.1), 7: (0.3, 0.6), 15: (0.5, 0.9)},
-        {9: (1.2, 1.6), 10: (0.7, 1.1), 7: (0.6, 1.0), 15: (0.7, 1.1), 26: (0.5, 0.9), 16: (0.3, 0.6), 6: (0.5, 0.9)},
+        {9: (1.0, 1.4), 10: (0.9, 1.3), 6: (0.6, 1.0), 7: (0.5, 0.9), 15: (0.7, 1.1), 17: (0.5, 0.9)},
+        {10: (1.2, 1.6), 9: (0.6, 1.0), 16: (0.4, 0.9), 25: (0.6, 1.1), 6: (0.7, 1.1), 7: (0.4, 0.8), 15: (0.7, 1.1)},
+        {9: (1.0, 1.4), 10: (0.9, 1.3), 7: (0.6, 1.1), 15: (0.8, 1.2), 26: (0.6, 1.0), 16: (0.3, 0.6), 6: (0.5, 0.9)},
     ),
     "fear": (
         {1: (1.2, 1.6), 2: (0.4, 0.8), 4: (0.6, 1.0), 5: (1.3, 1.7), 20: (1.0, 1.5), 26: (0.6, 1.1), 16: (0.4, 0.8)},
@@ -93,7 +93,7 @@ IDLE = {"mouthFrown": 0.12, "mouthSmile": 0.08, "browInnerUp": 0.12, "browDown":
 # Crease -> (polyline on the right half of the mean face, shapes that deepen it, strength).
 CREASES: dict[str, tuple[tuple[tuple[float, float], ...], Mapping[str, float]]] = {
     "nasolabial": (((1.7, 0.5), (2.8, -1.0), (3.4, -3.0)), {"mouthSmile": 0.8, "noseSneer": 0.7, "mouthUpperUp": 0.6, "mouthStretch": 0.3, "mouthDimple": 0.35}),
-    "frown": (((0.5, 4.3), (0.62, 5.3), (0.5, 6.4)), {"browDown": 0.9}),
+    "frown": (((0.5, 4.3), (0.62, 5.3), (0.5, 6.4)), {"browDown": 0.5, "browTogether": 0.4}),
     "forehead0": (((0.0, 7.3), (2.0, 7.5), (4.3, 7.1)), {"browInnerUp": 0.4, "browOuterUp": 0.5}),
     "forehead1": (((0.0, 8.3), (2.0, 8.5), (4.0, 8.1)), {"browInnerUp": 0.5, "browOuterUp": 0.4}),
     "forehead2": (((0.0, 9.2), (1.8, 9.4), (3.2, 9.1)), {"browInnerUp": 0.4, "browOuterUp": 0.3}),
@@ -211,16 +211,26 @@ def read_obj_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def extra_shapes(vertices: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """browTogether_L/_R pulls the inner brows to the middle (AU4); lipsNarrow thins and narrows the lips (AU23)."""
+    """Shapes that the model lacks, as smooth bumps around landmarks.
+
+    browTogether draws the inner brows in and down (AU4); browOblique lifts the inner end and lowers the outer one (AU1+4);
+    lipsNarrow thins and narrows the lips (AU23).
+    """
     marks, skin = vertices[landmarks], (np.arange(len(vertices)) < FACE).astype("f4")
-    out = np.zeros((3, *vertices.shape), "f4")
-    for i, (mark, sign) in enumerate(((marks[22], 1), (marks[21], -1))):
-        near = skin * np.exp(-(((vertices[:, :2] - mark[:2] - [sign * 0.5, 0]) / [1.5, 1.2]) ** 2).sum(1))
-        out[i] = near[:, None] * np.array([-0.45 * sign, -0.25, 0.12])
+    out = np.zeros((5, *vertices.shape), "f4")
+
+    def bump(x: float, y: float, wide: float, high: float) -> np.ndarray:
+        return (skin * np.exp(-(((vertices[:, :2] - [x, y]) / [wide, high]) ** 2).sum(1)))[:, None]
+
+    for i, (inner, outer, lid, sign) in enumerate(((22, 26, 43, 1), (21, 17, 38, -1))):
+        out[i] = bump(marks[inner, 0] + 0.5 * sign, marks[inner, 1], 1.5, 1.2) * np.array([-0.32 * sign, -0.4, 0.12])
+        lift = bump(marks[inner, 0] + 0.3 * sign, marks[inner, 1], 1.4, 1.5) - bump(*marks[outer, :2], 2.2, 1.3)
+        fold = bump(marks[lid, 0], marks[lid, 1] + 0.9, 1.0, 0.5)
+        out[2 + i] = lift * np.array([0, 0.5, 0.0]) + fold * np.array([0, 0.15, 0])
     centre = marks[[62, 66]].mean(0)
-    near = skin * np.exp(-(((vertices[:, :2] - centre[:2]) / [3.0, 1.3]) ** 2).sum(1)) * (vertices[:, 2] > 8)
-    out[2] = near[:, None] * (centre - vertices) * np.array([0.16, 0.3, 0.1])
-    return out, ("browTogether_L", "browTogether_R", "lipsNarrow")
+    near = bump(*centre[:2], 3.0, 1.3)[:, 0] * (vertices[:, 2] > 8)
+    out[4] = near[:, None] * (centre - vertices) * np.array([0.16, 0.3, 0.1])
+    return out, ("browTogether_L", "browTogether_R", "browOblique_L", "browOblique_R", "lipsNarrow")
 
 
 def position_map(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray) -> np.ndarray:
@@ -297,8 +307,8 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
     for unit, (low, high) in units.items():
         amount, tilt = rng.uniform(low, high), np.clip(rng.normal(0, 0.12), -0.3, 0.3)
         for shape, gain in AU[unit].items():
-            if (unit, shape) == (4, "browDown") and 1 in units:
-                gain = 0.25  # the frontalis holds the brow up while the corrugator draws it in
+            if unit == 4 and 1 in units:  # against the frontalis the corrugator draws the brow in and oblique
+                shape, gain = {"browDown": ("browOblique", 0.9), "browTogether": ("browTogether", 0.5)}[shape]
             if shape in index:
                 weight[index[shape]] += amount * gain
                 continue
@@ -306,7 +316,7 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
                 both = 1 + sign * tilt
                 one = (1.0 if letter == side else rng.uniform(0, 0.15)) if expression == "contempt" else both
                 weight[index[f"{shape}_{letter}"]] += amount * gain * one
-    return np.clip(weight, 0, 1.8)
+    return np.clip(weight, 0, 1.9)
 
 
 def draw_idle(kit: FaceKit, rng: np.random.Generator) -> np.ndarray:
@@ -335,7 +345,7 @@ def frame_weights(
     weight[
         [index["eyeLookOut_L" if turn > 0 else "eyeLookIn_L"], index["eyeLookIn_R" if turn > 0 else "eyeLookOut_R"]]
     ] += abs(turn)
-    return np.clip(weight, 0, 1.8).astype("f4")
+    return np.clip(weight, 0, 1.9).astype("f4")
 
 
 def frame_texture(kit: FaceKit, person: Person, weight: np.ndarray) -> np.ndarray:

@@ -14,9 +14,7 @@ Two signatures, for TensorFlow Serving and `saved_model_cli` too:
 A face is a picture that is framed already, as `faces.align` gives it: finding it in a photograph is no part of this.
 It goes the way of a framed record in the pipeline: resized to the model's template, made grey, cut to the test view,
 divided by 255. The steps on bytes are Pillow's, in whole numbers and bit for bit: bicubic resizing (with antialiasing),
-first the width, then the height; ITU-R BT.601 grey; transparency on white. Newer versions of Pillow begin with the
-height where a face is taller than wide and shrinks: such a face may differ from the pipeline's by a grey level. Square
-ones, and those in the template's size, do not.
+first the width, then the height; ITU-R BT.601 grey; transparency on white.
 
 The metadata are in assets/metadata.json; of a SavedModel that TensorFlow alone has loaded, `loaded.labels()` gives the
 class names and `loaded.metadata()` the same JSON.

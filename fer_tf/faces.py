@@ -81,9 +81,10 @@ class Template:
         return cls(name, (height, width), points)
 
 
-# All five share FER-2013's framing, so that networks and their pre-training see one kind of face.
 SURE = 0.2
 """Detector score from which a box is taken for a face before larger, doubtful ones are."""
+
+# All five share FER-2013's framing, so that networks and their pre-training see one kind of face.
 SIZES = {"ia_gen": (70, 70), "de_gan": (110, 110), "ed2l": (128, 110), "gcnet": (66, 66), "cycle_at": (256, 256)}
 TEMPLATES = {name: Template.fer2013(name, size) for name, size in SIZES.items()}
 
@@ -394,8 +395,8 @@ def align(
 
     With landmarks: the least-squares similarity of `five_points`. With a box: landmarks are found in it, or, where the
     model is not installed or `use_landmarks` is off, the five points' mean places in the box stand for them. With
-    neither: the largest face that `detect` is sure of (SURE), else the largest one. Shrinking averages over the pixels it covers; what lies outside the
-    picture is its mirror image.
+    neither: the largest face that `detect` is sure of (SURE), else the largest one. Shrinking averages over the
+    pixels it covers; what lies outside the picture is its mirror image.
 
     Args:
       image: (H, W) or (H, W, 1|3) uint8.

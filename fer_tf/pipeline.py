@@ -83,7 +83,8 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
         template = faces.TEMPLATES[template] if isinstance(template, str) else template
         if record.info.get("framed"):
             height, width = template.size
-            cut = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+            wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
+            cut = np.asarray(wide.resize((width, height), Image.Resampling.BICUBIC))
         else:
             cut = faces.align(picture, template, landmarks=record.info.get("landmarks"))
     except (ValueError, OSError) as error:
