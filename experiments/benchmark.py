@@ -421,9 +421,9 @@ def define_flags() -> None:
 
 def main() -> None:
     """Measures, writes, prints."""
-    result = measure(Settings(**{field.name: flags.FLAGS[field.name].value for field in fields(Settings)}))
     folder = Path(flags.FLAGS.workdir or f"runs/benchmark_{flags.FLAGS.preset}")
     folder.mkdir(parents=True, exist_ok=True)
+    result = measure(Settings(**{field.name: flags.FLAGS[field.name].value for field in fields(Settings)}))
     common.write_json(folder / "benchmark.json", result)
     print(table(result))
 

@@ -17,10 +17,10 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import fer_tf
-from fer_tf import datasets, records, training
+from fer_tf import datasets, pipeline, records, training
 
 FLAGS = flags.FLAGS
-FREE = ("workdir", "max_steps", "tensorboard", "progress")
+FREE = ("workdir", "only_folds", "tensorboard", "progress")
 """Flags that may differ when a run is taken up again."""
 
 
@@ -36,7 +36,8 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
       presets: preset name -> {flag: value}.
       **defaults: other defaults than those below.
     """
-    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", **defaults}
+    start = "fer_net_fer2013"
+    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", "init": start, **defaults}
     flags.DEFINE_enum("preset", default["preset"], list(presets), "Values for all flags that are not given.")
     flags.DEFINE_enum("dataset", default["dataset"], data_sets(), "Which data set.")
     flags.DEFINE_string("data_dir", None, "Folder of the data set (rendered: the shipped file when left out).")
@@ -46,16 +47,14 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
     flags.DEFINE_string("only_folds", "", "Run just these folds, such as 0,2; all when empty.")
     flags.DEFINE_integer("runs", 1, "Repeat everything with seeds seed, seed + 1 ...", lower_bound=1)
     flags.DEFINE_string("workdir", None, "Where results go; runs/<experiment>_<preset> when left out.")
-    flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0, upper_bound=2**31 - 1)
     flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
     flags.DEFINE_enum("strategy", "none", training.STRATEGIES, "Replicas.")
     flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
-    flags.DEFINE_string(
-        "init", "fer_net_fer2013", "Weights to start FER-Net from: a name in weights/, a file, or none."
-    )
+    flags.DEFINE_string("init", default["init"], "Weights to start FER-Net from: a name in weights/, a file, or none.")
     flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 100, "Views a batch.", lower_bound=1)
-    flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.")
+    flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.", lower_bound=1)
     flags.DEFINE_bool("strict", True, "A record that does not decode is an error; --strict=false leaves it out.")
     flags.DEFINE_bool("tensorboard", False, "Write TensorBoard event files too.")
     flags.DEFINE_bool("progress", True, "Print the progress.")
@@ -72,18 +71,21 @@ def workdir(experiment: str) -> Path:
     """The work folder, made if need be, with flags.json in it.
 
     Raises:
-      ValueError: it holds a run with other flags; the message names the first one that differs.
+      ValueError: it cannot be made, or holds a training with other flags; the message names the first that differs.
     """
     path = Path(FLAGS.workdir or f"runs/{experiment}_{FLAGS.preset}")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--workdir={path} cannot be made ({error.strerror}): give another one.") from error
     module = sys.modules["__main__"] if "__main__" in sys.modules else None
     now = {f.name: f.value for f in FLAGS.get_flags_for_module("experiments.common")}
     now |= {f.name: f.value for f in (FLAGS.get_key_flags_for_module(module) if module else [])}
     now = {k: v for k, v in sorted(now.items()) if k not in FREE}
     file = path / "flags.json"
-    if file.is_file():
+    if file.is_file() and any(path.rglob("checkpoint/checkpoint")):  # flags that nothing was trained with bind nobody
         before = json.loads(file.read_text())
-        changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+        changed = [k for k in sorted({*before, *now} - {*FREE}) if before.get(k) != now.get(k)]
         if changed:
             k = changed[0]
             raise ValueError(
@@ -95,9 +97,25 @@ def workdir(experiment: str) -> Path:
 
 
 def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Record]:
-    """The records of --dataset that show one of the classes."""
+    """The records of --dataset that show one of the classes.
+
+    Raises:
+      ValueError: fewer than two classes, a damaged file, or no record that shows one of the classes.
+      FileNotFoundError: it is not there; the message shows what is expected.
+    """
+    if len(classes) < 2:
+        raise ValueError(f"--classes={FLAGS.classes} is one class, with nothing to tell it from: give two or more.")
     module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
-    return records.of_classes(module.records(FLAGS.data_dir, **options), classes)
+    where = f"--dataset={FLAGS.dataset} --data_dir={FLAGS.data_dir or ''}"
+    try:
+        found = records.of_classes(module.records(FLAGS.data_dir, **options), classes)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read, a file of it is damaged: {error}") from error
+    if not found:
+        raise ValueError(f"{where} has no image of {', '.join(classes)}: give other --classes.")
+    return found
 
 
 def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Path) -> list[records.Fold]:
@@ -107,11 +125,12 @@ def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Pa
       ValueError: a leak, or too few subjects; warnings go to stderr.
     """
     folds = records.subject_folds(found, FLAGS.folds, FLAGS.protocol)
+    hashes = records.content_hashes(found)  # reads every image, so once for all folds
     for number, fold in enumerate(folds):
-        for warning in records.check_fold(found, fold, classes):
+        for warning in records.check_fold(found, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
     rule = "all frames that the data set lists"
-    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=FLAGS.protocol)
+    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=FLAGS.protocol, hashes=hashes)
     return folds
 
 
@@ -126,7 +145,7 @@ def chosen_folds(count: int) -> list[int]:
     picked = [int(part) if part.strip().isdigit() else -1 for part in FLAGS.only_folds.split(",")]
     if any(not 0 <= number < count for number in picked):
         raise ValueError(f"--only_folds={FLAGS.only_folds}: give fold numbers from 0 to {count - 1}, such as 0,1.")
-    return picked
+    return sorted(set(picked))
 
 
 def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
@@ -142,6 +161,14 @@ def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
         "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
         "seconds": round(seconds, 1),
     }
+
+
+def tell_skipped(data: pipeline.Batches) -> None:
+    """Names and counts, on stderr, the records that --strict=false left out."""
+    for reason in data.skipped.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    if data.skipped:
+        print(f"left out {len(data.skipped)} of {len(data.records)} records", file=sys.stderr)
 
 
 def hardware() -> str:
@@ -187,7 +214,7 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
             apply_preset(presets)
         try:
             main()
-        except (ValueError, FileNotFoundError, FloatingPointError, ModuleNotFoundError) as error:
+        except (ValueError, OSError, FloatingPointError, ImportError) as error:
             if os.environ.get("FER_TF_TRACEBACK"):
                 raise
             print(f"error: {error}", file=sys.stderr)
@@ -199,4 +226,6 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
             sys.exit(1)
 
     logging.set_verbosity(logging.WARNING)
+    for flag in FLAGS.get_flags_for_module(__name__):  # --help lists the flags of the script; these are among them
+        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(guarded)

@@ -8,7 +8,7 @@ RESULT
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,14 @@ common.define_flags(PRESETS)
 flags.DEFINE_float("rate", 0.001, "Learning rate at the start; times 0.8 after every --drop epochs.")
 flags.DEFINE_integer("drop", 20, "Epochs between two drops of the learning rate.", lower_bound=1)
 flags.DEFINE_integer("views", 0, "Random views an image and epoch; 0 for all 110 (the paper).", lower_bound=0)
-flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.")
-flags.DEFINE_integer("take", 0, "Only the first so many subjects; 0 for all.")
+flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.", lower_bound=2)
+flags.DEFINE_integer("take", 0, "Only the first so many subjects; 0 for all.", lower_bound=0)
 FLAGS = flags.FLAGS
 
 
 def batches(found: list[records.Record], classes: tuple[str, ...], seed: int, training_part: bool) -> pipeline.Batches:
     """The 110x views of section IV-A for training, the centre crop for testing."""
-    return pipeline.batches(
+    data = pipeline.batches(
         found,
         classes=classes,
         template=fer_net.TEMPLATE,
@@ -57,6 +57,8 @@ def batches(found: list[records.Record], classes: tuple[str, ...], seed: int, tr
         views_per_image=FLAGS.views or None,
         strict=FLAGS.strict,
     )
+    common.tell_skipped(data)
+    return data
 
 
 def build(classes: tuple[str, ...], steps_per_epoch: int, seed: int) -> fer_net.FERNet:
@@ -122,11 +124,21 @@ def main() -> None:
                 f"run {run} fold {number}: {100 * np.mean(np.equal(*result['last'])):.1f} % of held-out people's images"
             )
     report(results, found, classes, folder, time.time() - start)
-    test = [found[i] for i in folds[results[-1]["fold"]].test]
-    faces = np.stack([pipeline.face(r, fer_net.TEMPLATE) for r in test[:8]])
+    faces = some_faces([found[i] for i in folds[results[-1]["fold"]].test])
     about = {"trained_on": FLAGS.dataset, "run": results[-1]["run"], "held_out_fold": results[-1]["fold"]}
     export.save(model, folder / "export", metadata={**about, "commit": common.commit()}, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
+
+
+def some_faces(found: list[records.Record], count: int = 8) -> np.ndarray:
+    """The first `count` faces that can be cut, (N, H, W, 1) uint8; the others have been named before."""
+    faces: list[np.ndarray] = []
+    for record in found:
+        with contextlib.suppress(ValueError):
+            faces.append(pipeline.face(record, fer_net.TEMPLATE))
+        if len(faces) == count:
+            break
+    return np.stack(faces)
 
 
 def report(results: list[Any], found: Any, classes: tuple[str, ...], folder: Path, seconds: float) -> None:
@@ -142,7 +154,7 @@ def report(results: list[Any], found: Any, classes: tuple[str, ...], folder: Pat
             "methods": methods,
         },
     )
-    (folder / "confusion.json").write_text(json.dumps({"classes": classes, "counts": last["confusion"]}) + "\n")
+    common.write_json(folder / "confusion.json", {"classes": classes, "counts": last["confusion"]})
     title = f"FER-Net, {FLAGS.dataset}, held-out people, last epoch"
     figures.save(figures.confusion_matrix(last["confusion"], classes, title), folder / "confusion.png")
     figures.save(figures.class_bars({"FER-Net": last["per_class"]}), folder / "per_class.png")

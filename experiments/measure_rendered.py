@@ -1,6 +1,7 @@
 """Measures the rendered faces: are they found, told apart as people, and neither trivial nor hopeless as expressions.
 
   python -m experiments.measure_rendered [--file=rendered.h5] [--every=1]
+  python -m experiments.measure_rendered --sheet=docs/rendered_contact_sheet.jpg
 
 Prints one line a measurement, and JSON at the end. Needs dlib; the identity figures need the extra `landmarks`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import os
 
 import dlib
 import h5py
@@ -88,7 +90,26 @@ def nearest_neighbour(rows: np.ndarray, labels: np.ndarray, subjects: np.ndarray
     return hits / len(rows)
 
 
+def contact_sheet(path: str, people: int = 9, height: int = 108) -> None:
+    """A JPEG of lab subjects by expression (peak frames), then posed and wild pictures."""
+    lab = [r for r in rendered.records(FLAGS.file) if r.frame == 2]
+    names = sorted({r.subject for r in lab})[:: max(1, len({r.subject for r in lab}) // people)][:people]
+    chosen = [r for name in names for r in lab if r.subject == name]
+    posed, wild = (rendered.records(FLAGS.file, part=part) for part in ("posed", "wild"))
+    chosen += [posed[i * 127 % len(posed)] for i in range(16)] + [wild[i * 59 % len(wild)] for i in range(24)]
+    pictures = [
+        np.asarray(Image.fromarray(p).resize((height, height), Image.Resampling.LANCZOS)) for p in decode(chosen)
+    ]
+    rows = [np.hstack(pictures[i : i + 8]) for i in range(0, len(pictures), 8)]
+    temporary = f"{path}.tmp"
+    Image.fromarray(np.vstack(rows)).save(temporary, "JPEG", quality=84)
+    os.replace(temporary, path)
+
+
 def main(_: list[str]) -> None:
+    if FLAGS.sheet:
+        contact_sheet(FLAGS.sheet)
+        return
     results: dict[str, float] = {}
     for part in ("lab", "wild", "posed"):
         records = rendered.records(FLAGS.file, part=part)[:: max(FLAGS.every, 1)]
@@ -114,4 +135,5 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("file", None, "HDF5 file; the shipped one by default")
     flags.DEFINE_integer("every", 1, "use every n-th record")
+    flags.DEFINE_string("sheet", None, "write a contact sheet to this JPEG instead of measuring")
     app.run(main)

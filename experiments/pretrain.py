@@ -33,7 +33,7 @@ PRESETS = {
     "quick": {"epochs": 3, "small_epochs": 2},
     "smoke": {"epochs": 2, "small_epochs": 1, "batch_size": 8, "width": 4},
 }
-common.define_flags(PRESETS, dataset="fer2013", classes="six_neutral", preset="paper")
+common.define_flags(PRESETS, dataset="fer2013", classes="six_neutral", preset="paper", init="none")
 flags.DEFINE_string("out", None, "File for the weights; <workdir>/fer_net_fer2013.h5 when left out.")
 flags.DEFINE_integer("small_epochs", 40, "Epochs on 48x48 views, before those on 64x64.")
 flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.")
@@ -95,6 +95,8 @@ def main() -> None:
     )
     with strategy.scope():
         model = fer_net.FERNet(classes=classes, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
+        if FLAGS.init not in ("", "none"):
+            weights.load(model, FLAGS.init if Path(FLAGS.init).is_file() else weights.released(FLAGS.init))
         steps = FLAGS.epochs * len(data)
         warmup = min(2 * len(data), steps // 4)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -144,6 +146,9 @@ def report(model: fer_net.FERNet, folder: Path, parts: dict[str, Any], public: A
         "config": {k: v for k, v in model.get_config().items() if k != "name"},
         "seed": FLAGS.seed,
     }
+    if FLAGS.init not in ("", "none"):
+        path = Path(FLAGS.init) if Path(FLAGS.init).is_file() else weights.released(FLAGS.init)
+        provenance["init"] = weights.provenance(path)
     out = Path(FLAGS.out or folder / "fer_net_fer2013.h5")
     weights.save(model, out, provenance=provenance)
     common.write_json(folder / "metrics.json", metric)

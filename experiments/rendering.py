@@ -1,9 +1,9 @@
 """People, expressions and cameras for the rendered faces, in plain NumPy: what `render_faces.py` hands to Mitsuba.
 
-A face is the linear model of ICT-FaceKit (Li et al. 2020, MIT licence): mean + identity modes + expression shapes. On top
-of it stand a skin painted as a function of the point on the mean face, creases that follow the expression, hair as a
-shell over the scalp, and a *style*: the action units by which this person shows each of the eight expressions, drawn from
-the alternatives that EMFACS lists for it. Everything depends on the generators passed in, and on nothing else.
+A face is the linear model of ICT-FaceKit (Li et al. 2020, MIT licence): mean + identity modes + expression shapes. On
+top of it come a skin painted as a function of the point on the mean face, creases that follow the expression, hair as a
+shell over the scalp, and a *style*: the action units by which this person shows each of the eight expressions, drawn
+from the alternatives that EMFACS lists for it. Everything depends on the generators passed in, and on nothing else.
 Lengths are the model's units (about centimetres), +x to the picture's right, +y up, +z towards the viewer.
 """
 
@@ -49,12 +49,12 @@ AU: dict[int, dict[str, float]] = {
     43: {"eyeBlink": 0.6},
     64: {"eyeLookDown": 0.8},
 }
-# Expression -> alternatives; each gives an action unit its range at full intensity (EMFACS prototypes and their variants).
+# Expression -> alternatives; each gives an action unit its range at full intensity (EMFACS and its variants).
 STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     "anger": (
-        {4: (1.5, 1.9), 5: (0.6, 1.1), 7: (0.5, 0.9), 9: (0.2, 0.5), 23: (0.8, 1.2), 24: (0.7, 1.2), 15: (0.4, 0.8), 17: (0.3, 0.7)},
-        {4: (1.5, 1.9), 5: (0.4, 0.9), 7: (0.4, 0.7), 9: (0.4, 0.8), 10: (0.6, 1.0), 16: (0.8, 1.2), 22: (0.3, 0.6), 25: (0.8, 1.3)},
-        {4: (1.5, 1.9), 5: (0.5, 1.0), 7: (0.4, 0.7), 9: (0.4, 0.8), 10: (0.5, 0.9), 16: (0.7, 1.1), 27: (0.4, 0.8)},
+        {4: (1.6, 1.9), 5: (0.2, 0.5), 7: (0.6, 1.0), 9: (0.6, 1.0), 24: (0.7, 1.2), 15: (0.6, 1.0), 17: (0.5, 0.9)},
+        {4: (1.5, 1.9), 7: (0.3, 0.6), 9: (0.5, 0.9), 10: (0.6, 1.0), 16: (0.8, 1.2), 22: (0.4, 0.7), 26: (0.8, 1.3)},
+        {4: (1.5, 1.9), 5: (0.2, 0.6), 7: (0.5, 0.9), 9: (0.5, 0.9), 10: (0.7, 1.1), 16: (0.7, 1.1), 25: (0.8, 1.3)},
     ),
     "contempt": (
         {12: (0.5, 0.8), 14: (0.7, 1.1)},
@@ -62,14 +62,23 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
         {12: (0.4, 0.7), 14: (0.5, 0.9), 10: (0.3, 0.6), 2: (0.2, 0.6)},
     ),
     "disgust": (
-        {9: (1.0, 1.4), 10: (0.9, 1.3), 6: (0.6, 1.0), 7: (0.5, 0.9), 15: (0.7, 1.1), 17: (0.5, 0.9)},
-        {10: (1.2, 1.6), 9: (0.6, 1.0), 16: (0.4, 0.9), 25: (0.6, 1.1), 6: (0.7, 1.1), 7: (0.4, 0.8), 15: (0.7, 1.1)},
-        {9: (1.0, 1.4), 10: (0.9, 1.3), 7: (0.6, 1.1), 15: (0.8, 1.2), 26: (0.6, 1.0), 16: (0.3, 0.6), 6: (0.5, 0.9)},
+        {9: (0.7, 1.1), 10: (1.0, 1.4), 6: (0.7, 1.1), 7: (0.6, 1.0), 15: (1.0, 1.4), 17: (0.7, 1.1)},
+        {
+            9: (0.7, 1.0),
+            10: (1.0, 1.4),
+            6: (0.7, 1.1),
+            7: (0.4, 0.8),
+            43: (0.1, 0.5),
+            15: (0.9, 1.3),
+            16: (0.5, 0.9),
+            25: (0.6, 1.0),
+        },
+        {9: (1.0, 1.4), 10: (0.8, 1.2), 6: (0.6, 1.0), 7: (0.6, 1.0), 15: (0.8, 1.2), 26: (0.4, 0.8), 16: (0.3, 0.6)},
     ),
     "fear": (
-        {1: (1.2, 1.6), 2: (0.4, 0.8), 4: (0.6, 1.0), 5: (1.3, 1.7), 20: (1.0, 1.5), 26: (0.6, 1.1), 16: (0.4, 0.8)},
-        {1: (1.2, 1.6), 2: (0.3, 0.6), 4: (0.7, 1.1), 5: (1.1, 1.6), 20: (1.1, 1.6), 27: (0.5, 0.8), 16: (0.4, 0.8)},
-        {1: (1.1, 1.5), 4: (0.7, 1.1), 5: (1.1, 1.6), 20: (1.0, 1.5), 16: (0.8, 1.2), 25: (1.2, 1.8), 10: (0.2, 0.5)},
+        {1: (1.2, 1.6), 4: (0.8, 1.2), 5: (1.2, 1.6), 20: (1.3, 1.8), 16: (0.8, 1.2), 25: (1.0, 1.5)},
+        {1: (1.1, 1.5), 2: (0.0, 0.3), 4: (0.9, 1.3), 5: (1.1, 1.5), 20: (1.3, 1.8), 16: (0.8, 1.2), 26: (0.2, 0.5)},
+        {1: (1.2, 1.6), 4: (0.9, 1.3), 5: (1.1, 1.6), 20: (1.1, 1.6), 16: (0.8, 1.3), 10: (0.2, 0.5), 25: (0.8, 1.3)},
     ),
     "happiness": (
         {12: (0.8, 1.05), 6: (0.6, 1.0), 25: (0.6, 1.2), 10: (0.1, 0.4)},
@@ -79,7 +88,16 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     "sadness": (
         {1: (1.2, 1.6), 4: (0.8, 1.2), 15: (1.2, 1.7), 17: (0.7, 1.1), 43: (0.1, 0.4), 64: (0.0, 0.5)},
         {1: (1.2, 1.6), 4: (0.6, 1.0), 15: (1.1, 1.6), 43: (0.4, 0.8), 64: (0.6, 1.1), 17: (0.4, 0.8)},
-        {1: (1.2, 1.6), 4: (0.9, 1.3), 11: (0.6, 1.1), 15: (1.2, 1.7), 17: (0.8, 1.2), 6: (0.3, 0.6), 43: (0.1, 0.4), 25: (0.0, 0.8)},
+        {
+            1: (1.2, 1.6),
+            4: (0.9, 1.3),
+            11: (0.6, 1.1),
+            15: (1.2, 1.7),
+            17: (0.8, 1.2),
+            6: (0.3, 0.6),
+            43: (0.1, 0.4),
+            25: (0.0, 0.8),
+        },
     ),
     "surprise": (
         {1: (0.9, 1.2), 2: (0.9, 1.2), 5: (0.9, 1.3), 26: (1.1, 1.6)},
@@ -88,11 +106,13 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     ),
     "neutral": ({},),
 }
-IDLE = {"mouthFrown": 0.12, "mouthSmile": 0.08, "browInnerUp": 0.12, "browDown": 0.13, "eyeSquint": 0.12, "eyeWide": 0.08,
-        "mouthPress": 0.1, "mouthShrugLower": 0.1, "jawOpen": 0.015, "mouthFunnel": 0.06}  # fmt: skip
+IDLE = {"mouthFrown": 0.12, "mouthSmile": 0.08, "browInnerUp": 0.12, "browDown": 0.13, "eyeSquint": 0.12,
+        "eyeWide": 0.08, "mouthPress": 0.1, "mouthShrugLower": 0.1, "jawOpen": 0.015, "mouthFunnel": 0.06}  # fmt: skip
 # Crease -> (polyline on the right half of the mean face, shapes that deepen it, strength).
 CREASES: dict[str, tuple[tuple[tuple[float, float], ...], Mapping[str, float]]] = {
-    "nasolabial": (((1.7, 0.5), (2.8, -1.0), (3.4, -3.0)), {"mouthSmile": 0.8, "noseSneer": 0.7, "mouthUpperUp": 0.6, "mouthStretch": 0.3, "mouthDimple": 0.35}),
+    "nasolabial": (((1.7, 0.5), (2.8, -1.0), (3.4, -3.0)),
+                   {"mouthSmile": 0.8, "noseSneer": 0.7, "mouthUpperUp": 0.6, "mouthStretch": 0.3,
+                    "mouthDimple": 0.35}),
     "frown": (((0.5, 4.3), (0.62, 5.3), (0.5, 6.4)), {"browDown": 0.5, "browTogether": 0.4}),
     "forehead0": (((0.0, 7.3), (2.0, 7.5), (4.3, 7.1)), {"browInnerUp": 0.4, "browOuterUp": 0.5}),
     "forehead1": (((0.0, 8.3), (2.0, 8.5), (4.0, 8.1)), {"browInnerUp": 0.5, "browOuterUp": 0.4}),
@@ -110,7 +130,7 @@ CREASES: dict[str, tuple[tuple[tuple[float, float], ...], Mapping[str, float]]] 
 
 @dataclasses.dataclass(frozen=True)
 class FaceKit:
-    """The face model and what is derived from it once: extra shapes, a position map of the face texture, crease masks."""
+    """The face model and what is derived from it once: extra shapes, the position map, crease masks."""
 
     vertices: np.ndarray  # (V, 3) float32 mean face
     identity: np.ndarray  # (M, V, 3) float32
@@ -167,7 +187,7 @@ def load_facekit(path: str | pathlib.Path) -> FaceKit:
 
 
 def read_obj_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """generic_neutral_mesh.obj, identity*.obj, one .obj per expression, vertex_indices.json -> the arrays of the .npz."""
+    """generic_neutral_mesh.obj, identity*.obj, expressions, vertex_indices.json -> the arrays of the .npz."""
     for name in ("generic_neutral_mesh.obj", "vertex_indices.json"):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder} has no {name}; expected ICT-FaceKit's FaceXModel folder")
@@ -213,8 +233,8 @@ def read_obj_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
 def extra_shapes(vertices: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Shapes that the model lacks, as smooth bumps around landmarks.
 
-    browTogether draws the inner brows in and down (AU4); browOblique lifts the inner end and lowers the outer one (AU1+4);
-    lipsNarrow thins and narrows the lips (AU23).
+    browTogether draws the inner brows in and down (AU4); browOblique lifts the inner end and lowers the outer one
+    (AU1+4); lipsNarrow thins and narrows the lips (AU23).
     """
     marks, skin = vertices[landmarks], (np.arange(len(vertices)) < FACE).astype("f4")
     out = np.zeros((5, *vertices.shape), "f4")
@@ -234,11 +254,11 @@ def extra_shapes(vertices: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarra
 
 
 def position_map(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """(TEXTURE * TEXTURE, 3): the point of the mean face under every texel (row 0 at v = 1); far away where there is none."""
+    """(TEXTURE * TEXTURE, 3): the point of the mean face under each texel (row 0 at v = 1), far off where none."""
     out = np.full((TEXTURE, TEXTURE, 3), -99.0, "f4")
     pixel = uv * [TEXTURE, -TEXTURE] + [-0.5, TEXTURE - 0.5]
     low, high = np.floor(pixel.min(1)).astype(int).clip(0), np.ceil(pixel.max(1)).astype(int) + 1
-    for corner, p, (x0, y0), (x1, y1) in zip(vertices[triangles], pixel, low, high):
+    for corner, p, (x0, y0), (x1, y1) in zip(vertices[triangles], pixel, low, high, strict=True):
         x, y = np.meshgrid(np.arange(x0, min(x1, TEXTURE)), np.arange(y0, min(y1, TEXTURE)))
         (ax, ay), (bx, by), (cx, cy) = p
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay) or 1e-9
@@ -254,7 +274,7 @@ def position_map(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray) ->
 def polyline_distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """(N,): distance of points (N, 2) to a polyline (P, 2)."""
     best = np.full(len(points), np.inf, "f4")
-    for a, b in zip(line[:-1], line[1:]):
+    for a, b in zip(line[:-1], line[1:], strict=True):
         t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
         best = np.minimum(best, np.linalg.norm(points - (a + t[:, None] * (b - a)), axis=1))
     return best
@@ -273,7 +293,7 @@ def crease_masks(positions: np.ndarray) -> np.ndarray:
 def waves(
     points: np.ndarray, rng: np.random.Generator, length: float, squash: tuple[float, ...] = (1, 1, 1)
 ) -> np.ndarray:
-    """(N,): smooth noise of about unit variance with features of about `length` units; `squash` scales each axis first."""
+    """(N,): smooth noise of about unit variance with features of `length` units; `squash` scales each axis."""
     k = rng.normal(0, 1, (points.shape[1], 14)) * (2.2 / length) * np.array(squash[: points.shape[1]])[:, None]
     return np.sin(points @ k.astype("f4") + rng.uniform(0, 6.3, 14).astype("f4")).sum(1) / np.sqrt(7)
 
@@ -333,7 +353,7 @@ def draw_idle(kit: FaceKit, rng: np.random.Generator) -> np.ndarray:
 def frame_weights(
     kit: FaceKit, person: Person, expression: str, intensity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """(E,): weights of one frame: style scaled by intensity, jittered by unit, on top of a fading resting face and gaze."""
+    """(E,): weights of one frame: style by intensity, jittered, on top of a fading resting face, and a gaze."""
     mix = rng.uniform(0, 0.35)
     peak = (1 - mix) * person.style[expression] + mix * person.spare[expression]
     weight = peak * intensity * rng.normal(1, 0.08, len(peak)) + person.idle * (1 - 0.6 * intensity * bool(peak.any()))
@@ -349,8 +369,8 @@ def frame_weights(
 
 
 def frame_texture(kit: FaceKit, person: Person, weight: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE, 3) linear: the skin with creases as deep as the expression makes them, redder where it strains."""
-    value = dict(zip(kit.shape_names, weight))
+    """(TEXTURE, TEXTURE, 3) linear: the skin with creases as deep as the expression makes them."""
+    value = dict(zip(kit.shape_names, weight, strict=True))
     depth = []
     for letter in "LR":
         for _, cause in CREASES.values():
@@ -385,6 +405,6 @@ def rotation(pan: float, tilt: float, roll: float = 0.0) -> np.ndarray:
 
 
 def project(points: np.ndarray, *, distance: float, half: float, size: int) -> np.ndarray:
-    """(N, 2) pixels: points (N, 3) before a camera at (0, 0, distance) that sees `half` units up and down at the origin."""
+    """(N, 2) pixels: of points (N, 3) for a camera at z = `distance` that sees `half` units up at the origin."""
     scale = distance / (distance - points[:, 2]) * size / 2 / half
     return np.stack([size / 2 + points[:, 0] * scale, size / 2 - points[:, 1] * scale], 1).astype("f4")

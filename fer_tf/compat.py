@@ -96,10 +96,16 @@ def loss_scaled(optimizer: Any) -> Any:
 
 
 def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> None:
-    """One step of the player's optimizer down the gradient of `loss` (a float32 scalar recorded by `tape`)."""
+    """One step of the player's optimizer down the gradient of `loss` (a float32 scalar recorded by `tape`).
+
+    Under `tf.distribute` the step follows the mean of the replicas' losses, as if one replica had the whole batch.
+    """
     optimizer, variables = player.optimizer, list(player.variables)
     scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tape:
+        if replicas > 1:  # optimizers add the replicas' gradients up
+            loss = loss / replicas
         if scaled:
             loss = optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
     gradients = tape.gradient(loss, variables)

@@ -21,6 +21,7 @@ import importlib.metadata
 import io
 import math
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -228,9 +229,14 @@ def _resized(image: np.ndarray, scale: float) -> tuple[np.ndarray, tuple[float, 
     return np.ascontiguousarray(image), (size[0] / width, size[1] / height)
 
 
-@cache
+_OWN = threading.local()
+
+
 def _detector() -> "dlib.fhog_object_detector":
-    return dlib.get_frontal_face_detector()
+    """This thread's detector: dlib's keeps scratch memory and runs without the GIL, so threads must not share one."""
+    if not hasattr(_OWN, "detector"):
+        _OWN.detector = dlib.get_frontal_face_detector()
+    return _OWN.detector
 
 
 def has_landmarks() -> bool:

@@ -120,7 +120,8 @@ class Batches:
       cache_limit: bytes.
       strict: True makes a record that does not decode an error; False leaves it out, names and counts it (`skipped`).
     Raises:
-      ValueError: no records, unreadable ones (named), or views without numbers where all are asked for.
+      ValueError: no records, unreadable ones (named), or views without numbers where all are asked for, or
+        more views than there are.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class Batches:
             raise ValueError("There are no records to make batches of: check --data_dir, --classes and the folds.")
         if training and views_per_image is None and not hasattr(views, "__len__"):
             raise ValueError("All views are asked for, but these views are drawn at random: give views_per_image.")
+        if training and hasattr(views, "__len__") and (views_per_image or 0) > len(views):
+            raise ValueError(f"{views_per_image} views an image are asked for, and there are {len(views)}: give fewer.")
         self.records, self.classes, self.views, self.batch_size = list(records), tuple(classes), views, batch_size
         self.template = faces.TEMPLATES[template] if isinstance(template, str) else template
         self.seed, self.training, self.views_per_image, self.channels = seed, training, views_per_image, channels

@@ -181,13 +181,22 @@ def content_hashes(records: Sequence[Record]) -> list[str]:
     return [h for h in hashes if h is not None]
 
 
-def leaks(records: Sequence[Record], fold: Fold, *, by_content: bool = True) -> list[str]:
-    """Sentences that name each subject or image which stands on both sides of the fold; empty when it is clean."""
+def leaks(
+    records: Sequence[Record], fold: Fold, *, by_content: bool = True, hashes: Sequence[str] | None = None
+) -> list[str]:
+    """Sentences that name each subject or image which stands on both sides of the fold; empty when it is clean.
+
+    Args:
+      records, fold: the fold's indices point into the records.
+      by_content: compare images too, which reads them all.
+      hashes: `content_hashes(records)`, to read them once for several folds.
+    """
     train, test = ({records[i].subject for i in side} - {None} for side in fold)
     found = [f"Subject {subject} is in both the training and the test part." for subject in subject_order(train & test)]
     if by_content:
-        indices = [*fold.train, *fold.test]
-        hashes = dict(zip(indices, content_hashes([records[i] for i in indices]), strict=True))
+        if hashes is None:
+            indices = [*fold.train, *fold.test]
+            hashes = dict(zip(indices, content_hashes([records[i] for i in indices]), strict=True))
         seen = {hashes[i]: i for i in fold.train}
         found += [
             f"{records[i].name} (test) is the same image as {records[seen[hashes[i]]].name} (training)."
@@ -197,13 +206,20 @@ def leaks(records: Sequence[Record], fold: Fold, *, by_content: bool = True) -> 
     return found
 
 
-def check_fold(records: Sequence[Record], fold: Fold, classes: Sequence[str], *, by_content: bool = True) -> list[str]:
-    """Refuses a fold that leaks; returns a warning for each class that its training part lacks.
+def check_fold(
+    records: Sequence[Record],
+    fold: Fold,
+    classes: Sequence[str],
+    *,
+    by_content: bool = True,
+    hashes: Sequence[str] | None = None,
+) -> list[str]:
+    """Refuses a fold that leaks; returns a warning for each class that its training part lacks. See `leaks`.
 
     Raises:
       ValueError: a subject or an image on both sides; the message shows the first ones and counts the rest.
     """
-    found = leaks(records, fold, by_content=by_content)
+    found = leaks(records, fold, by_content=by_content, hashes=hashes)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise ValueError(f"This fold leaks: {' '.join(found[:3])}{more} Held-out people must not be trained on.")
@@ -212,7 +228,13 @@ def check_fold(records: Sequence[Record], fold: Fold, classes: Sequence[str], *,
 
 
 def write_manifest(
-    path: str | Path, records: Sequence[Record], folds: Sequence[Fold], *, frames: str, order: str
+    path: str | Path,
+    records: Sequence[Record],
+    folds: Sequence[Fold],
+    *,
+    frames: str,
+    order: str,
+    hashes: Sequence[str] | None = None,
 ) -> None:
     """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
 
@@ -221,8 +243,10 @@ def write_manifest(
       records, folds: as given to and by `subject_folds`.
       frames: the frame rule in words, such as "last 3 frames".
       order: how subjects were dealt.
+      hashes: `content_hashes(records)`, where they are at hand.
     """
-    hashes = content_hashes(records)
+    if hashes is None:
+        hashes = content_hashes(records)
     manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records), "folds": []}
     for fold in folds:
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()

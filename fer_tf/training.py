@@ -18,6 +18,7 @@ those of an uninterrupted run bit for bit, wherever it was killed.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import random
@@ -76,6 +77,12 @@ def setup(
     if strategy == "none":
         return tf.distribute.get_strategy()
     devices = [d.name for d in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+    return mirrored(tuple(devices))
+
+
+@functools.cache
+def mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """The one strategy over these devices: a second one's sums would be taken for the first one's, and refused."""
     return tf.distribute.MirroredStrategy(devices)
 
 
@@ -193,7 +200,7 @@ class _Run:
         steps, shown, pending, logs = len(self.data), start, [], {}
         stream = self.data.epoch(number).skip(first)
         if self.strategy.num_replicas_in_sync > 1:
-            stream = self.strategy.experimental_distribute_dataset(stream)
+            stream = map(self._dealt, stream)
         every, end = (0.5, "\r") if sys.stdout.isatty() else (60.0, "\n")
         for batch in stream:
             logs = self.train(batch)
@@ -211,6 +218,8 @@ class _Run:
             if max_steps is not None and int(self.total) >= max_steps:
                 break
         self._check(logs, pending)
+        if not logs:  # taken up again after the last step: the means are in the checkpoint
+            logs = {metric.name: metric.result() for metric in self.model.metrics}
         row = {"epoch": number + 1, **{k: float(v) for k, v in logs.items()}, "seconds": round(time.time() - start, 1)}
         return row
 
@@ -231,10 +240,11 @@ class _Run:
         self.say(_short(row))
 
     def keep_best(self, row: dict[str, float], monitor: str) -> None:
-        """Keeps the model if this epoch's number is the highest so far."""
+        """Keeps the model if this epoch's number is the highest so far, or none is kept."""
         if monitor not in row:
             raise KeyError(f"The validation gives no {monitor!r}: it gave {sorted(row)}.")
-        if row[monitor] > max((entry[monitor] for entry in self.history if monitor in entry), default=-np.inf):
+        before = max((entry[monitor] for entry in self.history if monitor in entry), default=-np.inf)
+        if row[monitor] > before or not (self.workdir / "best" / "model.index").is_file():
             part = self.workdir / "best.part"
             shutil.rmtree(part, ignore_errors=True)
             tf.train.Checkpoint(model=self.model).write(str(part / "model"))
@@ -255,6 +265,19 @@ class _Run:
             return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
 
         return train
+
+    def _dealt(self, batch: Any) -> Any:
+        """The batch dealt to the replicas, as many rows to each: where it does not come out even, its first rows go
+        round again, since a replica without rows has no loss (TensorFlow's own splitting leaves some without)."""
+        replicas = self.strategy.num_replicas_in_sync
+        count = len(tf.nest.flatten(batch)[0])
+        rows = np.arange(-(-count // replicas) * replicas) % count
+
+        def part(context: Any) -> Any:
+            mine = rows[context.replica_id_in_sync_group :: replicas]
+            return tf.nest.map_structure(lambda value: tf.gather(value, mine), batch)
+
+        return self.strategy.experimental_distribute_values_from_function(part)
 
     def _rows(self, batch: Any) -> list[int]:
         """Numbers of the records in a batch, of all replicas; empty where the data does not say."""

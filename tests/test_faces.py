@@ -1,4 +1,5 @@
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -378,3 +379,12 @@ def test_draw_small_large_and_several():
     assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
     with pytest.raises(ValueError, match="as many captions"):
         faces.draw(image, near, ["one"])
+
+
+def test_threads_find_what_one_thread_finds(astronaut):
+    """dlib's detector keeps scratch memory: shared by threads, it mixed the pictures up."""
+    photo = astronaut[:300, 60:400]
+    pictures = [np.ascontiguousarray(np.roll(photo, 3 * i, axis=1)) for i in range(12)]
+    alone = [faces.detect(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(faces.detect, pictures * 3)) == alone * 3

@@ -250,6 +250,8 @@ def test_refusals():
 
         random = test_view = None
 
+    with pytest.raises(ValueError, match="111 views an image are asked for, and there are 110"):
+        batches(made(2), views_per_image=111)
     with pytest.raises(ValueError, match="drawn at random: give views_per_image"):
         batches(made(2), views=Drawn(), **ALL)
 

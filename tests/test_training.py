@@ -180,11 +180,82 @@ def test_a_finished_run_is_not_repeated_and_can_be_prolonged(tmp_path):
     assert len(training.fit(model(), Untouchable(noise), workdir=tmp_path, epochs=2, progress=False)) == 2
 
 
+def test_a_run_that_ends_between_the_last_step_and_the_epochs_end_keeps_its_losses(tmp_path):
+    """The checkpoint of the last step is there, the row of the epoch not yet."""
+
+    def power_cut(m):
+        raise KeyboardInterrupt
+
+    options = {"epochs": 1, "checkpoint_steps": 3, "progress": False}
+    training.setup(seed=6, precision="float32")
+    (whole,) = training.fit(model(), Steps(noise), workdir=tmp_path / "whole", **options)
+    training.setup(seed=6, precision="float32")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(model(), Steps(noise), workdir=tmp_path / "parts", validation=power_cut, **options)
+    (row,) = training.fit(model(), Steps(noise), workdir=tmp_path / "parts", **options)
+    assert {**row, "seconds": 0} == {**whole, "seconds": 0} and "classifier_loss" in row
+
+
 def test_max_steps_and_step_checkpoints(tmp_path):
     net = model()
     training.fit(net, Steps(noise), workdir=tmp_path, epochs=5, max_steps=4, checkpoint_steps=2, progress=False)
     assert int(optimizer_variables(net)["classifier"][0]) == 4
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoint"))
+
+
+def steady(strategy):
+    """A compiled tiny FER-Net without dropout, whose masks differ between replicas."""
+    training.setup(seed=4, precision="float32")
+    with strategy.scope():
+        made = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8, dropout=0.0)
+        made.compile(classifier_optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+    return made
+
+
+def test_two_replicas_take_the_step_of_one(tmp_path):
+    """Both get the same faces, so means over the replicas are those of one that has these faces alone."""
+    twice = Steps(lambda e, s: {name: tf.repeat(value, 2, axis=0) for name, value in noise(e, s).items()})
+    mirrored = training.setup(precision="float32", strategy="mirrored")
+    found = {}
+    for name, strategy, data in (("one", tf.distribute.get_strategy(), Steps(noise)), ("two", mirrored, twice)):
+        net = steady(strategy)
+        history = training.fit(net, data, workdir=tmp_path / name, epochs=1, strategy=strategy, progress=False)
+        found[name] = [history[0]["classifier_loss"], *(np.array(v) for v in net.trainable_variables)]
+    for a, b in zip(found["one"], found["two"], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_replicas_share_a_batch_that_does_not_come_out_even(tmp_path, size):
+    mirrored = training.setup(precision="float32", strategy="mirrored")
+    seen = []
+
+    class Watched(fer_net.FERNet):
+        """Notes which rows each replica gets."""
+
+        def train_step(self, batch):
+            tf.py_function(lambda rows: seen.append(rows.numpy().tolist()), [batch["index"]], [])
+            return super().train_step(batch)
+
+    with mirrored.scope():
+        net = Watched(classes=("anger", "fear"), width=4, blocks=1, hidden=8, name="fer_net")
+        net.compile(classifier_optimizer="sgd")
+    data = Steps(
+        lambda e, s: {
+            name: tf.tile(value, [2] + [1] * (len(value.shape) - 1))[:size] for name, value in noise(e, s).items()
+        },
+        1,
+    )
+
+    def validation(m):
+        return {"accuracy": float(np.mean(m.classify(noise(0, 0)["image"]).numpy().argmax(-1) == [0, 1, 0, 1]))}
+
+    options = {"strategy": mirrored, "validation": validation, "progress": False}
+    history = training.fit(net, data, workdir=tmp_path, epochs=1, **options)
+    assert len(seen) == 2 and len(seen[0]) == len(seen[1]) == -(-size // 2)
+    assert set(sum(seen, [])) == set(range(min(size, 4)))
+    assert np.isfinite(history[0]["classifier_loss"])
+    assert all(np.isfinite(value).all() for value in net.get_weights())
 
 
 def test_restore_says_what_is_missing(tmp_path):

@@ -40,10 +40,14 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
         path = Path(root or ".") / f"fer2013_{split}.npz"
         if root is None or not path.is_file():
             raise FileNotFoundError(f"{path} is missing: --data_dir has to be a folder with\n{TREE}")
-        with np.load(path) as pack:
-            if not {"image", "label"} <= set(pack.files):
-                raise ValueError(f"{path} holds {', '.join(pack.files)}: expected the arrays image and label.")
-            images, labels = pack["image"], pack["label"]
+        try:
+            with np.load(path) as pack:
+                arrays = {name: pack[name] for name in pack.files}
+        except Exception as error:  # a damaged file raises nearly everything
+            raise ValueError(f"{path} is damaged, or no .npz file: {error}") from error
+        if not {"image", "label"} <= set(arrays):
+            raise ValueError(f"{path} holds {', '.join(arrays)}: expected the arrays image and label.")
+        images, labels = arrays["image"], arrays["label"]
         if labels.max(initial=0) >= len(EXPRESSIONS) or images.shape[1:] != (48, 48) or len(images) != len(labels):
             raise ValueError(
                 f"{path}: image {images.shape} and {len(labels)} labels up to {labels.max(initial=0)} are not "

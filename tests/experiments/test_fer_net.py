@@ -78,6 +78,19 @@ def test_a_changed_flag_is_refused_by_name(run):
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_that_could_not_start_binds_nobody(tmp_path):
+    """Its flags.json is there, but nothing was trained with it: the next try may have other flags."""
+    for flag, sentence in (("--only_folds=7", "fold numbers from 0 to 1"), ("--folds=500", "2 to 4")):
+        done = cli(f"--workdir={tmp_path}", flag)
+        assert done.returncode == 1 and sentence in done.stderr, done.stderr[-2000:]
+    assert (tmp_path / "flags.json").is_file()
+
+
+def test_help_lists_the_shared_flags_too():
+    done = cli("--help")
+    assert "--rate:" in done.stdout and "--workdir:" in done.stdout and "--data_dir:" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [
@@ -85,6 +98,10 @@ def test_a_changed_flag_is_refused_by_name(run):
         ("--only_folds=7", "fold numbers from 0 to 1"),
         ("--init=nothing_like_it", "nothing_like_it"),
         ("--dataset=fer2013", "fer2013_train.npz"),
+        ("--classes=fear", "one class"),
+        ("--folds=500", "the number of folds must be 2 to 4"),
+        ("--data_dir=setup.py", "setup.py"),
+        ("--workdir=setup.py/run", "--workdir=setup.py/run cannot be made"),
     ],
 )
 def test_bad_input_gets_one_sentence(tmp_path, flag, sentence):
