@@ -17,7 +17,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import fer_tf
-from fer_tf import datasets, pipeline, records, training
+from fer_tf import datasets, pipeline, records, training, weights
 
 FLAGS = flags.FLAGS
 FREE = ("workdir", "only_folds", "tensorboard", "progress")
@@ -30,22 +30,29 @@ def data_sets() -> list[str]:
 
 
 def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> None:
-    """The flags of every experiment. A preset gives values to those that the command line leaves out.
+    """The flags of every experiment with folds by subject. A preset gives values to those that are left out.
 
     Args:
       presets: preset name -> {flag: value}.
-      **defaults: other defaults than those below.
+      **defaults: other defaults than those below and in `define_training_flags`.
     """
-    start = "fer_net_fer2013"
-    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", "init": start, **defaults}
-    flags.DEFINE_enum("preset", default["preset"], list(presets), "Values for all flags that are not given.")
+    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", **defaults}
+    define_training_flags(presets, **default)
     flags.DEFINE_enum("dataset", default["dataset"], data_sets(), "Which data set.")
-    flags.DEFINE_string("data_dir", None, "Folder of the data set (rendered: the shipped file when left out).")
     flags.DEFINE_enum("protocol", "contiguous", ["contiguous", "strided"], "How subjects are dealt to the folds.")
+    flags.DEFINE_string("manifest", None, "A folds.json: its folds instead of those of --folds and --protocol.")
     flags.DEFINE_string("classes", default["classes"], "six, seven, six_neutral, eight, or labels with commas.")
     flags.DEFINE_integer("folds", default["folds"], "Number of folds by subject.", lower_bound=2)
     flags.DEFINE_string("only_folds", "", "Run just these folds, such as 0,2; all when empty.")
     flags.DEFINE_integer("runs", 1, "Repeat everything with seeds seed, seed + 1 ...", lower_bound=1)
+    flags.DEFINE_bool("strict", True, "A record that does not decode is an error; --strict=false leaves it out.")
+
+
+def define_training_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> None:
+    """The flags of everything that trains; arguments as those of `define_flags`."""
+    default = {"preset": "quick", "init": "fer_net_fer2013", "batch_size": 100, **defaults}
+    flags.DEFINE_enum("preset", default["preset"], list(presets), "Values for all flags that are not given.")
+    flags.DEFINE_string("data_dir", None, "Folder of the data set (rendered: the shipped file when left out).")
     flags.DEFINE_string("workdir", None, "Where results go; runs/<experiment>_<preset> when left out.")
     flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0, upper_bound=2**31 - 1)
     flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
@@ -53,11 +60,17 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
     flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
     flags.DEFINE_string("init", default["init"], "Weights to start FER-Net from: a name in weights/, a file, or none.")
     flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 100, "Views a batch.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", default["batch_size"], "Views a batch.", lower_bound=1)
     flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.", lower_bound=1)
-    flags.DEFINE_bool("strict", True, "A record that does not decode is an error; --strict=false leaves it out.")
     flags.DEFINE_bool("tensorboard", False, "Write TensorBoard event files too.")
     flags.DEFINE_bool("progress", True, "Print the progress.")
+
+
+def init_weights() -> Path | None:
+    """The file that --init means, or None."""
+    if FLAGS.init in ("", "none"):
+        return None
+    return Path(FLAGS.init) if Path(FLAGS.init).is_file() else weights.released(FLAGS.init)
 
 
 def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -119,18 +132,21 @@ def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Recor
 
 
 def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Path) -> list[records.Fold]:
-    """Folds by subject as --folds and --protocol say, checked for leaks, written to folds.json.
+    """The folds of --manifest, or those by subject of --folds and --protocol; checked for leaks, written to folds.json.
 
     Raises:
-      ValueError: a leak, or too few subjects; warnings go to stderr.
+      ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
     """
-    folds = records.subject_folds(found, FLAGS.folds, FLAGS.protocol)
     hashes = records.content_hashes(found)  # reads every image, so once for all folds
+    if FLAGS.manifest:
+        folds, order = records.read_manifest(FLAGS.manifest, found), f"as in {Path(FLAGS.manifest).name}"
+    else:
+        folds, order = records.subject_folds(found, FLAGS.folds, FLAGS.protocol), FLAGS.protocol
     for number, fold in enumerate(folds):
         for warning in records.check_fold(found, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
-    rule = "all frames that the data set lists"
-    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=FLAGS.protocol, hashes=hashes)
+    rule = getattr(importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}"), "FRAMES", "all frames of the data set")
+    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=order, hashes=hashes)
     return folds
 
 
@@ -152,7 +168,7 @@ def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
     """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
     return {
         "dataset": FLAGS.dataset,
-        "protocol": f"{FLAGS.folds} folds by subject, {FLAGS.protocol}",
+        "protocol": FLAGS.manifest or f"{FLAGS.folds} folds by subject, {FLAGS.protocol}",
         "preset": FLAGS.preset,
         "classes": list(classes),
         "seeds": list(range(FLAGS.seed, FLAGS.seed + FLAGS.runs)),

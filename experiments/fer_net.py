@@ -1,7 +1,7 @@
 """FER-Net fine-tuned and tested on people it never saw: IA-gen's baseline (Tables I, III, IV), section IV-A.
 
     python -m experiments.fer_net --preset=quick        # rendered faces, five folds by subject
-    python -m experiments.fer_net --preset=paper --dataset=ck_plus --data_dir=...
+    python -m experiments.fer_net --preset=paper --data_dir=<another rendered.h5>
 
 RESULT
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
 from experiments import common
@@ -64,9 +65,8 @@ def batches(found: list[records.Record], classes: tuple[str, ...], seed: int, tr
 def build(classes: tuple[str, ...], steps_per_epoch: int, seed: int) -> fer_net.FERNet:
     """FER-Net from --init, its classifier new, with the paper's optimizer."""
     model = fer_net.FERNet(classes=classes, width=FLAGS.width, seed=seed)
-    if FLAGS.init not in ("", "none"):
-        path = Path(FLAGS.init) if Path(FLAGS.init).is_file() else weights.released(FLAGS.init)
-        weights.load(model, path, skip="logits")
+    if common.init_weights():
+        weights.load(model, common.init_weights(), skip="logits")
     rate = fer_net.schedule(steps_per_epoch, FLAGS.rate, epochs=FLAGS.drop)
     model.compile(classifier_optimizer=keras.optimizers.SGD(rate, momentum=0.9))
     return model
@@ -74,7 +74,8 @@ def build(classes: tuple[str, ...], steps_per_epoch: int, seed: int) -> fer_net.
 
 def predict(model: fer_net.FERNet, data: pipeline.Batches) -> tuple[np.ndarray, np.ndarray]:
     """(labels, predictions), each (N,) int, of the test views in the order of the records."""
-    pairs = [(b["label"].numpy(), model.classify(b["image"]).numpy().argmax(-1)) for b in data.epoch(0)]
+    classify = tf.function(model.classify, reduce_retracing=True)
+    pairs = [(b["label"].numpy(), classify(b["image"]).numpy().argmax(-1)) for b in data.epoch(0)]
     labels, predictions = (np.concatenate(part).astype(int) for part in zip(*pairs, strict=True))
     return labels, predictions
 

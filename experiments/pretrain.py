@@ -33,14 +33,13 @@ PRESETS = {
     "quick": {"epochs": 3, "small_epochs": 2},
     "smoke": {"epochs": 2, "small_epochs": 1, "batch_size": 8, "width": 4},
 }
-common.define_flags(PRESETS, dataset="fer2013", classes="six_neutral", preset="paper", init="none")
+common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=128)
 flags.DEFINE_string("out", None, "File for the weights; <workdir>/fer_net_fer2013.h5 when left out.")
 flags.DEFINE_integer("small_epochs", 40, "Epochs on 48x48 views, before those on 64x64.")
 flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.")
 flags.DEFINE_float("rate", 0.1, "Highest learning rate.")
 flags.DEFINE_float("decay", 5e-3, "Weight decay, times the learning rate at each step.")
 FLAGS = flags.FLAGS
-FLAGS["batch_size"].value = FLAGS["batch_size"].default = 128
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def main() -> None:
     )
     with strategy.scope():
         model = fer_net.FERNet(classes=classes, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
-        if FLAGS.init not in ("", "none"):
-            weights.load(model, FLAGS.init if Path(FLAGS.init).is_file() else weights.released(FLAGS.init))
+        if common.init_weights():
+            weights.load(model, common.init_weights())
         steps = FLAGS.epochs * len(data)
         warmup = min(2 * len(data), steps // 4)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -146,9 +145,8 @@ def report(model: fer_net.FERNet, folder: Path, parts: dict[str, Any], public: A
         "config": {k: v for k, v in model.get_config().items() if k != "name"},
         "seed": FLAGS.seed,
     }
-    if FLAGS.init not in ("", "none"):
-        path = Path(FLAGS.init) if Path(FLAGS.init).is_file() else weights.released(FLAGS.init)
-        provenance["init"] = weights.provenance(path)
+    if common.init_weights():
+        provenance["init"] = weights.provenance(common.init_weights())
     out = Path(FLAGS.out or folder / "fer_net_fer2013.h5")
     weights.save(model, out, provenance=provenance)
     common.write_json(folder / "metrics.json", metric)

@@ -5,7 +5,7 @@
     model.fit(batches.dataset(), epochs=10)
 
 A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for one outside
-them); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
+them, which only a test may have); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
 `batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered. `pairs` adds
 more images (target, reference) that get the same view as image.
 
@@ -120,7 +120,7 @@ class Batches:
       cache_limit: bytes.
       strict: True makes a record that does not decode an error; False leaves it out, names and counts it (`skipped`).
     Raises:
-      ValueError: no records, unreadable ones (named), or views without numbers where all are asked for, or
+      ValueError: no records, unreadable ones (named), expressions outside `classes` in training, views without numbers where all are asked for, or
         more views than there are.
     """
 
@@ -161,6 +161,11 @@ class Batches:
             self._leave_out(self.skipped)
         self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
         self._labels = self._numbers([r.expression for r in self.records], self.classes)
+        if training and (strangers := {r.expression for r in self.records} - {*self.classes}):
+            raise ValueError(
+                f"Records to train on show {', '.join(sorted(map(str, strangers)))}, which is none of the classes "
+                f"{', '.join(self.classes)}: pick them with records.of_classes first."
+            )
         self._subjects = self._numbers([r.subject for r in self.records], self.subjects)
         self._block = tf.function(self._block)  # graph rewriting passes map's own graphs by: 1.25 times as many views
 

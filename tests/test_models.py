@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import faces, models, training, weights
+from fer_tf import export, faces, models, training, weights
 from fer_tf.compat import PlayersModel, keras, optimizer_variables, set_policy
 
 MODULES = [importlib.import_module(f"fer_tf.models.{m.name}") for m in pkgutil.iter_modules(models.__path__)]
@@ -120,6 +120,17 @@ def test_weights_round_trip(module, tmp_path):
 def distributed(variable):
     """TensorFlow's mirrored variable behind a Keras 3 variable, or the variable itself."""
     return variable if isinstance(variable, tf.distribute.DistributedValues) else variable.value
+
+
+@every
+def test_saved_model_round_trip(module, tmp_path):
+    """The SavedModel, loaded again, gives the probabilities that the Keras model gives the same test views."""
+    model, _ = module.tiny()
+    height, width = faces.TEMPLATES[module.TEMPLATE].size
+    pictures = np.random.default_rng(0).integers(0, 256, (3, height, width, 1), dtype=np.uint8)
+    export.save(model, tmp_path / "export", metadata={"made": "in a test"}, faces=pictures)
+    expected = model.classify(tf.cast(module.views.test_view(tf.constant(pictures)), tf.float32) / 255.0)
+    np.testing.assert_allclose(export.load(tmp_path / "export")(pictures), expected, atol=1e-5)
 
 
 class Repeat:
