@@ -111,7 +111,7 @@ def main(_: list[str]) -> None:
         contact_sheet(FLAGS.sheet)
         return
     results: dict[str, float] = {}
-    for part in ("lab", "wild", "posed"):
+    for part in ("lab", "wild"):
         records = rendered.records(FLAGS.file, part=part)[:: max(FLAGS.every, 1)]
         if not records:
             continue

@@ -5,9 +5,9 @@
     model.fit(batches.dataset(), epochs=10)
 
 A batch is a dict: image float32 (N, h, w, C) in [0, 1]; label int32 (N,), the index into `classes` (-1 for one outside
-them, which only a test may have); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the index into
-`batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered. `pairs` adds
-more images (target, reference) that get the same view as image.
+them, which only a test may have); index int32 (N,), the record's place in `batches.records`; subject int32 (N,), the
+index into `batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered.
+`pairs` adds more images (target, reference) that get the same view as image.
 
 An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads.
 """
@@ -120,8 +120,8 @@ class Batches:
       cache_limit: bytes.
       strict: True makes a record that does not decode an error; False leaves it out, names and counts it (`skipped`).
     Raises:
-      ValueError: no records, unreadable ones (named), expressions outside `classes` in training, views without numbers where all are asked for, or
-        more views than there are.
+      ValueError: no records, unreadable ones (named), expressions outside `classes` in training, views without numbers
+        where all are asked for, or more views than there are.
     """
 
     def __init__(

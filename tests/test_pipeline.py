@@ -81,7 +81,7 @@ def assert_views(records, shown: dict[str, np.ndarray], name: str = "image", ind
 
 def test_a_batch_holds_what_the_docstring_says():
     records = made(10)
-    records[3] = Record(records[3].image, "contempt", info={"framed": True})
+    records[3] = Record(records[3].image, records[3].expression, info={"framed": True})
     data = batches(records, views_per_image=2)
     shown = taken(data.epoch(0))
     assert [len(batch["label"]) for batch in shown] == [7, 7, 6] and len(data) == 3
@@ -92,7 +92,7 @@ def test_a_batch_holds_what_the_docstring_says():
         assert shown[name].dtype == np.int32
     assert data.subjects == [f"S{i}" for i in range(1, 6)]
     for i, label, subject in zip(shown["index"], shown["label"], shown["subject"], strict=True):
-        assert label == (-1 if i == 3 else LABELS.index(records[i].expression))
+        assert label == LABELS.index(records[i].expression)
         assert subject == (-1 if i == 3 else i // 2)
 
 
@@ -103,6 +103,11 @@ def test_channels(channels):
     grey = (colour @ np.array([0.299, 0.587, 0.114]))[..., None]
     expected = (colour if channels == 3 else grey)[None, 2:12, 1:10] / 255
     np.testing.assert_allclose(shown["image"], expected, atol=1e-6 if channels == 3 else 1.01 / 255)
+
+
+def test_training_refuses_what_is_none_of_the_classes():
+    with pytest.raises(ValueError, match="None, contempt.*of_classes"):
+        batches([*made(4), Record(made(1)[0].image, "contempt"), Record(made(1)[0].image)], cache=False)
 
 
 def test_subjects_and_labels_follow_the_classes_given():
