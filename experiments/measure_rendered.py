@@ -90,7 +90,7 @@ def nearest_neighbour(rows: np.ndarray, labels: np.ndarray, subjects: np.ndarray
     return hits / len(rows)
 
 
-def contact_sheet(path: str, people: int = 9, height: int = 108) -> None:
+def contact_sheet(path: str, people: int = 8, height: int = 104) -> None:
     """A JPEG of lab subjects by expression (peak frames), then posed and wild pictures."""
     lab = [r for r in rendered.records(FLAGS.file) if r.frame == 2]
     names = sorted({r.subject for r in lab})[:: max(1, len({r.subject for r in lab}) // people)][:people]
@@ -102,7 +102,7 @@ def contact_sheet(path: str, people: int = 9, height: int = 108) -> None:
     ]
     rows = [np.hstack(pictures[i : i + 8]) for i in range(0, len(pictures), 8)]
     temporary = f"{path}.tmp"
-    Image.fromarray(np.vstack(rows)).save(temporary, "JPEG", quality=84)
+    Image.fromarray(np.vstack(rows)).save(temporary, "JPEG", quality=82)
     os.replace(temporary, path)
 
 

@@ -163,6 +163,10 @@ class Renderer:
         }  # fmt: skip
         return scenery.denoise(np.array(self.mi.render(self.mi.load_dict(scene), seed=seed), "f4"))
 
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) float32: where the camera sees points (N, 3)."""
+        return r.project(points, distance=DISTANCE, half=HALF, size=self.size)
+
     @staticmethod
     def seen(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """(F,) bool: triangles turned to the camera; the others lie behind these, and cost half the time."""
@@ -195,6 +199,9 @@ class Renderer:
         def place(points: np.ndarray) -> np.ndarray:
             return (((points - middle) @ turn) + [shift[0], shift[1], PIVOT]) * grow
 
+        lowest = self.pixels(place(face[kit.landmarks]))[:, 1].max() - (self.size - 0.5)
+        if domain != "wild" and lowest > 0:  # a long chin stays in the picture
+            shift = shift + np.array([0, (lowest + 3) * 2 * HALF / self.size])
         face, normal = place(face), normal @ turn
         gloss = {"type": "principled", "roughness": 0.62 - 0.3 * person.skin_gloss, "specular": 0.35}
         texture = {"type": "bitmap", "bitmap": self.mi.Bitmap(r.frame_texture(kit, person, weight)), "raw": True}
@@ -232,8 +239,7 @@ class Renderer:
         rgba = self.picture(shape, light, int(rng.integers(2**31)))
         behind = scenery.background(self.size, rng, None if domain == "wild" else person.wall)
         linear = rgba[..., :3] + (1 - np.clip(rgba[..., 3:], 0, 1)) * behind
-        marks = r.project(marks, distance=DISTANCE, half=HALF, size=self.size)
-        return scenery.camera(linear, rgba[..., 3], rng, harsh=domain == "wild"), marks
+        return scenery.camera(linear, rgba[..., 3], rng, harsh=domain == "wild"), self.pixels(marks)
 
 
 def render_subject(

@@ -1,21 +1,31 @@
 """Rendered faces: 200 people who do not exist, eight expressions each, 128x128 RGB. Shipped as `rendered.h5`.
 
-These are RENDERED pictures, not photographs of real people: Mitsuba 3 renderings of ICT-FaceKit's linear face model with
-painted skin, hair and expressions composed from FACS action units. They carry identities, poses, intensities and exact
-landmarks, so that protocols can be run where no data set of real people may be passed on. Figures reached on
-them are not figures on real people; skin, age and hair vary by chance, not by any population.
+These are RENDERED pictures, not photographs of real people: Mitsuba 3 renderings of ICT-FaceKit's linear face model,
+with painted skin, hair and expressions composed from FACS action units. They carry identities, poses, intensities and
+exact landmarks, so that protocols can be run where no data set of real people may be passed on. Figures reached on
+them are not figures on real people; skin, age and hair are drawn by chance and stand for no population.
 
     lab     100 subjects x 8 expressions x 3 frames (rising to the peak), frontal +-5 degrees, even light, plain wall
     posed    20 others   x 8 x pan {-45, -25, 0, 25, 45} x tilt {-25, 0, 25} degrees, one frame each
-    wild     80 others   x 16 frames, pose to +-35 degrees, coloured and hard light, clutter, blur, noise, JPEG, occluders
+    wild     80 others   x 16 frames, pose to +-35 degrees, coloured, hard light, clutter, blur, noise, occluders
+
+Each subject has its own face, skin, hair and *style*: the action units by which it shows each expression are drawn
+from the alternatives that EMFACS lists for it, with its own asymmetry, strength and resting face.
 
 `rendered.h5`: "image" (N,) rows of JPEG bytes; (N,) arrays expression (index into attribute "expressions"), subject,
-intensity [0, 1] (0 for neutral), pan and tilt (degrees; positive is to the picture's right, and up), domain (index into
-attribute "domains"), sequence, frame; landmarks (N, 68, 2) float32 pixels in dlib's order, projected from the mesh.
+intensity [0, 1] (0 for neutral), pan and tilt (degrees; positive is to the picture's right, and up), domain (index
+into attribute "domains"), sequence, frame; landmarks (N, 68, 2) float32 pixels in dlib's order, projected from the
+mesh (where a face turns away, the hidden ones too). Made with Mitsuba 3.9.1, seed 7, by
 
-Licence: ICT-FaceKit is MIT (USC Institute for Creative Technologies); its notice, `rendered.LICENSE`, has to travel with
-the data. Each person shows each expression in an own style, drawn from the alternatives that EMFACS lists for it.
+    python -m experiments.render_faces --facekit=ict_facekit.npz --out=fer_tf/datasets/rendered.h5
+
+Measured by `python -m experiments.measure_rendered` (dlib detector, upsampled once; dlib's face embedding at the
+rendered landmarks; five contiguous subject folds, six basic expressions and contempt, 64x64 grey crops):
+
 @MADE@
+
+Licence: ICT-FaceKit is MIT (USC Institute for Creative Technologies); its notice, `rendered.LICENSE`, has to travel
+with the data.
 """
 
 from __future__ import annotations
