@@ -70,7 +70,7 @@ def plan(domain: str, strength: float, rng: np.random.Generator) -> list[Frame]:
                 for i, (tilt, pan) in enumerate((t, p) for t in TILTS for p in PANS)
             ]
         else:
-            pan, tilt, roll = rng.uniform(-35, 35), rng.uniform(-22, 22), rng.normal(0, 6)
+            pan, tilt, roll = rng.triangular(-35, 0, 35), rng.triangular(-22, 0, 22), rng.normal(0, 5)
             out.append(Frame(expression, full(0.55, 1.1), pan, tilt, sequence, 0, roll))
     return [dataclasses.replace(f, intensity=0.0) if f.expression == "neutral" else f for f in out]
 
@@ -185,7 +185,7 @@ class Renderer:
         parts = scenery.hair_parts(kit, person, face, normal)
         if person.glasses:
             parts += scenery.glasses_parts(kit, face, person.glasses)
-        if domain == "wild" and rng.uniform() < 0.3:
+        if domain == "wild" and rng.uniform() < 0.18:
             parts += scenery.occluder_parts(kit, face, rng)
         turn = r.rotation(frame.pan, frame.tilt, frame.roll).T.astype("f4")
         shift = rng.normal(0, 0.8, 2) if domain == "wild" else rng.normal(0, 0.15, 2)

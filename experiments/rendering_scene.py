@@ -140,7 +140,7 @@ def occluder_parts(kit: r.FaceKit, face: np.ndarray, rng: np.random.Generator) -
         return glasses_parts(kit, face, look, dark=kind == "dark")
     if kind == "strands":
         colour, out = rng.uniform(0.02, 0.3, 3), []
-        for _ in range(rng.integers(5, 14)):
+        for _ in range(rng.integers(4, 10)):
             x = rng.uniform(-6, 6)
             path = (
                 np.array([x, 12.0, 9.5])
@@ -154,7 +154,7 @@ def occluder_parts(kit: r.FaceKit, face: np.ndarray, rng: np.random.Generator) -
         path = np.stack([8.3 * np.sin(turn), low - 0.8 * np.cos(turn), 2 + (marks[8, 2] - 1.5) * np.cos(turn)], 1)
         return [(*tube(path, rng.uniform(1.6, 2.4), 10, closed=True), rng.uniform(0.02, 0.7, 3))]
     if kind == "bars":
-        count, slope, colour = rng.integers(1, 4), rng.normal(0, 6), rng.uniform(0.02, 0.6, 3)
+        count, slope, colour = rng.integers(1, 3), rng.normal(0, 6), rng.uniform(0.02, 0.6, 3)
         return [
             (*tube(np.linspace([x - slope, 16, 18], [x + slope, -16, 18], 4), rng.uniform(0.3, 0.7), 8), colour)
             for x in rng.uniform(-9, 9, count)
