@@ -134,7 +134,7 @@ def report(model: fer_net.FERNet, folder: Path, parts: dict[str, Any], public: A
     }
     provenance = {
         "command": re.sub(
-            r"(--data_dir=|--out=|--workdir=)(\S*/)?", r"\1", " ".join(["experiments.pretrain", *sys.argv[1:]])
+            r"(--data_dir=|--out=|--workdir=|--init=)(\S*/)?", r"\1", " ".join(["experiments.pretrain", *sys.argv[1:]])
         ),
         "commit": common.commit(),
         "data": "FER-2013 train, sha256 "
