@@ -58,7 +58,7 @@ class Settings:
 
     model: str = _flag("fer_net", "Module of fer_tf/models.")
     tiny: bool = _flag(False, "Its tiny model rather than the paper's.")
-    images: int = _flag(640, "Random faces in the pipeline.")
+    images: int = _flag(2560, "Random faces in the pipeline.")
     batch_size: int = _flag(100, "Views a training batch.")
     steps: int = _flag(4, "Training steps a repeat.")
     repeats: int = _flag(3, "A figure is the median of so many.")
