@@ -29,7 +29,7 @@ from fer_tf.models import fer_net
 from fer_tf.records import CLASSES, content_hashes
 
 PRESETS = {
-    "paper": {"epochs": 54},
+    "paper": {"epochs": 75, "small_epochs": 60},
     "quick": {"epochs": 3, "small_epochs": 2},
     "smoke": {"epochs": 2, "small_epochs": 1, "batch_size": 8, "width": 4},
 }
