@@ -1,4 +1,4 @@
-"""`python -m experiments.pretrain --preset=smoke` on a fake FER-2013: weights with provenance; bad data, one sentence."""
+"""`python -m experiments.pretrain --preset=smoke` on a fake FER-2013: weights, provenance, a sentence on bad data."""
 
 import json
 import os
