@@ -29,13 +29,13 @@ from fer_tf.models import fer_net
 from fer_tf.records import CLASSES, content_hashes
 
 PRESETS = {
-    "paper": {"epochs": 75, "small_epochs": 60},
+    "paper": {"epochs": 64, "small_epochs": 54},
     "quick": {"epochs": 3, "small_epochs": 2},
     "smoke": {"epochs": 2, "small_epochs": 1, "batch_size": 8, "width": 4},
 }
 common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=128)
 flags.DEFINE_string("out", None, "File for the weights; <workdir>/fer_net_fer2013.h5 when left out.")
-flags.DEFINE_integer("small_epochs", 40, "Epochs on 48x48 views, before those on 64x64.")
+flags.DEFINE_integer("small_epochs", 54, "Epochs on 48x48 views, before those on 64x64.")
 flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.")
 flags.DEFINE_float("rate", 0.1, "Highest learning rate.")
 flags.DEFINE_float("decay", 5e-3, "Weight decay, times the learning rate at each step.")
