@@ -248,6 +248,8 @@ def render_subject(
     """One shard: the arrays of every frame of a subject. `render` is a Renderer, or anything called like one."""
     key = [seed, DOMAINS.index(domain), number]
     person = looks.draw_person(kit, np.random.default_rng(key))
+    if domain == "lab":
+        person = r.mix_styles(person, np.random.default_rng([*key, 3]))
     frames = plan(domain, person.strength, np.random.default_rng([*key, 1]))
     pictures, marks = [], []
     for i, frame in enumerate(frames):

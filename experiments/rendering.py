@@ -106,6 +106,17 @@ STYLES: dict[str, tuple[dict[int, tuple[float, float]], ...]] = {
     ),
     "neutral": ({},),
 }
+# Expression -> those that it is commonly taken for, and mixed with (`mix_styles`).
+TAKEN_FOR = {
+    "anger": ("disgust", "sadness"),
+    "contempt": ("happiness", "disgust"),
+    "disgust": ("anger", "sadness"),
+    "fear": ("surprise", "sadness"),
+    "happiness": ("contempt", "surprise"),
+    "sadness": ("anger", "fear"),
+    "surprise": ("fear", "happiness"),
+}
+MIXED, MIX = 0.3, (0.3, 0.52)  # share of (person, expression); part of the weights that is the other's
 IDLE = {"mouthFrown": 0.12, "mouthSmile": 0.08, "browInnerUp": 0.12, "browDown": 0.13, "eyeSquint": 0.12,
         "eyeWide": 0.08, "mouthPress": 0.1, "mouthShrugLower": 0.1, "jawOpen": 0.015, "mouthFunnel": 0.06}  # fmt: skip
 # Crease -> (polyline on the right half of the mean face, shapes that deepen it, strength).
@@ -337,6 +348,21 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
                 one = (1.0 if letter == side else rng.uniform(0, 0.15)) if expression == "contempt" else both
                 weight[index[f"{shape}_{letter}"]] += amount * gain * one
     return np.clip(weight, 0, 1.9)
+
+
+def mix_styles(person: Person, rng: np.random.Generator, share: float = MIXED) -> Person:
+    """The person with a `share` of the expressions mixed with one that they are commonly taken for.
+
+    Asked for an expression, people seldom show it alone: anger comes with disgust, fear with surprise. How much of the
+    other one (`MIX` of the weights) belongs to the person, as the style does, and is in every picture of it.
+    """
+    style, spare = dict(person.style), dict(person.spare)
+    for expression, others in TAKEN_FOR.items():
+        other, part = others[rng.integers(len(others))], rng.uniform(*MIX)
+        if rng.uniform() < share:
+            for new, old in ((style, person.style), (spare, person.spare)):
+                new[expression] = (1 - part) * old[expression] + part * old[other]
+    return dataclasses.replace(person, style=style, spare=spare)
 
 
 def draw_idle(kit: FaceKit, rng: np.random.Generator) -> np.ndarray:

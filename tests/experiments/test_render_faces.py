@@ -102,6 +102,30 @@ def test_people_differ_and_repeat(kit):
     assert np.abs(one.style["anger"] - other.style["anger"]).max() > 0.05
 
 
+def test_mixed_styles_stay_nearer_to_their_own_expression(kit):
+    person = rendering_looks.draw_person(kit, np.random.default_rng(3))
+    assert rendering.mix_styles(person, np.random.default_rng(0), share=0).style["anger"] is person.style["anger"]
+    mixed = rendering.mix_styles(person, np.random.default_rng(0), share=1)
+    assert set(rendering.TAKEN_FOR) == set(rendering.EXPRESSIONS) - {"neutral"}
+    for expression, others in rendering.TAKEN_FOR.items():
+        for new, old in ((mixed.style, person.style), (mixed.spare, person.spare)):
+            parts = [
+                np.abs(new[expression] - old[expression]).sum() / np.abs(old[other] - old[expression]).sum()
+                for other in others
+            ]
+            assert rendering.MIX[0] <= min(parts, key=lambda x: abs(x - 0.41)) <= rendering.MIX[1]
+    np.testing.assert_array_equal(mixed.style["neutral"], person.style["neutral"])
+    share = np.mean(
+        [
+            mixed.style[e] is not person.style[e]
+            for seed in range(60)
+            for mixed in [rendering.mix_styles(person, np.random.default_rng(seed))]
+            for e in rendering.TAKEN_FOR
+        ]
+    )
+    assert abs(share - rendering.MIXED) < 0.08
+
+
 def test_intensity_scales_the_expression(kit):
     person = rendering_looks.draw_person(kit, np.random.default_rng(3))
     rest, half, full = (
