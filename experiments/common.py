@@ -7,6 +7,7 @@ import json
 import os
 import pkgutil
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -58,12 +59,17 @@ def define_training_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: 
     flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
     flags.DEFINE_enum("strategy", "none", training.STRATEGIES, "Replicas.")
     flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
-    flags.DEFINE_string("init", default["init"], "Weights to start FER-Net from: a name in weights/, a file, or none.")
+    flags.DEFINE_string("init", default["init"], "Weights to start from: a name in weights/, a file, or none.")
     flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
     flags.DEFINE_integer("batch_size", default["batch_size"], "Views a batch.", lower_bound=1)
     flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.", lower_bound=1)
     flags.DEFINE_bool("tensorboard", False, "Write TensorBoard event files too.")
     flags.DEFINE_bool("progress", True, "Print the progress.")
+
+
+def shared_flags() -> list[flags.Flag]:
+    """The flags that modules of this package define for the scripts that import them."""
+    return [f for name, found in FLAGS.flags_by_module_dict().items() if name.startswith("experiments.") for f in found]
 
 
 def init_weights() -> Path | None:
@@ -92,7 +98,7 @@ def workdir(experiment: str) -> Path:
     except OSError as error:
         raise ValueError(f"--workdir={path} cannot be made ({error.strerror}): give another one.") from error
     module = sys.modules["__main__"] if "__main__" in sys.modules else None
-    now = {f.name: f.value for f in FLAGS.get_flags_for_module("experiments.common")}
+    now = {f.name: f.value for f in shared_flags()}
     now |= {f.name: f.value for f in (FLAGS.get_key_flags_for_module(module) if module else [])}
     now = {k: v for k, v in sorted(now.items()) if k not in FREE}
     file = path / "flags.json"
@@ -213,6 +219,11 @@ def commit() -> str:
         return f"version {fer_tf.__version__}"
 
 
+def command(script: str) -> str:
+    """The command line for a provenance: the folders in which this machine keeps its files are left out."""
+    return re.sub(r"(--(?:data_dir|out|workdir|init|gan_init)=)(\S*/)?", r"\1", " ".join([script, *sys.argv[1:]]))
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Writes to a temporary name, then renames."""
     part = Path(f"{path}.part")
@@ -242,6 +253,6 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
             sys.exit(1)
 
     logging.set_verbosity(logging.WARNING)
-    for flag in FLAGS.get_flags_for_module(__name__):  # --help lists the flags of the script; these are among them
+    for flag in shared_flags():  # --help lists the flags of the script; these are among them
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(guarded)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from fer_tf import weights
 from fer_tf.models import fer_net
@@ -19,6 +20,23 @@ def cli(*flags):
     command = [sys.executable, "-m", "experiments.pretrain", "--preset=smoke", "--precision=float32", *flags]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_erased_covers_one_rectangle_of_a_share_of_the_pictures():
+    from experiments import pretrain
+
+    pictures = tf.random.stateless_uniform((400, 32, 64, 1), (1, 2))
+    covered = pretrain.erased(pictures, 0.25, tf.constant([3, 4])).numpy()
+    np.testing.assert_array_equal(covered, pretrain.erased(pictures, 0.25, tf.constant([3, 4])).numpy())
+    changed = (covered != pictures.numpy())[..., 0]
+    hit = changed.any((1, 2))
+    assert 0.17 < hit.mean() < 0.33
+    for mask, picture in zip(changed[hit], covered[hit, ..., 0], strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert box.all() and box.sum() == mask.sum() and len(rows) <= 15 and len(columns) <= 29
+        assert np.ptp(picture[mask]) == 0
+    np.testing.assert_array_equal(pretrain.erased(pictures, 0.0, tf.constant([3, 4])), pictures)
 
 
 def test_smoke(tmp_path):
