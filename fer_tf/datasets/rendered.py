@@ -10,9 +10,9 @@ them are not figures on real people; skin, age and hair are drawn by chance and 
     wild     80 others   x 16 frames, pose to +-35 degrees, coloured, hard light, clutter, blur, noise, occluders
 
 Each subject has its own face, skin, hair and *style*: the action units by which it shows each expression are drawn
-from the alternatives that EMFACS lists for it, with its own asymmetry, strength and resting face. On `lab`, three in ten
-of a person's expressions are mixed with another one (30 to 52 % of its action units) that it is commonly taken for, as
-anger with disgust: people seldom show one alone.
+from the alternatives that EMFACS lists for it, with its own asymmetry, strength and resting face. On `lab`, three in
+ten of a person's expressions are mixed with another one (30 to 52 % of its action units) that it is commonly taken for,
+as anger with disgust: people seldom show one alone.
 
 `rendered.h5`: "image" (N,) rows of JPEG bytes; (N,) arrays expression (index into attribute "expressions"), subject,
 intensity [0, 1] (0 for neutral), pan and tilt (degrees; positive is to the picture's right, and up), domain (index
@@ -24,11 +24,11 @@ mesh (where a face turns away, the hidden ones too). Made with Mitsuba 3.9.1, se
 Measured by `python -m experiments.measure_rendered` (dlib detector, upsampled once; dlib's face embedding at the
 rendered landmarks; five contiguous subject folds, six basic expressions and contempt, 64x64 grey crops):
 
-    faces found                                   lab 99.96 % of 2,400, wild 89.4 % of 1,280
-    mean embedding distance on lab                0.329 within a subject, 0.635 between subjects
-    1-nearest-neighbour on pixels, unseen people  42.4 %
-    FER-Net fine-tuned from FER-2013, unseen      97.33 +- 1.34 % (`experiments.fer_net --preset=quick`): too easy yet
-    FER-Net of FER-2013 alone, six basic, lab     59.1 % (of its seven outputs), 67.5 % (of the six)
+    faces found                                   lab 100.0 % of 2,400, wild 89.4 % of 1,280
+    mean embedding distance on lab                0.316 within a subject, 0.634 between subjects
+    1-nearest-neighbour on pixels, unseen people  37.1 %
+    FER-Net fine-tuned from FER-2013, unseen      89.38 +- 2.65 % (`experiments.fer_net --preset=quick`)
+    FER-Net of FER-2013 alone, six basic, lab     57.8 % (of its seven outputs), 61.3 % (of the six)
 
 Licence: ICT-FaceKit is MIT (USC Institute for Creative Technologies); its notice, `rendered.LICENSE`, has to travel
 with the data.
