@@ -11,6 +11,7 @@ machine and its load, which is noted; the figures to compare are the ratios, eac
     of OpenCV views the pipeline makes in a second of CPU time, shuffled batches of float32, over those of a plain loop
               that warps, slices and flips, and leaves bytes
 
+What only one model has is measured by benchmark_<model>.py: IA-gen's step beside PyTorch's, its generators together.
 Faces are random pixels, since no speed here depends on what they show. Writes <workdir>/benchmark.json.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import math
 import os
@@ -63,6 +65,7 @@ class Settings:
     steps: int = _flag(4, "Training steps a repeat.")
     repeats: int = _flag(3, "A figure is the median of so many.")
     matmul: int = _flag(2048, "Side of the square matrices whose product stands for the machine's peak.")
+    widths: str = _flag("1,0.25", "Of the generators that are compared together and apart (IA-gen).")
     precisions: str = _flag("", "Separated by commas; all that the hardware computes when empty.")
     seed: int = _flag(0, "Of weights, faces and views.")
 
@@ -70,7 +73,7 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"images": 6400, "steps": 20, "repeats": 5, "matmul": 4096},
     "quick": {},
-    "smoke": {"tiny": True, "images": 16, "batch_size": 8, "steps": 2, "repeats": 2, "matmul": 256},
+    "smoke": {"tiny": True, "images": 16, "batch_size": 8, "steps": 2, "repeats": 2, "matmul": 256, "widths": "0.1"},
 }
 
 
@@ -89,15 +92,33 @@ def precisions() -> list[str]:
 
 
 def build(module: ModuleType, tiny: bool) -> tuple[PlayersModel, dict[str, tf.Tensor], str]:
-    """A compiled model, its tiny batch, and "paper" or "tiny": the latter also where a model needs arguments."""
+    """A compiled model, its tiny batch, and "paper" or "tiny": the latter also where a model needs arguments.
+
+    A module's `full()` and `optimizer()` make the paper's model and what trains it, where its class alone does not.
+    """
     model, batch = module.tiny()
     own = next(c for c in type(model).__mro__ if c.__module__ == module.__name__)
     needs = [p for p in inspect.signature(own).parameters.values() if p.default is p.empty and p.kind != p.VAR_KEYWORD]
-    size = "tiny" if tiny or needs else "paper"
+    make = getattr(module, "full", None if needs else own)
+    size = "tiny" if tiny or make is None else "paper"
     if size == "paper":
-        model = own()
-    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(1e-3, momentum=0.9) for name, _ in model.sides()})
+        model = make()
+    optimizer = getattr(module, "optimizer", lambda: keras.optimizers.SGD(1e-3, momentum=0.9))
+    model.compile(**{f"{name}_optimizer": optimizer() for name, _ in model.sides()})
     return model, batch, size
+
+
+def recogniser(module: ModuleType, model: PlayersModel, size: str) -> PlayersModel:
+    """What names a face: the model itself, or the one that is put together from several of its kind."""
+    if hasattr(model, "classify"):
+        return model
+    return module.full_recogniser() if size == "paper" else module.tiny_recogniser()[0]
+
+
+def besides(model: str) -> ModuleType | None:
+    """experiments/benchmark_<model>.py, which measures what only this model has, or None."""
+    name = f"experiments.benchmark_{model}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
 class Feed:
@@ -256,8 +277,9 @@ def measure_training(precision: str, settings: Settings) -> dict[str, Any]:
             "matmul_gflop_per_second": work / 1e9 / float(np.median(peak)),
             "share_of_peak": float(np.median((count / alone) / (work / peak))),
         }
+        names = recogniser(module, model, size)
         for faces_at_once in (1, 64):
-            result[f"faces_per_second_{faces_at_once}"] = _inference(model, cached["image"], faces_at_once, settings)
+            result[f"faces_per_second_{faces_at_once}"] = _inference(names, cached["image"], faces_at_once, settings)
         return result | memory.peak()
     finally:
         set_policy("float32")
@@ -378,6 +400,8 @@ def table(result: dict[str, Any]) -> str:
             f"{name:<16}{row['per_second']:>13.0f}{row['per_cpu_second']:>13.0f}"
             + (f"{ratio:>12.2f}x" if ratio else "")
         )
+    if "besides" in result:
+        lines += besides(result["settings"]["model"]).table(result["besides"])
     return "\n".join(lines)
 
 
@@ -395,7 +419,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         raise ValueError(
             f"Unknown precisions {unknown}: use {', '.join(training.PRECISIONS[1:])}, separated by commas."
         )
-    packages = ("tensorflow", "keras", "numpy")
+    packages, more = ("tensorflow", "keras", "numpy"), besides(settings.model)
     return {
         "schema": 1,
         "settings": asdict(settings),
@@ -405,6 +429,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "load_before": os.getloadavg(),
         "views": measure_views(settings),
         "training": {precision: measure_training(precision, settings) for precision in wanted},
+        **({"besides": more.measure(settings, wanted, seconds)} if more else {}),
         "load_after": os.getloadavg(),
     }
 

@@ -25,13 +25,14 @@ from absl import flags
 from PIL import Image
 
 from experiments import common
-from fer_tf import export, faces
+from fer_tf import export, faces, figures
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+RELEASED = {"fer_net": "fer_net_fer2013", "ia_gen": "ia_gen_rendered"}  # short names of weights/
 MEMORY = 2**28  # bytes of decoded pictures that wait for a full batch of faces
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("image", [], "A picture, a folder of pictures, or a pattern such as 'holiday/*.jpg'.")
-flags.DEFINE_string("model", "fer_net", "A name in weights/, a weights file (.h5), or the folder of an exported model.")
+flags.DEFINE_string("model", "fer_net", "fer_net, ia_gen, or another name in weights/; a .h5 file; an exported folder.")
 flags.DEFINE_string("out", "runs/predict", "Folder for the annotated pictures; empty for none.")
 flags.DEFINE_bool("all_faces", False, "Every face of a picture rather than the largest.")
 flags.DEFINE_float("min_score", 0.2, "Drop faces that the detector scores lower: near 0 it doubts, above 1 it is sure.")
@@ -44,7 +45,7 @@ def load(name: str) -> export.Predictor:
         return export.load(name)
     if Path(name).is_file():
         return export.from_weights(name)
-    return export.released("fer_net_fer2013" if name == "fer_net" else name)
+    return export.released(RELEASED.get(name, name))
 
 
 def pictures(names: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -106,7 +107,7 @@ def annotate(row: dict[str, Any], out: Path, taken: Counter[str]) -> None:
     captions = [f"{face['label']} {face['confidence']:.0%}" for face in row["faces"]]
     out.mkdir(parents=True, exist_ok=True)
     part = out / f".{name}.part"
-    Image.fromarray(faces.draw(row["picture"], row["boxes"], captions)).save(part, "jpeg", quality=92)
+    Image.fromarray(figures.draw(row["picture"], row["boxes"], captions)).save(part, "jpeg", quality=92)
     os.replace(part, out / name)
 
 

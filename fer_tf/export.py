@@ -22,7 +22,6 @@ class names and `loaded.metadata()` the same JSON.
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -39,7 +38,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fer_tf
-from fer_tf import compat, weights
+from fer_tf import compat, spec, weights
 from fer_tf.faces import TEMPLATES, Template, load_image
 
 FORMAT = "fer_tf.export.1"
@@ -425,8 +424,8 @@ def predictor(model: Any, classes: Sequence[str] | None = None, **options: Any) 
     return Predictor(module.serving_default, json.loads(module.text), module)
 
 
-def from_weights(path: str | os.PathLike[str]) -> Predictor:
-    """A weights file as a Predictor: the model is made from the config in the file's provenance.
+def rebuild(path: str | os.PathLike[str]) -> Any:
+    """The Keras model of a weights file, made from the config in the file's provenance, with the weights in it.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -435,10 +434,14 @@ def from_weights(path: str | os.PathLike[str]) -> Predictor:
     provenance = weights.provenance(path)
     if "config" not in provenance:
         raise ValueError(f"{path} does not say how its model was built: its provenance has no config.")
-    module, name = provenance.get("model", "fer_net.FERNet").rsplit(".", 1)
-    model = getattr(importlib.import_module(f"fer_tf.models.{module}"), name)(**provenance["config"])
+    model = spec.build({"model": provenance.get("model", "fer_net.FERNet"), "config": provenance["config"]})
     weights.load(model, path)
-    return predictor(model)
+    return model
+
+
+def from_weights(path: str | os.PathLike[str]) -> Predictor:
+    """A weights file as a Predictor; errors as `rebuild`."""
+    return predictor(rebuild(path))
 
 
 def released(name: str) -> Predictor:

@@ -22,14 +22,12 @@ import io
 import math
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import cycle
 
 import dlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
 Box = tuple[float, float, float, float]
 
@@ -454,58 +452,3 @@ def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nd
     fine = width * samples, height * samples
     warped = source.transform(fine, Image.Transform.AFFINE, affine.ravel().tolist(), Image.Resampling.BICUBIC)
     return np.array(warped.resize((width, height), Image.Resampling.BICUBIC))
-
-
-COLOURS = ("#ffb000", "#56b4e9", "#7ddf64", "#ff8fa3", "#c9a0ff", "#f0e442")  # light: black text stands on each
-
-
-def draw(image: np.ndarray, boxes: Sequence[Face | Box], captions: Sequence[str]) -> np.ndarray:
-    """Draws boxes with captions on a copy of a picture.
-
-    A picture whose longest side is below 384 pixels is enlarged by a whole factor first, so that captions can be read.
-    A caption stands above its box, else below it, else inside; always inside the picture, smaller where it must be.
-
-    Args:
-      image: (H, W) or (H, W, 1|3) uint8.
-      boxes: faces or (left, top, right, bottom) in pixels of `image`.
-      captions: one per box; may have several lines, may be empty.
-    Returns:
-      (H', W', 3) uint8.
-    """
-    if len(boxes) != len(captions):
-        raise ValueError(f"{len(boxes)} boxes need as many captions, got {len(captions)}")
-    picture = Image.fromarray(_checked(image)).convert("RGB")
-    factor = max(1, math.ceil(384 / max(picture.size)))
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
-    pen, taken = ImageDraw.Draw(picture), []
-    line = max(2, round(min(picture.size) / 200))
-    boxes = [tuple(factor * v for v in _box(box)) for box in boxes]
-    for box, colour in zip(boxes, cycle(COLOURS)):
-        pen.rectangle(box, outline=colour, width=line)
-    for box, caption, colour in zip(boxes, captions, cycle(COLOURS)):
-        if caption:
-            _draw_caption(pen, picture.size, box, caption, line, colour, taken)
-    return np.array(picture)
-
-
-def _draw_caption(
-    pen: ImageDraw.ImageDraw, size: tuple[int, int], box: Box, caption: str, line: int, colour: str, taken: list[Box]
-) -> None:
-    """Writes black on a coloured plate that touches the box and avoids the plates taken so far; adds its own."""
-    points = max(14, round(min(size) / 32))
-    while True:
-        font = ImageFont.load_default(points)
-        left, top, right, bottom = pen.multiline_textbbox((0, 0), caption, font=font)
-        width, height = right - left + 4 * line, bottom - top + 4 * line
-        if points <= 6 or (width <= size[0] and height <= size[1]):
-            break
-        points -= 1
-    x = min(max(box[0], 0), max(0, size[0] - width))
-    places = [box[1] - height, box[3], box[1] + line, box[3] - height - line]
-    places = [y for y in places if 0 <= y <= size[1] - height] or [min(max(box[1], 0), max(0, size[1] - height))]
-    # a plate is free of another one where it ends before that begins, or the reverse
-    free = [y for y in places if all(x >= c or a >= x + width or y >= d or b >= y + height for a, b, c, d in taken)]
-    y = (free or places)[0]
-    taken.append((x, y, x + width, y + height))
-    pen.rectangle(taken[-1], fill=colour)
-    pen.multiline_text((x + 2 * line - left, y + 2 * line - top), caption, font=font, fill="black")

@@ -147,6 +147,34 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
     return folds
 
 
+def expression_pairs(records: Sequence[Record], expression: str) -> tuple[dict[str, list[int]], list[str]]:
+    """Every <input, target> of one person: input any record, target one that shows `expression`. IA-gen, section III-A.
+
+    Returns:
+      ({"image": [...], "target": [...]}, indices into `records`, for the pipeline's `pairs`; the subjects who do not
+      show `expression`, and so have no pairs).
+    Raises:
+      ValueError: nobody shows the expression, or a record has no subject.
+    """
+    people: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        if record.subject is None:
+            raise ValueError(f"{record.name} has no subject, so its pairs are unknown: give every record one.")
+        people.setdefault(record.subject, []).append(i)
+    pairs: dict[str, list[int]] = {"image": [], "target": []}
+    left_out = []
+    for subject, own in people.items():
+        targets = [i for i in own if records[i].expression == expression]
+        if not targets:
+            left_out.append(subject)
+        for image in own if targets else ():
+            pairs["image"] += [image] * len(targets)
+            pairs["target"] += targets
+    if not pairs["image"]:
+        raise ValueError(f"Nobody shows {expression}: leave it out with --classes or --expressions.")
+    return pairs, left_out
+
+
 def content_hash(record: Record) -> str:
     """sha256 of the image as it is stored (the file's bytes, the encoded bytes, or the array with its shape)."""
     image = record.image

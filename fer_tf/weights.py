@@ -103,6 +103,15 @@ def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = (
         variable.assign(stored[key].astype(variable.numpy().dtype))
 
 
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether `save` wrote the file, by the format that it names; False where there is no file or no HDF5 file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
 def provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The provenance recorded in a weights file; the file is verified on the way."""
     return _read(path)[1]

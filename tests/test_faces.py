@@ -344,43 +344,6 @@ def test_the_box_alone_frames_much_the_same(astronaut, monkeypatch):
     np.testing.assert_array_equal(faces.align(astronaut, template), by_box)
 
 
-# Annotation
-
-
-def test_draw_keeps_captions_whole_and_inside():
-    image = np.full((400, 600, 3), 40, np.uint8)
-    boxes = [(250, 150, 350, 250), (-20, -10, 60, 70), (560, 300, 640, 420), (0, 0, 600, 400)]
-    caption = "happiness 0.97\nneutral 0.02"
-    written = []
-    for box in boxes:
-        picture = faces.draw(image, [box], [caption])
-        assert picture.shape == image.shape and picture.dtype == np.uint8
-        plain = faces.draw(image, [box], [""])
-        assert (plain != image).any()
-        written.append(((picture != plain).any(axis=2).sum(), (picture.sum(axis=2) < 60).sum()))
-    assert min(ink for _, ink in written) > 0.95 * written[0][1] > 200  # all the letters, whichever the place
-    assert (image == 40).all()
-
-
-def test_draw_small_large_and_several():
-    tiny = faces.draw(np.zeros((48, 48), np.uint8), [(5, 5, 40, 40)], ["surprise 0.51"])
-    assert tiny.shape == (384, 384, 3)
-    large = faces.draw(np.zeros((2000, 3000, 3), np.uint8), [(900, 900, 1500, 1500)], ["surprise 0.51"])
-    yellow = (large == (255, 176, 0)).all(axis=2)
-    rows = np.flatnonzero(yellow[:900].any(axis=1))
-    assert len(rows) >= 40  # a plate that still reads when the picture is shrunk to a screen
-    image = np.zeros((400, 600, 3), np.uint8)
-    near = [(100, 100, 200, 200), (150, 105, 250, 205)]
-    one_by_one = [
-        faces.draw(image, [near[0]], ["sadness 0.60"]),
-        faces.draw(image, near, ["sadness 0.60", "fear 0.50"]),
-    ]
-    plate = (one_by_one[0][:98] == (255, 176, 0)).all(axis=2)
-    assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
-    with pytest.raises(ValueError, match="as many captions"):
-        faces.draw(image, near, ["one"])
-
-
 def test_threads_find_what_one_thread_finds(astronaut):
     """dlib's detector keeps scratch memory: shared by threads, it mixed the pictures up."""
     photo = astronaut[:300, 60:400]

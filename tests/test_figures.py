@@ -229,3 +229,43 @@ def test_colours_differ_for_colour_blind_readers():
     for matrix in blind.values():
         seen = np.clip(rgb @ np.transpose(matrix), 0, 1) ** (1 / 2.2)
         assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 0.12
+
+
+def test_draw_keeps_captions_whole_and_inside():
+    image = np.full((400, 600, 3), 40, np.uint8)
+    boxes = [(250, 150, 350, 250), (-20, -10, 60, 70), (560, 300, 640, 420), (0, 0, 600, 400)]
+    caption = "happiness 0.97\nneutral 0.02"
+    written = []
+    for box in boxes:
+        picture = figures.draw(image, [box], [caption])
+        assert picture.shape == image.shape and picture.dtype == np.uint8
+        plain = figures.draw(image, [box], [""])
+        assert (plain != image).any()
+        written.append(((picture != plain).any(axis=2).sum(), (picture.sum(axis=2) < 60).sum()))
+    assert min(ink for _, ink in written) > 0.95 * written[0][1] > 200  # all the letters, whichever the place
+    assert (image == 40).all()
+
+
+def test_draw_small_large_and_several():
+    tiny = figures.draw(np.zeros((48, 48), np.uint8), [(5, 5, 40, 40)], ["surprise 0.51"])
+    assert tiny.shape == (384, 384, 3)
+    large = figures.draw(np.zeros((2000, 3000, 3), np.uint8), [(900, 900, 1500, 1500)], ["surprise 0.51"])
+    yellow = (large == (255, 176, 0)).all(axis=2)
+    rows = np.flatnonzero(yellow[:900].any(axis=1))
+    assert len(rows) >= 40  # a plate that still reads when the picture is shrunk to a screen
+    image = np.zeros((400, 600, 3), np.uint8)
+    near = [(100, 100, 200, 200), (150, 105, 250, 205)]
+    one_by_one = [
+        figures.draw(image, [near[0]], ["sadness 0.60"]),
+        figures.draw(image, near, ["sadness 0.60", "fear 0.50"]),
+    ]
+    plate = (one_by_one[0][:98] == (255, 176, 0)).all(axis=2)
+    assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
+    with pytest.raises(ValueError, match="as many captions"):
+        figures.draw(image, near, ["one"])
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])
+def test_draw_refuses_what_is_no_picture(image):
+    with pytest.raises(ValueError, match="uint8"):
+        figures.draw(image, [], [])

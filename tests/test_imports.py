@@ -19,12 +19,14 @@ BELOW = {
     "losses": set(),
     "metrics": set(),
     "records": set(),
+    "spec": set(),
     "weights": set(),
     "datasets": {"records"},
     "pipeline": {"augment", "faces", "records"},
-    "models": {"layers", "losses", "augment", "records"},
+    "softmax": {"layers", "losses"},
+    "models": {"softmax", "layers", "losses", "augment", "records", "spec"},
     "training": {"figures", "weights", "metrics", "augment"},
-    "export": {"figures", "weights", "metrics", "augment", "faces"},
+    "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }
 WITHOUT_TENSORFLOW = {"records", "faces", "datasets"}  # nowhere; metrics and figures: not when they are imported
 LAZY_TENSORFLOW = {"metrics", "figures"}

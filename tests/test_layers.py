@@ -5,7 +5,16 @@ import pytest
 import tensorflow as tf
 
 from fer_tf.compat import keras, set_policy
-from fer_tf.layers import BatchNorm, Dropout, conv_bn, residual_block
+from fer_tf.layers import (
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dropout,
+    conv_bn,
+    overlaid,
+    patches,
+    residual_block,
+)
 
 INPUTS = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 each_policy = pytest.mark.parametrize("policy", INPUTS)
@@ -256,3 +265,69 @@ def test_conv_bn_has_stride_and_no_bias(relu):
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype(np.float32)
     y = (x[:, ::2, ::2] @ kernel[0, 0] - mean) / np.sqrt(variance + 1e-3) * gamma + beta
     np.testing.assert_allclose(net(x, training=False), np.maximum(y, 0) if relu else y, rtol=1e-4, atol=1e-5)
+
+
+def results(layer, x):
+    """What a layer gives, and the gradients of a loss on it to inputs and kernel, from a graph; and the graph's ops."""
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.cast(layer(x), tf.float32)
+            loss = tf.reduce_sum(y**2 * tf.range(1.0, y.shape[-1] + 1))
+        return [y, *tape.gradient(loss, [x, *layer.trainable_variables])]
+
+    return run(x), {op.type for op in run.get_concrete_function(x).graph.get_operations()}
+
+
+@pytest.mark.parametrize("policy, close", [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+@pytest.mark.parametrize("kind, sides", [(Conv2D, [(2, 2), (8, 4)]), (Conv2DTranspose, [(1, 1), (4, 2)])])
+def test_convolutions_as_products_equal_keras(kind, sides, policy, close):
+    set_policy(policy)
+    options = {"strides": 2, "padding": "same", "use_bias": False, "activation": "tanh"}
+    for height, width in sides:
+        x = tf.random.stateless_uniform((3, height, width, 5), (1, 2), -1, 1)
+        ours, theirs = kind(7, 4, **options), kind.__mro__[1](7, 4, **options)
+        ours(x), theirs(x)
+        theirs.set_weights(ours.get_weights())
+        (found, ops), (expected, their_ops) = results(ours, x), results(theirs, x)
+        assert "MatMul" in ops and not any(op.startswith("Conv") for op in ops) and "MatMul" not in their_ops
+        for a, b in zip(found, expected, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, atol=close * np.abs(b).max())
+
+
+@pytest.mark.parametrize("kind, small", [(Conv2D, 8), (Conv2DTranspose, 4)])
+def test_other_convolutions_stay_with_keras(kind, small, monkeypatch):
+    usual = {"filters": 7, "kernel_size": 4, "strides": 2, "padding": "same", "use_bias": False}
+    cases = [("kernel_size", 3), ("strides", 1), ("padding", "valid"), ("use_bias", True), (None, None)]
+    for name, value in cases:
+        side = small if name else small + 2
+        layer = kind(**usual | ({name: value} if name else {}))
+        x = tf.random.stateless_uniform((2, side, side, 3), (1, 2))
+        layer(x)
+        found, ops = results(layer, x)
+        assert "MatMul" not in ops and np.isfinite(found[0]).all()
+    layer = kind(**usual)
+    x = tf.random.stateless_uniform((2, small, small, 3), (1, 2))
+    layer(x)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
+    assert "MatMul" not in results(layer, x)[1]
+
+
+def test_an_odd_side_stays_with_keras():
+    layer = Conv2D(2, 4, 2, "same", use_bias=False)
+    assert layer(tf.zeros((1, 7, 8, 3))).shape == (1, 4, 4, 2)
+
+
+def test_patches_and_their_transpose():
+    """By loops; and <patches(x), y> = <x, overlaid(y)>."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 4, 3)).astype(np.float32)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    expected = [padded[n, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4].ravel()
+                for n in range(2) for i in range(3) for j in range(2)]  # fmt: skip
+    np.testing.assert_array_equal(patches(tf.constant(x)), expected)
+    y = rng.normal(size=(12, 48)).astype(np.float32)
+    assert np.sum(np.array(expected) * y) == pytest.approx(float(np.sum(x * overlaid(y, 3, 2))), rel=1e-4)

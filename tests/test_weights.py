@@ -193,6 +193,14 @@ def test_misfits_are_all_listed_and_nothing_is_loaded(tmp_path):
         weights.load(other, path, skip="outer/nested/logit")
 
 
+def test_is_ours(tmp_path):
+    weights.save(net("a"), tmp_path / "own.h5", provenance=PROVENANCE)
+    (tmp_path / "text.h5").write_text("no HDF5")
+    h5py.File(tmp_path / "other.h5", "w").close()
+    found = [weights.is_ours(tmp_path / f"{name}.h5") for name in ("own", "text", "other", "none")]
+    assert found == [True, False, False, False]
+
+
 def test_half_precision_storage(tmp_path):
     model, other = net("a"), net("b")
     model.get_layer("norm").moving_variance.assign([1e-9, 0.1])  # 1e-9 is zero in half precision

@@ -1,7 +1,7 @@
 """FER-Net, the expression classifier that IA-gen starts from and is compared with.
 
-Cai, Meng, Khan, O'Reilly, Li, Han, Tong: "Identity-Free Facial Expression Recognition using conditional Generative
-Adversarial Network" (IA-gen, FG 2018), sections III-B and IV-A: Feat of eq. (8), and the CNN
+Yang, Zhang, Yin: "Identity-Adaptive Facial Expression Recognition Through Expression Regeneration Using Conditional
+Generative Adversarial Networks" (IA-gen, FG 2018), sections III-B and IV-A: Feat of eq. (8), and the CNN
 baseline of Tables I, III and IV.
 
 **Readings** (the paper is silent): the layers are ours, a residual net of three stages with max-pooling between them
@@ -15,16 +15,17 @@ momentum is 0.9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from fer_tf import augment
-from fer_tf.compat import PlayersModel, keras, minimize
-from fer_tf.layers import Dropout, conv_bn, residual_block
+from fer_tf.compat import keras
+from fer_tf.layers import conv_bn, residual_block
 from fer_tf.records import CLASSES
+from fer_tf.softmax import SoftmaxClassifier
 
 TEMPLATE = "ia_gen"
 """The frame of a face for `faces.align`: 70x70, cut like a picture of FER-2013."""
@@ -112,7 +113,7 @@ def build_trunk(*, width: int = 64, blocks: int = 2, hidden: int = 256) -> keras
 
 
 @keras.utils.register_keras_serializable("fer_tf")
-class FERNet(PlayersModel):
+class FERNet(SoftmaxClassifier):
     """FER-Net: Feat of eq. (8), and the softmax that the paper compares IA-gen with.
 
     Args:
@@ -136,81 +137,21 @@ class FERNet(PlayersModel):
         name: str = "fer_net",
         **options: Any,
     ):
-        super().__init__(name=name, **options)
-        self.classes = tuple(classes)
-        self.options = {"width": width, "blocks": blocks, "hidden": hidden}
-        self.label_smoothing, self.seed = label_smoothing, seed
-        self.trunk = build_trunk(**self.options)
-        self.dropout = Dropout(dropout, seed, dtype="float32", name="hidden_dropout")
-        self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
-        self.dropout.build((None, hidden))
-        self.head.build((None, hidden))
-        self.built = True
-        self.track("classifier_loss", "accuracy")
+        trunk = {"width": width, "blocks": blocks, "hidden": hidden}
+        super().__init__(
+            classes=classes,
+            trunk=build_trunk(**trunk),
+            options=trunk,
+            dropout=dropout,
+            label_smoothing=label_smoothing,
+            seed=seed,
+            name=name,
+            **options,
+        )
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
-        """One player, the classifier, moves everything."""
-        return [("classifier", self.trainable_variables)]
-
-    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Feat of eq. (8): (N, H, W, 1|3) float32 in [0, 1] -> (N, hidden) float32 >= 0."""
-        return self.trunk(preprocess(images), training=training)[1]
-
-    def maps(self, images: tf.Tensor) -> tf.Tensor:
-        """phi of eq. (5): (N, H, W, 1|3) float32 in [0, 1] -> (N, H/2, W/2, width), before the second pooling."""
-        return self.trunk(preprocess(images), training=False)[0]
-
-    def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32, before the softmax."""
-        return self.head(self.dropout(self.features(images, training), training=training))
-
-    def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities, each row summing to one."""
-        return tf.nn.softmax(self.logits(images))
-
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
-    def classification_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy, the mean over the batch: (N, K) float32, (N,) int -> scalar float32."""
-        k = len(self.classes)
-        target = tf.one_hot(labels, k) * (1.0 - self.label_smoothing) + self.label_smoothing / k
-        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss terms of the classifier on a batch with image and label."""
-        return {"classification_loss": self.classification_loss(self.logits(batch["image"], True), batch["label"])}
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of softmax training, section IV-A."""
-        with tf.GradientTape() as tape:
-            logits = self.logits(batch["image"], training=True)
-            loss = self.classification_loss(logits, batch["label"])
-        minimize(self.players()["classifier"], loss, tape)
-        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss and accuracy without dropout."""
-        logits = self.logits(batch["image"])
-        loss = self.classification_loss(logits, batch["label"])
-        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "name": self.name,
-            "classes": self.classes,
-            **self.options,
-            "dropout": self.dropout.rate,
-            "label_smoothing": self.label_smoothing,
-            "seed": self.seed,
-        }
-
-
-def correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Share of the batch whose largest logit is the label: (N, K), (N,) -> scalar float32 in [0, 1]."""
-    return tf.reduce_mean(tf.cast(tf.argmax(logits, -1, tf.int32) == tf.cast(labels, tf.int32), tf.float32))
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """Grey, each face at mean 0 and standard deviation 1: see the function of this name."""
+        return preprocess(images)
 
 
 def tiny() -> tuple[FERNet, dict[str, tf.Tensor]]:

@@ -6,7 +6,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "experiments" / "colab").glob("*.ipynb"))
-SMOKE = {"fer_net": "PEOPLE, EPOCHS, STEPS, WIDTH = 5, 1, 2, 4\nINIT = None"}
+SMOKE = {
+    "fer_net": "PEOPLE, EPOCHS, STEPS, WIDTH = 5, 1, 2, 4\nINIT = None",
+    "ia_gen": "PEOPLE, EPOCHS, GAN_EPOCHS, STEPS, WIDTH, GAN_WIDTH = 5, 1, 1, 2, 4, 1 / 32\n"
+    "CLASSES, INIT = 'anger,happiness', None",
+}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -26,4 +30,4 @@ def test_notebook_runs(path, tmp_path):
     client.execute()
     text = "".join(o.get("text", "") for cell in client.nb.cells for o in cell.get("outputs", []))
     assert "FER-Net" in text and "differs from the Keras model" in text
-    assert (tmp_path / "fer_net_export" / "saved_model.pb").is_file()
+    assert (tmp_path / f"{path.stem}_export" / "saved_model.pb").is_file()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from fer_tf import export, faces, pipeline, weights
+from fer_tf import export, faces, figures, pipeline, weights
 from fer_tf.models import fer_net
 from fer_tf.records import CLASSES, Record
 
@@ -89,7 +89,7 @@ def test_a_folder_with_everything_in_it(house):
     drawn = np.asarray(Image.open(folder / "out" / "a_faces_2.jpg")).astype(int)  # a.png, the second "a"
     left, _, right, bottom = (round(v) for v in rows["photos/a.png"]["faces"][0]["box"])
     assert drawn.shape == data.astronaut().shape
-    assert np.abs(drawn[bottom - 1, (left + right) // 2] - ImageColor.getrgb(faces.COLOURS[0])).max() < 60
+    assert np.abs(drawn[bottom - 1, (left + right) // 2] - ImageColor.getrgb(figures.PLATES[0])).max() < 60
     assert np.abs(drawn[300:, 300:] - data.astronaut()[300:, 300:]).mean() < 4
 
 

@@ -1,0 +1,289 @@
+"""IA-gen on people it never saw: FER-Net's softmax beside the nearest regenerated face (Tables I to IV, Figs. 4 to 9).
+
+    python -m experiments.ia_gen --preset=quick                     # one fold of the rendered faces, width 1/4
+    python -m experiments.ia_gen --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<a --all_subjects run>
+    python -m experiments.ia_gen --preset=quick --all_subjects      # weights to release, or to start from
+
+Per fold: FER-Net is fine-tuned on the training people, K conditional GANs are trained on the same people, and both are
+tested on the others. Each stage resumes by itself; `--expressions` picks some of the GANs. The paper pre-trains the
+GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import classifier, common, regeneration
+from fer_tf import export, faces, figures, metrics, pipeline, records, training, weights
+from fer_tf.models import ia_gen
+
+PRESETS = {
+    "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
+    "quick": {
+        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 10, "gan_views": 1,
+        "gan_width": 0.25, "gan_rate": 5e-4,
+    },
+    "smoke": {
+        "folds": 2, "epochs": 1, "batch_size": 8, "views": 1, "max_steps": 2, "init": "none", "width": 4, "take": 4,
+        "gan_epochs": 1, "gan_views": 1, "gan_width": 0.03125, "gan_batch_size": 4, "classes": "anger,happiness",
+    },
+}  # fmt: skip
+common.define_flags(PRESETS)
+classifier.define_flags()
+flags.DEFINE_float("gan_width", 1.0, "Times the printed channels of generator and discriminator.", lower_bound=0.01)
+flags.DEFINE_integer("gan_epochs", 20, "Passes over the pairs; the paper does not say.", lower_bound=1)
+flags.DEFINE_integer("gan_views", 0, "Random views a pair and epoch; 0 for all 110.", lower_bound=0)
+flags.DEFINE_integer("gan_batch_size", 100, "Pairs a batch.", lower_bound=1)
+flags.DEFINE_float("gan_rate", 2e-4, "Learning rate of Adam (beta1 0.5) for both players.")
+flags.DEFINE_float("alpha", 100.0, "Weight of the content loss, eq. (6).")
+flags.DEFINE_float("beta", 10.0, "Weight of the perceptual loss, eq. (6).")
+flags.DEFINE_float("lambda", 1.0, "Weight of the generator's loss, eq. (7).")
+flags.DEFINE_enum("content", "l1", ["l1", "mse"], "Content loss.")
+flags.DEFINE_list("inputs", [], "Expressions that serve as inputs besides --classes, such as neutral.")
+flags.DEFINE_list("expressions", [], "Train the GANs of these expressions only; all of --classes when empty.")
+flags.DEFINE_string("gan_init", None, "Folder with gan_<expression>.h5 of an --all_subjects run to start from.")
+flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weights to release or to start from.")
+FLAGS = flags.FLAGS
+
+
+def train_gan(expression: str, people: list[records.Record], net: Any, seed: int, folder: Path) -> Any:
+    """The conditional GAN of one expression on these people's pairs; `folder` is its own."""
+    strategy = training.setup(
+        seed=seed, precision=FLAGS.precision, strategy=FLAGS.strategy, deterministic=FLAGS.deterministic
+    )
+    pairs, left_out = records.expression_pairs(people, expression)
+    if left_out:
+        print(f"{expression}: {len(left_out)} people without it are left out: {', '.join(left_out)}", file=sys.stderr)
+    data = pipeline.batches(
+        people,
+        classes=records.EXPRESSIONS,
+        template=ia_gen.TEMPLATE,
+        views=ia_gen.views,
+        batch_size=FLAGS.gan_batch_size,
+        seed=seed,
+        views_per_image=FLAGS.gan_views or None,
+        pairs=pairs,
+    )
+    with strategy.scope():
+        model = ia_gen.ExpressionGAN(
+            expression=expression,
+            feature_net=net,
+            width=FLAGS.gan_width,
+            alpha=FLAGS.alpha,
+            beta=FLAGS.beta,
+            lambda_=FLAGS["lambda"].value,
+            content=FLAGS.content,
+            seed=seed,
+        )
+        if FLAGS.gan_init:
+            weights.load(model, gan_file(Path(FLAGS.gan_init), expression, FLAGS.dataset))
+        model.compile(**{f"{n}_optimizer": ia_gen.optimizer(FLAGS.gan_rate) for n, _ in model.sides()})
+    shown = next(iter(data.epoch(0)))
+    training.fit(
+        model,
+        data,
+        workdir=folder,
+        epochs=FLAGS.gan_epochs,
+        strategy=strategy,
+        after_epoch=lambda m, epoch: draw_samples(m, shown, folder / "samples" / f"epoch{epoch:03d}.png"),
+        max_steps=FLAGS.max_steps,
+        checkpoint_steps=200,
+        tensorboard=FLAGS.tensorboard,
+        progress=FLAGS.progress,
+    )
+    return model
+
+
+def gan_file(folder: Path, expression: str, dataset: str) -> Path:
+    """The weights of --gan_init for one expression.
+
+    Raises:
+      FileNotFoundError: there are none.
+      ValueError: they have seen the data set that is to be tested on.
+    """
+    path = folder / f"gan_{expression}.h5"
+    if not path.is_file():
+        raise FileNotFoundError(f"--gan_init={folder} has no {path.name}: make it with --all_subjects.")
+    if weights.provenance(path).get("dataset") == dataset and not FLAGS.all_subjects:
+        raise ValueError(f"{path} was trained on everybody in {dataset}, so it has seen who is to be tested.")
+    return path
+
+
+def draw_samples(model: Any, batch: dict[str, Any], path: Path, count: int = 8) -> None:
+    """Input, regenerated and target faces of the first pairs of a batch, one row each."""
+    image, target = batch["image"][:count], batch["target"][:count]
+    rows = [x.numpy() for x in (image, model.regenerate(image), target)]
+    figures.save(figures.grid(rows, row_titles=("input", "regenerated", "target")), path)
+
+
+def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen.IAGen:
+    """FER-Net and the K generators in one model."""
+    model = ia_gen.IAGen(feature_net=net, classes=classes, width=FLAGS.gan_width)
+    for generator, expression in zip(model.generators, classes, strict=True):
+        generator.set_weights(gans[expression].generator.get_weights())
+    return model
+
+
+def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
+    """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4."""
+    data = classifier.batches(people, model.classes, FLAGS.seed, False)
+    parts = [(b["image"].numpy(), b["label"].numpy(), model(b["image"])) for b in data.epoch(0)]
+    images, labels = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
+    generated, predictions = (np.concatenate([p[2][n].numpy() for p in parts]) for n in ("generated", "prediction"))
+    kept = [data.records[i] for i in np.concatenate([b["index"].numpy() for b in data.epoch(0)])]
+    judge = classifier.compiled(model.feature_net)
+    measures = {
+        "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
+        "target_rate_of_real_faces": float(np.mean(np.argmax(judge(images), -1) == labels)),
+        "identity": regeneration.identity(
+            images, generated, kept, faces.TEMPLATES[ia_gen.TEMPLATE], every=max(1, len(kept) // 60)
+        ),
+        **(regeneration.errors(images, generated, kept, model.classes) or {}),
+    }
+    figures.save(fig_4(images, generated, kept, model.classes), folder / "regenerated.png")
+    return (labels.astype(int), predictions.astype(int)), measures
+
+
+def fig_4(images: np.ndarray, generated: np.ndarray, kept: Sequence[records.Record], classes: Sequence[str]) -> Any:
+    """Input, the K regenerated faces, and under each the real face of that expression: four people (Fig. 4)."""
+    people = records.subject_order(r.subject for r in kept)
+    rows, titles = [], []
+    real = {c: regeneration.real_faces(kept, c) for c in classes}
+    for n, person in enumerate(people[:: max(1, len(people) // 4)][:4]):
+        own = [i for i, r in enumerate(kept) if r.subject == person]
+        i = next((i for i in own if kept[i].expression == classes[2 * n % len(classes)]), own[0])
+        rows += [
+            [images[i], *generated[i]],
+            [None, *(images[real[c][i]] if real[c][i] >= 0 else None for c in classes)],
+        ]
+        titles += [f"{person}, {kept[i].expression}", "real"]
+    return figures.grid(rows, row_titles=titles, col_titles=("input", *classes))
+
+
+def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
+    """FER-Net, the GANs, and their test: (recogniser or None, {method: {last|best: ...}}, measures)."""
+    own = [i for i in (*fold.train, *fold.test) if found[i].expression in classes]
+    labelled = records.Fold(*(tuple(i for i in part if i in {*own}) for part in fold))
+    net, baseline = classifier.one_fold(found, labelled, classes, seed, place / "finetune")
+    if baseline:
+        rate = 100 * np.mean(np.equal(*baseline["last"]))
+        print(f"{place}: {classifier.name()} names {rate:.1f} % of held-out people's images")
+    people = pipeline.with_faces([found[i] for i in fold.train], ia_gen.TEMPLATE)
+    gans = {}
+    for expression in FLAGS.expressions or classes:
+        print(f"{place}: the GAN of {expression}", flush=True)
+        gans[expression] = train_gan(expression, people, net, seed, place / f"gan_{expression}")
+    if set(gans) != {*classes}:
+        print(f"{place}: only {', '.join(gans)} trained; the test waits for the others.")
+        return None, {}, {}
+    model = assemble(gans, net, classes)
+    if not fold.test:
+        release(model, gans, place)
+        return model, {}, {}
+    pair, measures = evaluate(model, [found[i] for i in labelled.test], place)
+    print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
+    return model, {classifier.name(): baseline, "IA-gen": {"last": pair}}, measures
+
+
+def release(model: ia_gen.IAGen, gans: dict[str, Any], folder: Path) -> None:
+    """Writes the recogniser's weights (half precision) and each GAN's, with their provenance."""
+    told = {
+        "command": common.command("experiments.ia_gen"),
+        "commit": common.commit(), "data": f"{FLAGS.dataset}, all subjects", "dataset": FLAGS.dataset,
+        "hardware": common.hardware(), "seed": FLAGS.seed, "metric": None,
+    }  # fmt: skip
+    config = {k: v for k, v in model.get_config().items() if k != "name"}
+    about = {**told, "model": "ia_gen.IAGen", "config": config, "classes": model.classes}
+    weights.save(model, folder / "ia_gen.h5", provenance=about, dtype="float16")
+    for expression, gan in gans.items():
+        weights.save(gan, folder / f"gan_{expression}.h5", provenance={**told, "expression": expression})
+    print(f"Weights of all parts are in {folder}: ia_gen.h5 for the recogniser, gan_*.h5 for --gan_init.")
+
+
+def main() -> None:
+    """Records -> folds -> FER-Net and K GANs each -> table, pictures, exported recogniser."""
+    start, classes = time.time(), records.classes_of(FLAGS.classes)
+    if unknown := {*FLAGS.expressions} - {*classes}:
+        raise ValueError(f"--expressions={','.join(FLAGS.expressions)}: {', '.join(unknown)} is not in --classes.")
+    shown = records.classes_of(",".join([*classes, *FLAGS.inputs]))
+    found = classifier.first_subjects(common.load_records(shown))
+    folder = common.workdir("ia_gen")
+    if FLAGS.all_subjects:
+        one_fold(found, records.Fold(tuple(range(len(found))), ()), classes, FLAGS.seed, folder / "all")
+        return
+    folds, results = common.make_folds(found, shown, folder), []
+    for run in range(FLAGS.runs):
+        for number in common.chosen_folds(len(folds)):
+            place = folder / f"run{run}" / f"fold{number}"
+            model, methods, measures = one_fold(found, folds[number], classes, FLAGS.seed + run, place)
+            if methods:
+                results.append({"run": run, "fold": number, "methods": methods, "generation": measures})
+    if not results:
+        return
+    report(results, classes, folder, time.time() - start)
+    last = results[-1]
+    held_out = records.of_classes([found[i] for i in folds[last["fold"]].test], classes)
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    export.save(model, folder / "export", metadata=about, faces=classifier.some_faces(held_out))
+    print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
+
+
+def report(results: list[Any], classes: tuple[str, ...], folder: Path, seconds: float) -> None:
+    """metrics.json, the tables, the confusion matrices (Figs. 5 to 8) and the per-class bars (Fig. 9)."""
+    methods = {
+        name: metrics.summarize([r["methods"][name] for r in results], classes) for name in results[0]["methods"]
+    }
+    generation = [r["generation"] for r in results]
+    metrics.write_metrics(
+        folder / "metrics.json",
+        {
+            **common.facts(classes, seconds),
+            "folds": [{k: r[k] for k in ("run", "fold")} for r in results],
+            "methods": methods,
+            "generation": generation,
+        },
+    )
+    for name, method in methods.items():
+        title = f"{name}, {FLAGS.dataset}, held-out people, last epoch"
+        picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
+        figures.save(picture, folder / f"confusion_{name.lower().replace('-', '_')}.png")
+    bars = {name: method["last"]["per_class"] for name, method in methods.items()}
+    figures.save(figures.class_bars(bars), folder / "per_class.png")
+    print(metrics.table(methods))
+    print(generation_table(generation))
+
+
+def generation_table(generation: list[dict[str, Any]]) -> str:
+    """The measures of the regenerated faces, the mean over the folds, one line each."""
+
+    def mean(*path: str) -> str:
+        values = []
+        for measures in generation:
+            for key in path:
+                measures = (measures or {}).get(key)
+            values.append(measures)
+        return f"{np.mean(values):.3f}" if all(v is not None for v in values) else "not measured"
+
+    lines = [
+        "regenerated faces of held-out people, mean over the folds",
+        f"  read as the target     {mean('target_rate', 'mean')} (real faces: {mean('target_rate_of_real_faces')})",
+        f"  L1 to the real face    {mean('l1', 'generated', 'mean')} (the input itself: {mean('l1', 'input', 'mean')})",
+        f"  SSIM to the real face  {mean('ssim', 'generated', 'mean')} "
+        f"(the input itself: {mean('ssim', 'input', 'mean')})",
+        f"  identity distance      {mean('identity', 'input_generated')} (two real faces of one person: "
+        f"{mean('identity', 'real_same')}, of two people: {mean('identity', 'real_between')})",
+    ]
+    if generation[0].get("identity") is None:
+        lines.append("  (identity needs the extra `landmarks`: pip install fer-tf[landmarks])")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    common.run(main, PRESETS)

@@ -1,0 +1,345 @@
+"""IA-gen: redraw a face in each of K expressions, and name it after the nearest of them.
+
+Yang, Zhang, Yin: "Identity-Adaptive Facial Expression Recognition Through Expression Regeneration Using Conditional
+Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `build_generator`, `build_discriminator`,
+`ExpressionGAN`. Section III-B, eq. (8): `IAGen`. Section IV-A: `views`. Tables I to IV and Figs. 4 to 9 are made by
+`experiments/ia_gen.py`.
+
+**Readings** (what the paper leaves open). Where the text is silent on a detail of "the structure used in [14]", that
+of pix2pix: no norm on the first encoder, the innermost one and the output; tanh output; dropout 0.5 in the decoders
+that have 512 channels, while training only ("1.0 during testing"); weights from N(0, 0.02); a discriminator of patches
+with strides 2, 2, 2, 1, 1, zero padding of one at stride 1 (6x6 scores of a 64x64 face, each seeing all of it), leaky
+ReLU 0.2 and no norm on its first and last layer. The generator has the printed plain ReLU, in the order convolution,
+norm, activation, and no bias. Norms use moving statistics at test. Images are grey, [-1, 1] inside, and the content
+loss is taken there; eq. (4) and (5) are means. Both players' gradients are taken at the same weights (one forward
+pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix). phi is a network's maps before its second pooling: relu2_2 of a
+VGG, or FER-Net's. Feat is the last hidden fully connected layer; the distance is Euclidean. `classify` gives
+softmax(-distance / temperature), whose largest entry is eq. (8)'s; it is no calibrated probability.
+
+**Deviations**: the content loss is L1, as the text says, where eq. (6) prints MSE (`content="mse"` is the print). Faces
+are found by dlib, not by TSM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf import augment, spec
+from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
+from fer_tf.layers import Conv2D, Conv2DTranspose, Dropout
+from fer_tf.records import CLASSES
+
+TEMPLATE = "ia_gen"
+"""The frame of a face for `faces.align`: 70x70."""
+
+SIZE = 64
+"""Pixels a side of a view, and of a generated face."""
+
+ENCODERS = (64, 128, 256, 512, 512, 512)
+DECODERS = (512, 512, 256, 128, 64, 1)
+DISCRIMINATOR = (64, 128, 256, 512, 1)
+"""Output channels as printed in section III-A."""
+
+views = augment.ia_gen_views
+"""The 110 views of section IV-A: 11 rotations x 5 crops of 64x64 x flip; the centre crop at test."""
+
+
+def normal() -> Any:
+    """N(0, 0.02), for every kernel."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def build_generator(*, width: float = 1.0, dropout: float = 0.5, seed: int = 0, name: str = "generator") -> Any:
+    """G of section III-A: six encoders, six decoders, 4x4, stride 2, skip connections.
+
+    Args:
+      width: times the printed channels; 1.0 has 29,237,888 weights.
+      dropout: rate in the decoders of 512 channels.
+      seed: of the dropout masks.
+      name: of the net.
+    Returns:
+      A functional net, (N, 64, 64, 1) in [-1, 1] -> (N, 64, 64, 1) float32 in [-1, 1].
+    """
+    inputs = x = keras.Input((SIZE, SIZE, 1), name="face")
+    options = {"padding": "same", "use_bias": False}
+    skips = []
+    for i, channels in enumerate(scaled(ENCODERS, width), 1):
+        x = Conv2D(channels, 4, 2, kernel_initializer=normal(), name=f"e{i}_conv", **options)(x)
+        if 1 < i < len(ENCODERS):
+            x = BatchNorm(name=f"e{i}_norm")(x)
+        x = keras.layers.Activation("relu", name=f"e{i}_relu")(x)
+        skips.append(x)
+    for i, (channels, printed) in enumerate(zip(scaled(DECODERS[:-1], width), DECODERS, strict=False), 1):
+        x = skips.pop() if i == 1 else keras.layers.Concatenate(name=f"d{i}_skip")([x, skips.pop()])
+        x = Conv2DTranspose(channels, 4, 2, kernel_initializer=normal(), name=f"d{i}_conv", **options)(x)
+        x = BatchNorm(name=f"d{i}_norm")(x)
+        if printed == 512:
+            x = Dropout(dropout, seed + i, name=f"d{i}_dropout")(x)
+        x = keras.layers.Activation("relu", name=f"d{i}_relu")(x)
+    x = keras.layers.Concatenate(name="d6_skip")([x, skips.pop()])
+    x = keras.layers.Conv2DTranspose(DECODERS[-1], 4, 2, kernel_initializer=normal(), name="d6_conv", **options)(x)
+    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="d6_tanh")(x), name=name)
+
+
+def build_discriminator(*, width: float = 1.0, slope: float = 0.2, name: str = "discriminator") -> Any:
+    """D of section III-A: judges pairs, patch by patch.
+
+    Args:
+      width: times the printed channels.
+      slope: of the leaky ReLU below zero.
+      name: of the net.
+    Returns:
+      A functional net, <input, output> (N, 64, 64, 2) in [-1, 1] -> logits (N, 6, 6, 1) float32; D is their sigmoid.
+    """
+    inputs = x = keras.Input((SIZE, SIZE, 2), name="pair")
+    last = len(DISCRIMINATOR)
+    for i, channels in enumerate((*scaled(DISCRIMINATOR[:-1], width), 1), 1):
+        stride = 2 if i <= 3 else 1
+        if stride == 1:
+            x = keras.layers.ZeroPadding2D(1, name=f"c{i}_pad")(x)
+        padding, bias = "same" if stride == 2 else "valid", i in (1, last)
+        x = keras.layers.Conv2D(
+            channels, 4, stride, padding, use_bias=bias, kernel_initializer=normal(), name=f"c{i}_conv"
+        )(x)
+        if not bias:
+            x = BatchNorm(name=f"c{i}_norm")(x)
+        if i < last:
+            x = keras.layers.LeakyReLU(slope, name=f"c{i}_relu")(x)
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=name)
+
+
+def scaled(channels: Sequence[int], width: float) -> list[int]:
+    """The printed channels times `width`, at least one each."""
+    return [max(1, round(c * width)) for c in channels]
+
+
+def grey(images: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [-1, 1], what the generators and D see."""
+    images = tf.cast(images, tf.float32)
+    if images.shape[-1] == 3:
+        images = tf.image.rgb_to_grayscale(images)
+    return 2.0 * images - 1.0
+
+
+def log_loss(logits: tf.Tensor, real: bool) -> tf.Tensor:
+    """-log D (real) or -log[1 - D], the mean over pairs and patches: logits (N, h, w, 1) -> scalar float32 >= 0."""
+    return tf.reduce_mean(tf.nn.softplus(-logits if real else logits))
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class ExpressionGAN(PlayersModel):
+    """One conditional GAN, which redraws any face with one expression. Eq. (1) to (7), section III-A.
+
+    Args:
+      expression: the target expression, for its name alone.
+      feature_net: gives phi of eq. (5) as `maps(images in [0, 1])`; it is neither trained nor saved with this model.
+        None only where beta is 0.
+      width: times the printed channels of both nets.
+      alpha, beta, lambda_: weights of content, perceptual and the whole generator loss, eq. (6) and (7).
+      content: "l1", or "mse" as eq. (4) prints.
+      dropout: see `build_generator`.
+      seed: of the dropout masks.
+    Raises:
+      ValueError: an unknown content loss, or beta without a feature_net.
+    """
+
+    def __init__(
+        self,
+        *,
+        expression: str = "happiness",
+        feature_net: Any = None,
+        width: float = 1.0,
+        alpha: float = 100.0,
+        beta: float = 10.0,
+        lambda_: float = 1.0,
+        content: str = "l1",
+        dropout: float = 0.5,
+        seed: int = 0,
+        name: str = "expression_gan",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        if content not in ("l1", "mse"):
+            raise ValueError(f"Unknown content loss {content!r}: use l1 or mse.")
+        if beta and feature_net is None:
+            raise ValueError("The perceptual loss of eq. (5) needs a feature_net; without one, give beta=0.")
+        self.__dict__["feature_net"] = spec.build(feature_net)  # not tracked: neither trained nor saved here
+        self.expression, self.width, self.content, self.seed = expression, width, content, seed
+        self.alpha, self.beta, self.lambda_, self.dropout = alpha, beta, lambda_, dropout
+        self.generator = build_generator(width=width, dropout=dropout, seed=seed)
+        self.discriminator = build_discriminator(width=width)
+        self.built = True
+        self.track("discriminator_loss", "generator_loss", "adversarial_loss", "content_loss", "perceptual_loss")
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """D, then G."""
+        return [(n, getattr(self, n).trainable_variables) for n in ("discriminator", "generator")]
+
+    def regenerate(self, images: tf.Tensor) -> tf.Tensor:
+        """G(I): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1], without dropout."""
+        return (self.generator(grey(images), training=False) + 1.0) / 2.0
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> the faces with this model's expression."""
+        return self.regenerate(images["image"] if isinstance(images, Mapping) else images)
+
+    def content_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """L_cont^MSE of eq. (4), or the L1 that section III-A puts in its place: (N, H, W, 1) twice -> scalar."""
+        difference = target - output
+        return tf.reduce_mean(tf.abs(difference) if self.content == "l1" else tf.square(difference))
+
+    def perceptual_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """L_cont^pep, the mean squared difference of phi. Eq. (5): (N, H, W, 1) in [-1, 1] twice -> scalar."""
+        if self.feature_net is None:
+            return tf.zeros(())
+        wanted, given = (self.feature_net.maps((x + 1.0) / 2.0) for x in (tf.stop_gradient(target), output))
+        return tf.reduce_mean(tf.math.squared_difference(tf.cast(wanted, tf.float32), tf.cast(given, tf.float32)))
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+        """The weighted terms of both players on a batch with image and target, from one forward pass."""
+        image, target = grey(batch["image"]), grey(batch["target"])
+        output = self.generator(image, training=True)
+        real = self.discriminator(tf.concat([image, target], -1), training=True)
+        fake = self.discriminator(tf.concat([image, output], -1), training=True)
+        return {
+            "discriminator": {  # eq. (1), which D maximises: its negative
+                "real_loss": log_loss(real, True),
+                "fake_loss": log_loss(fake, False),
+            },
+            "generator": {  # eq. (6), times the lambda of eq. (7)
+                "adversarial_loss": self.lambda_ * log_loss(fake, True),  # eq. (3)
+                "content_loss": self.lambda_ * self.alpha * self.content_loss(output, target),  # eq. (4)
+                "perceptual_loss": self.lambda_ * self.beta * self.perceptual_loss(output, target),  # eq. (5)
+            },
+        }
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weighted terms of "discriminator" or "generator"; their sum is what it descends."""
+        return self.losses(batch)[name]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of eq. (7): D up eq. (1), G down eq. (6)."""
+        with tf.GradientTape(persistent=True) as tape:
+            losses = self.losses(batch)
+            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
+        for name, player in self.players().items():
+            minimize(player, totals[name], tape)
+        logs = {f"{name}_loss": total for name, total in totals.items()}
+        return self.log(**logs, **losses["generator"])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "expression", "width", "alpha", "beta", "lambda_", "content", "dropout", "seed")
+        return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class IAGen(PlayersModel):
+    """The recogniser: K generators and a feature network; the nearest regenerated face names the input. Eq. (8).
+
+    It is put together from parts that are trained apart: set `feature_net`, and load each `generators[k]`.
+
+    Args:
+      feature_net: gives Feat of eq. (8) as `features(images in [0, 1])`; saved with this model.
+      classes: names of the K expressions.
+      width: of the generators.
+      temperature: divides the distances in `classify`.
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_net: Any,
+        classes: Sequence[str] = CLASSES["six"],
+        width: float = 1.0,
+        temperature: float = 1.0,
+        name: str = "ia_gen",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        self.classes, self.width, self.temperature = tuple(classes), width, temperature
+        self.feature_net = spec.build(feature_net)
+        self.generators = [build_generator(width=width, name=f"generator_{c}") for c in self.classes]
+        self.built = True
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """Nobody: the parts are trained apart."""
+        return []
+
+    def regenerate(self, images: tf.Tensor) -> tf.Tensor:
+        """I_1 ... I_K: (N, 64, 64, 1|3) float32 in [0, 1] -> (N, K, 64, 64, 1) float32 in [0, 1]."""
+        faces = grey(images)
+        return (tf.stack([g(faces, training=False) for g in self.generators], axis=1) + 1.0) / 2.0
+
+    def distances(self, images: tf.Tensor, generated: tf.Tensor | None = None) -> tf.Tensor:
+        """||Feat(I) - Feat(I_k)|| of eq. (8).
+
+        Args:
+          images: (N, 64, 64, 1|3) float32 in [0, 1].
+          generated: (N, K, 64, 64, 1), what `regenerate` gave, where it is at hand.
+        Returns:
+          (N, K) float32 >= 0.
+        """
+        generated = self.regenerate(images) if generated is None else generated
+        flat = tf.reshape(generated, (-1, SIZE, SIZE, 1))
+        redrawn = self.feature_net.features(flat)
+        redrawn = tf.reshape(redrawn, (-1, len(self.classes), redrawn.shape[-1]))
+        return tf.norm(self.feature_net.features(images)[:, None] - redrawn, axis=-1)
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
+        """Inference: generated (N, K, 64, 64, 1), distances (N, K), probabilities (N, K), prediction (N,) int32."""
+        images = images["image"] if isinstance(images, Mapping) else images
+        generated = self.regenerate(images)
+        distances = self.distances(images, generated)
+        return {
+            "generated": generated,
+            "distances": distances,
+            "probabilities": tf.nn.softmax(-distances / self.temperature),
+            "prediction": tf.argmin(distances, -1, tf.int32),  # eq. (8)
+        }
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """softmax(-distance / temperature): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32."""
+        return self(images)["probabilities"]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "classes", "width", "temperature")
+        return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
+
+
+def optimizer(rate: float = 2e-4) -> Any:
+    """What moves each player of `ExpressionGAN`: Adam, as in pix2pix."""
+    return Adam(rate, beta_1=0.5)
+
+
+def full() -> ExpressionGAN:
+    """The paper's size, for the benchmark: phi is a FER-Net without training."""
+    return ExpressionGAN(feature_net={"model": "fer_net.FERNet", "config": {}})
+
+
+def full_recogniser() -> IAGen:
+    """The paper's size, likewise."""
+    return IAGen(feature_net={"model": "fer_net.FERNet", "config": {}})
+
+
+def tiny_features(**options: Any) -> Any:
+    """A small feature network for tests."""
+    return spec.build(
+        {"model": "fer_net.FERNet", "config": {"width": 4, "blocks": 1, "hidden": 8, "name": "fer_net", **options}}
+    )
+
+
+def tiny() -> tuple[ExpressionGAN, dict[str, tf.Tensor]]:
+    """A small GAN and a batch for the contract tests."""
+    model = ExpressionGAN(feature_net=tiny_features(), width=1 / 16)
+    image, target = (tf.random.stateless_uniform((6, SIZE, SIZE, 1), (1, s)) for s in (2, 3))
+    return model, {"image": image, "target": target, "label": tf.range(6), "index": tf.range(6)}
+
+
+def tiny_recogniser() -> tuple[IAGen, dict[str, tf.Tensor]]:
+    """A small recogniser and a batch for the contract tests."""
+    return IAGen(feature_net=tiny_features(), width=1 / 32), tiny()[1]

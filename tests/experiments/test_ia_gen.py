@@ -1,0 +1,192 @@
+"""`python -m experiments.ia_gen --preset=smoke` and `experiments.regenerate`: files, figures, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import regeneration
+from fer_tf import export, faces, weights
+from fer_tf.datasets import rendered
+from fer_tf.records import Record, expression_pairs
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ("anger", "happiness")
+
+
+def run(script, *flags, cwd=ROOT):
+    """Runs a script in a process of its own."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", f"experiments.{script}", *flags]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def ia_gen(*flags):
+    return run("ia_gen", "--preset=smoke", "--precision=float32", *flags)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished smoke run of one fold, and what it printed."""
+    path = tmp_path_factory.mktemp("ia_gen")
+    done = ia_gen(f"--workdir={path}", "--only_folds=0")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return path, done.stdout
+
+
+@pytest.fixture(scope="module")
+def everybody(tmp_path_factory):
+    """A finished run on all subjects: the weights to release."""
+    path = tmp_path_factory.mktemp("everybody")
+    done = ia_gen(f"--workdir={path}", "--all_subjects", "--inputs=neutral")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return path / "all"
+
+
+def test_both_methods_are_in_the_table_and_the_files(folder):
+    path, printed = folder
+    found = json.loads((path / "metrics.json").read_text())
+    assert set(found["methods"]) == {"FER-Net", "IA-gen"} and found["classes"] == list(CLASSES)
+    tested = [np.sum(m["last"]["confusion"]) for m in found["methods"].values()]
+    assert tested == [12, 12]  # two people x two expressions x three frames
+    generation = found["generation"][0]
+    assert set(generation["l1"]["generated"]) == {*CLASSES, "mean"} and 0 <= generation["target_rate"]["mean"] <= 1
+    assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
+    fold = path / "run0" / "fold0"
+    pictures = ("confusion_fer_net.png", "confusion_ia_gen.png", "per_class.png", "run0/fold0/regenerated.png")
+    for name in (*pictures, "run0/fold0/gan_anger/samples/epoch001.png"):
+        assert (path / name).stat().st_size > 0, name
+    for stage in ("finetune", "gan_anger", "gan_happiness"):
+        assert (fold / stage / "done.json").is_file() and (fold / stage / "history.csv").is_file()
+
+
+def test_the_exported_recogniser_answers(folder):
+    predictor = export.load(folder[0] / "export")
+    p = predictor(np.random.default_rng(0).integers(0, 256, (3, 90, 80, 3), dtype=np.uint8))
+    assert p.shape == (3, 2) and tuple(predictor.classes) == CLASSES and np.allclose(p.sum(-1), 1, atol=1e-5)
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(folder):
+    path, printed = folder
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("checkpoint/*.index")}
+    again = ia_gen(f"--workdir={path}", "--only_folds=0")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert before == {p: p.stat().st_mtime_ns for p in path.rglob("checkpoint/*.index")}
+    table = printed[printed.index("accuracy in percent") :]
+    assert table == again.stdout[again.stdout.index("accuracy in percent") :]
+
+
+def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(everybody, tmp_path):
+    model = export.rebuild(everybody / "ia_gen.h5")
+    assert tuple(model.classes) == CLASSES and len(model.generators) == 2
+    told = weights.provenance(everybody / "ia_gen.h5")
+    assert told["dataset"] == "rendered" and told["command"].startswith("experiments.ia_gen") and told["commit"]
+    assert str(everybody.parent) not in json.dumps(told)
+    assert weights.provenance(everybody / "gan_anger.h5")["expression"] == "anger"
+    face = pytest.importorskip("skimage.data").astronaut()
+    Image.fromarray(face).save(tmp_path / "face.png")
+    flags = (f"--model={everybody / 'ia_gen.h5'}", f"--image={tmp_path / 'face.png'}", f"--out={tmp_path / 'out'}")
+    done = run("regenerate", *flags, f"--image={tmp_path / 'nothing.png'}")
+    assert done.returncode == 1 and "nothing.png: there is no such file" in done.stderr
+    (line,) = (json.loads(text) for text in done.stdout.splitlines())
+    assert line["label"] == min(line["distances"], key=line["distances"].get) and set(line["distances"]) == {*CLASSES}
+    assert Image.open(tmp_path / "out" / "face_regenerated.png").width > 3 * 64
+    done = run("predict", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["faces"][0]["label"] == line["label"]
+
+
+def test_weights_of_everybody_never_start_a_fold_of_the_same_people(everybody, tmp_path):
+    done = ia_gen(f"--workdir={tmp_path}", f"--gan_init={everybody}", "--only_folds=0", "--expressions=anger")
+    assert done.returncode == 1 and "has seen who is to be tested" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--expressions=joy", "joy"),
+        ("--expressions=fear", "fear is not in --classes"),
+        ("--inputs=boredom", "boredom"),
+        ("--gan_init=nowhere", "nowhere has no gan_anger.h5"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path, flag, sentence):
+    done = ia_gen(f"--workdir={tmp_path}", "--only_folds=0", flag)
+    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+def person(subject, *shown):
+    return [Record(b"", e, subject, sequence=str(n), frame=f) for n, (e, f) in enumerate(shown)]
+
+
+def test_pairs_join_any_face_of_a_person_with_their_own_targets():
+    made = [
+        *person("A", ("anger", 0), ("fear", 0), ("anger", 1)),
+        *person("B", ("fear", 0)),
+        *person("C", ("anger", 0)),
+    ]
+    pairs, left_out = expression_pairs(made, "anger")
+    found = set(zip(pairs["image"], pairs["target"], strict=True))
+    assert found == {(i, j) for i in (0, 1, 2) for j in (0, 2)} | {(4, 4)} and left_out == ["B"]
+    with pytest.raises(ValueError, match="Nobody shows disgust"):
+        expression_pairs(made, "disgust")
+    with pytest.raises(ValueError, match="no subject"):
+        expression_pairs([Record("x.jpg", "anger")], "anger")
+
+
+def test_real_faces_are_the_persons_own_of_the_same_frame():
+    made = [*person("A", ("anger", 0), ("anger", 1), ("fear", 1), ("fear", 5)), *person("B", ("fear", 0))]
+    assert regeneration.real_faces(made, "anger").tolist() == [0, 1, 1, 1, -1]
+
+
+def test_errors_by_hand():
+    made = [*person("A", ("anger", 0), ("fear", 0)), *person("B", ("fear", 0))]
+    images = np.stack([np.full((16, 16, 1), v, np.float32) for v in (0.2, 0.5, 0.9)])
+    generated = np.stack([np.stack([np.full((16, 16, 1), v, np.float32) for v in (0.25, 0.4)])] * 3)
+    table = regeneration.errors(images, generated, made, ("anger", "fear"))
+    # anger from A's fear: |0.25 - 0.2|; fear from A's anger: |0.4 - 0.5|; B has no anger to compare with
+    assert table["l1"]["generated"] == pytest.approx({"anger": 0.05, "fear": 0.1, "mean": 0.075}, abs=1e-6)
+    assert table["l1"]["input"] == pytest.approx({"anger": 0.3, "fear": 0.3, "mean": 0.3}, abs=1e-6)
+    same = regeneration.errors(images, np.stack([images[[0, 1]]] * 3), made, ("anger", "fear"))
+    assert same["ssim"]["generated"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert regeneration.errors(images[2:], generated[2:], made[2:], ("anger", "fear")) is None
+
+
+def test_target_rate_counts_what_the_judge_reads():
+    generated = np.zeros((4, 2, 8, 8, 1), np.float32)
+    generated[:3, 1] = 1.0
+
+    def judge(x):
+        bright = x.mean((1, 2, 3))
+        return np.stack([1 - bright, bright], -1)
+
+    assert regeneration.target_rate(judge, generated, CLASSES) == {"anger": 1.0, "happiness": 0.75, "mean": 0.875}
+
+
+def test_the_detectors_box_in_the_centre_crop():
+    """The mean eyes of a detector's box, put into `crop_box`, fall on the template's eyes less the crop's offset."""
+    template = faces.TEMPLATES["ia_gen"]
+    left, top, right, bottom = regeneration.crop_box(template, 64)
+    points = np.array(faces.BOX_POINTS) * [right - left, bottom - top] + [left, top]
+    assert np.abs(points - (np.array(template.points) - 3)).max() < 1.5
+
+
+@pytest.mark.skipif(not faces.has_landmarks(), reason="needs the extra landmarks")
+def test_identity_of_copies_and_of_strangers():
+    """A copy is no distance away; the next person's face is as far as people are."""
+    from fer_tf import pipeline
+    from fer_tf.models.ia_gen import views
+
+    people = [r for r in rendered.records() if r.expression in ("neutral", "fear") and r.frame == 2][:8]
+    cut = np.stack([pipeline.face(r, "ia_gen") for r in people])
+    images = np.asarray(views.test_view(cut), np.float32) / 255
+    copies = regeneration.identity(images, images[:, None], people, faces.TEMPLATES["ia_gen"])
+    others = regeneration.identity(images, np.roll(images, 2, 0)[:, None], people, faces.TEMPLATES["ia_gen"])
+    assert copies["input_generated"] == 0 and copies["auc"] == 1 and copies["real_same"] < copies["real_between"]
+    assert others["input_generated"] > 0.8 * others["real_between"]

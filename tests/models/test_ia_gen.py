@@ -1,0 +1,192 @@
+"""IA-gen against its paper: counts, fields of view, each loss by hand, eq. (8) by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_tf import training
+from fer_tf.compat import keras
+from fer_tf.models import ia_gen
+
+
+def count(variables):
+    return sum(int(np.prod(v.shape)) for v in variables)
+
+
+def test_generator_counts_of_the_paper():
+    """29,232,128 kernel weights, 29,237,888 with the batch norms, of section III-A's channels."""
+    net = ia_gen.build_generator()
+    kernels = [v for v in net.trainable_variables if len(v.shape) == 4]
+    assert count(kernels) == 29_232_128 and count(net.trainable_variables) == 29_237_888
+    assert [v.shape[-1] for v in kernels[:6]] == [64, 128, 256, 512, 512, 512]
+    assert [v.shape[-2] for v in kernels[6:]] == [512, 512, 256, 128, 64, 1]  # transposed: (4, 4, out, in)
+    assert all(tuple(v.shape[:2]) == (4, 4) for v in kernels)
+    assert all("bias" not in v.name for v in net.trainable_variables)
+
+
+def test_norms_stand_where_the_readings_say():
+    names = {layer.name for layer in ia_gen.build_generator(width=1 / 32).layers}
+    assert {n for n in names if n.endswith("_norm")} == {f"e{i}_norm" for i in range(2, 6)} | {
+        f"d{i}_norm" for i in range(1, 6)
+    }
+    assert {n for n in names if n.endswith("_dropout")} == {"d1_dropout", "d2_dropout"}
+    names = {layer.name for layer in ia_gen.build_discriminator(width=1 / 32).layers}
+    assert {n for n in names if n.endswith("_norm")} == {"c2_norm", "c3_norm", "c4_norm"}
+
+
+def test_discriminator_scores_36_patches_of_70_pixels():
+    """Channels and strides as printed and read; by the strides each score sees a field of 70 pixels."""
+    net = ia_gen.build_discriminator()
+    convolutions = [layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [c.filters for c in convolutions] == [64, 128, 256, 512, 1]
+    field = 1
+    for layer in reversed(convolutions):
+        field = field * layer.strides[0] + layer.kernel_size[0] - layer.strides[0]
+    assert field == 70 and net.output_shape == (None, 6, 6, 1)
+
+
+def test_every_skip_reaches_the_output_and_lines_up():
+    """A decoder sees the encoder of its own size: with all else silenced, a face's left half moves the left half."""
+    net = ia_gen.build_generator(width=1 / 8)
+    shapes = {layer.name: layer.output.shape for layer in net.layers}
+    for i in range(2, 7):
+        decoder, encoder = shapes[f"d{i - 1}_conv"], shapes[f"e{7 - i}_relu"]
+        assert decoder[1:3] == encoder[1:3] and shapes[f"d{i}_skip"][-1] == decoder[-1] + encoder[-1]
+    net.get_layer("d5_norm").gamma.assign(tf.zeros_like(net.get_layer("d5_norm").gamma))  # only e1 feeds d6 now
+    face = np.zeros((1, 64, 64, 1), np.float32)
+    other = face.copy()
+    other[:, :, :24] = 1
+    change = np.abs(net(other).numpy() - net(face).numpy())[0, :, :, 0]
+    assert change[:, :20].min() > 0 and change[:, 32:].max() == 0
+
+
+def small(**options):
+    training.setup(seed=1, precision="float32")
+    return ia_gen.ExpressionGAN(feature_net=ia_gen.tiny_features(), width=1 / 16, dropout=0.0, **options)
+
+
+def test_every_term_by_hand():
+    """Eq. (1), (3), (4) as L1, (5), (6) in NumPy from what the nets give."""
+    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0), ia_gen.tiny()
+    image, target = (2 * batch[n].numpy() - 1 for n in ("image", "target"))
+    output = model.generator(image, training=True).numpy()
+    d_real = model.discriminator(np.concatenate([image, target], -1), training=True).numpy()
+    d_fake = model.discriminator(np.concatenate([image, output], -1), training=True).numpy()
+    d_real, d_fake = (1 / (1 + np.exp(-x.astype(np.float64))) for x in (d_real, d_fake))
+    phi = [model.feature_net.maps((x + 1) / 2).numpy() for x in (target, output)]
+    found = {k: float(v) for name in ("discriminator", "generator") for k, v in model.losses_of(name, batch).items()}
+    assert found == pytest.approx(
+        {
+            "real_loss": -np.log(d_real).mean(),
+            "fake_loss": -np.log(1 - d_fake).mean(),
+            "adversarial_loss": 2 * -np.log(d_fake).mean(),
+            "content_loss": 2 * 3 * np.abs(target - output).mean(),
+            "perceptual_loss": 2 * 5 * ((phi[0] - phi[1]) ** 2).mean(),
+        },
+        rel=1e-4,
+    )
+
+
+def test_mse_is_the_printed_content_loss():
+    model = small(content="mse")
+    a, b = (tf.random.stateless_uniform((2, 64, 64, 1), (0, s)) for s in (1, 2))
+    assert float(model.content_loss(a, b)) == pytest.approx(float(np.mean((a.numpy() - b.numpy()) ** 2)), rel=1e-5)
+    with pytest.raises(ValueError, match="'l3'"):
+        small(content="l3")
+    with pytest.raises(ValueError, match="beta=0"):
+        ia_gen.ExpressionGAN(width=1 / 32)
+
+
+def test_discriminator_is_told_which_is_input_and_which_is_output():
+    """The pair is ordered: with the input's channel silenced in D, the input no longer matters."""
+    model, (_, batch) = small(), ia_gen.tiny()
+    image, target = batch["image"], batch["target"]
+    kernel = model.discriminator.get_layer("c1_conv").kernel
+    kept = np.array(kernel)
+    kept[:, :, 0] = 0
+    kernel.assign(kept)
+    one = model.discriminator(tf.concat([image, target], -1))
+    two = model.discriminator(tf.concat([tf.zeros_like(image), target], -1))
+    three = model.discriminator(tf.concat([image, tf.zeros_like(target)], -1))
+    np.testing.assert_allclose(one, two)
+    assert np.abs(one - three).max() > 1e-4
+
+
+def test_both_players_step_down_their_own_loss_from_the_same_point():
+    """One SGD step equals the weights minus rate times the gradient of each player's own terms."""
+    model, (_, batch) = small(), ia_gen.tiny()
+    wanted = {}
+    for name, variables in model.sides():
+        with tf.GradientTape() as tape:
+            loss = tf.add_n(list(model.losses_of(name, batch).values()))
+        wanted[name] = [np.array(v) - 0.01 * g for v, g in zip(variables, tape.gradient(loss, variables), strict=True)]
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.01) for name, _ in model.sides()})
+    model.train_step(batch)
+    for name, variables in model.sides():
+        for a, b in zip(variables, wanted[name], strict=True):
+            np.testing.assert_allclose(np.array(a), b, atol=2e-5)
+
+
+def test_feature_net_is_neither_trained_nor_saved_with_the_gan():
+    model, (_, batch) = small(), ia_gen.tiny()
+    before = [np.array(v) for v in model.feature_net.weights]
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.1) for name, _ in model.sides()})
+    model.train_step(batch)
+    for a, b in zip(before, model.feature_net.weights, strict=True):
+        np.testing.assert_array_equal(a, np.array(b))
+    own = {id(v) for v in model.weights}
+    assert not own & {id(v) for v in model.feature_net.weights}
+    assert count(model.weights) < count(model.generator.weights) + count(model.discriminator.weights) + 20
+
+
+def test_nearest_regenerated_face_names_the_input():
+    """Eq. (8) by hand; probabilities order the classes as the distances do."""
+    model, batch = ia_gen.tiny_recogniser()
+    images = batch["image"]
+    found = model(images)
+    assert found["generated"].shape == (6, 6, 64, 64, 1)
+    for k, generator in enumerate(model.generators):
+        alone = (generator(2 * images - 1, training=False) + 1) / 2
+        np.testing.assert_allclose(found["generated"][:, k], alone, atol=1e-6)
+        gap = model.feature_net.features(images).numpy() - model.feature_net.features(alone).numpy()
+        np.testing.assert_allclose(found["distances"][:, k], np.sqrt((gap**2).sum(-1)), atol=1e-4)
+    np.testing.assert_array_equal(found["prediction"], found["distances"].numpy().argmin(-1))
+    np.testing.assert_array_equal(found["prediction"], found["probabilities"].numpy().argmax(-1))
+
+
+def test_a_generator_that_copies_its_input_wins():
+    model, batch = ia_gen.tiny_recogniser()
+    model.generators[3] = lambda x, training: x
+    found = model(batch["image"])
+    assert (found["prediction"].numpy() == 3).all()
+    np.testing.assert_allclose(found["distances"][:, 3], 0, atol=1e-4)
+
+
+def test_no_dropout_at_test_and_dropout_in_training():
+    model, (_, batch) = ia_gen.tiny()[0], ia_gen.tiny()
+    faces = ia_gen.grey(batch["image"])
+    np.testing.assert_array_equal(model.generator(faces), model.generator(faces))
+    a, b = model.generator(faces, training=True), model.generator(faces, training=True)
+    assert np.abs(a - b).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_a_generator_overfits_eight_pairs():
+    """200 steps on eight faces and eight other ones: the L1 distance falls to less than a quarter."""
+    training.setup(seed=0, precision="float32")
+    model = ia_gen.ExpressionGAN(beta=0.0, width=1 / 4, dropout=0.0)
+    y, x = np.mgrid[0:64, 0:64] / 64
+    waves = [np.sin(2 * np.pi * (a * x + b * y + 0.1 * a)) * 0.4 + 0.5 for a in range(1, 5) for b in range(4)]
+    faces = np.array(waves, np.float32)[..., None]
+    batch = {"image": tf.constant(faces[:8]), "target": tf.constant(faces[8:])}
+    model.compile(**{f"{n}_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5) for n, _ in model.sides()})
+    step = tf.function(model.train_step)
+
+    def gap():
+        output = model.generator(ia_gen.grey(batch["image"]), training=True)
+        return float(tf.reduce_mean(tf.abs((output + 1) / 2 - batch["target"])))
+
+    before = gap()
+    for _ in range(200):
+        step(batch)
+    assert gap() < before / 4, (before, gap())
