@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fer_tf import training
 from fer_tf.compat import Adam, PlayersModel, keras, minimize, optimizer_variables, set_policy
 
 
@@ -54,7 +55,7 @@ def test_adam_equals_keras(policy, options):
 
 def test_adam_on_two_replicas():
     """As one replica with the same batch: the mean of equal gradients."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = training.setup(precision="float32", strategy="mirrored")
     for a, b in zip(trained(lambda: Adam(0.01), strategy), trained(lambda: Adam(0.01)), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)
 
