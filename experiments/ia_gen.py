@@ -53,6 +53,19 @@ flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weigh
 FLAGS = flags.FLAGS
 
 
+def cut_faces(found: list[records.Record]) -> list[records.Record]:
+    """The records with their faces cut, once for all GANs; --strict=false names and leaves out those without one."""
+    if FLAGS.strict:
+        return pipeline.with_faces(found, ia_gen.TEMPLATE)
+    kept = []
+    for record in found:
+        try:
+            kept += pipeline.with_faces([record], ia_gen.TEMPLATE)
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return kept
+
+
 def train_gan(expression: str, people: list[records.Record], net: Any, seed: int, folder: Path) -> Any:
     """The conditional GAN of one expression on these people's pairs; `folder` is its own."""
     strategy = training.setup(
@@ -134,10 +147,10 @@ def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen
 def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
     """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4."""
     data = classifier.batches(people, model.classes, FLAGS.seed, False)
-    parts = [(b["image"].numpy(), b["label"].numpy(), model(b["image"])) for b in data.epoch(0)]
-    images, labels = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
-    generated, predictions = (np.concatenate([p[2][n].numpy() for p in parts]) for n in ("generated", "prediction"))
-    kept = [data.records[i] for i in np.concatenate([b["index"].numpy() for b in data.epoch(0)])]
+    parts = [(b, model(b["image"])) for b in data.epoch(0)]
+    images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
+    generated, predictions = (np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "prediction"))
+    kept = [data.records[i] for i in index]
     judge = classifier.compiled(model.feature_net)
     measures = {
         "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
@@ -175,7 +188,7 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
     if baseline:
         rate = 100 * np.mean(np.equal(*baseline["last"]))
         print(f"{place}: {classifier.name()} names {rate:.1f} % of held-out people's images")
-    people = pipeline.with_faces([found[i] for i in fold.train], ia_gen.TEMPLATE)
+    people = cut_faces([found[i] for i in fold.train])
     gans = {}
     for expression in FLAGS.expressions or classes:
         print(f"{place}: the GAN of {expression}", flush=True)

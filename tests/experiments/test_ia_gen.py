@@ -121,6 +121,15 @@ def test_bad_input_gets_one_sentence(tmp_path, flag, sentence):
     assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
 
 
+def test_a_face_that_cannot_be_cut_is_named_and_left_out_on_request():
+    script = "import sys; from experiments import ia_gen; from fer_tf.records import Record; "
+    script += "ia_gen.FLAGS(['x', sys.argv[1]]); print(len(ia_gen.cut_faces([Record(b'no picture', 'fear', 'A')])))"
+    for flag, code, said in (("--nostrict", 0, "left out: "), ("--strict", 1, "ValueError")):
+        done = subprocess.run([sys.executable, "-c", script, flag], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == code and said in done.stderr and "subject A" in done.stderr
+        assert code or done.stdout.strip() == "0"
+
+
 def person(subject, *shown):
     return [Record(b"", e, subject, sequence=str(n), frame=f) for n, (e, f) in enumerate(shown)]
 
