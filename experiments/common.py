@@ -21,7 +21,7 @@ import fer_tf
 from fer_tf import datasets, pipeline, records, training, weights
 
 FLAGS = flags.FLAGS
-FREE = ("workdir", "only_folds", "tensorboard", "progress")
+FREE = ("workdir", "only_folds", "tensorboard", "progress", "temperature")
 """Flags that may differ when a run is taken up again."""
 
 

@@ -27,8 +27,8 @@ from fer_tf.models import ia_gen
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
     "quick": {
-        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 6, "gan_views": 1,
-        "gan_width": 0.25, "gan_rate": 5e-4,
+        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 5, "gan_views": 1,
+        "gan_width": 0.25, "gan_batch_size": 10, "gan_rate": 5e-4, "gan_decay": 0.5,
     },
     "smoke": {
         "folds": 2, "epochs": 1, "batch_size": 8, "views": 1, "max_steps": 2, "init": "none", "width": 4, "take": 4,
@@ -42,10 +42,12 @@ flags.DEFINE_integer("gan_epochs", 20, "Passes over the pairs; the paper does no
 flags.DEFINE_integer("gan_views", 0, "Random views a pair and epoch; 0 for all 110.", lower_bound=0)
 flags.DEFINE_integer("gan_batch_size", 100, "Pairs a batch.", lower_bound=1)
 flags.DEFINE_float("gan_rate", 2e-4, "Learning rate of Adam (beta1 0.5) for both players.")
+flags.DEFINE_float("gan_decay", 0.0, "Share of the steps, the last ones, in which it falls to zero.", 0, 1)
 flags.DEFINE_float("alpha", 100.0, "Weight of the content loss, eq. (6).")
 flags.DEFINE_float("beta", 10.0, "Weight of the perceptual loss, eq. (6).")
 flags.DEFINE_float("lambda", 1.0, "Weight of the generator's loss, eq. (7).")
 flags.DEFINE_enum("content", "l1", ["l1", "mse"], "Content loss.")
+flags.DEFINE_float("temperature", 1.0, "Divides the distances in the recogniser's softmax.", lower_bound=1e-3)
 flags.DEFINE_list("inputs", [], "Expressions that serve as inputs besides --classes, such as neutral.")
 flags.DEFINE_list("expressions", [], "Train the GANs of these expressions only; all of --classes when empty.")
 flags.DEFINE_string("gan_init", None, "Folder with gan_<expression>.h5 of an --all_subjects run to start from.")
@@ -97,7 +99,10 @@ def train_gan(expression: str, people: list[records.Record], net: Any, seed: int
         )
         if FLAGS.gan_init:
             weights.load(model, gan_file(Path(FLAGS.gan_init), expression, FLAGS.dataset))
-        model.compile(**{f"{n}_optimizer": ia_gen.optimizer(FLAGS.gan_rate) for n, _ in model.sides()})
+        steps, decay = FLAGS.gan_epochs * len(data), FLAGS.gan_decay
+        model.compile(
+            **{f"{n}_optimizer": ia_gen.optimizer(FLAGS.gan_rate, steps=steps, decay=decay) for n, _ in model.sides()}
+        )
     shown = next(iter(data.epoch(0)))
     training.fit(
         model,
@@ -138,7 +143,7 @@ def draw_samples(model: Any, batch: dict[str, Any], path: Path, count: int = 8) 
 
 def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen.IAGen:
     """FER-Net and the K generators in one model."""
-    model = ia_gen.IAGen(feature_net=net, classes=classes, width=FLAGS.gan_width)
+    model = ia_gen.IAGen(feature_net=net, classes=classes, width=FLAGS.gan_width, temperature=FLAGS.temperature)
     for generator, expression in zip(model.generators, classes, strict=True):
         generator.set_weights(gans[expression].generator.get_weights())
     return model
@@ -147,9 +152,11 @@ def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen
 def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
     """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4."""
     data = classifier.batches(people, model.classes, FLAGS.seed, False)
-    parts = [(b, model(b["image"])) for b in data.epoch(0)]
+    parts = [(b, model(b["image"])) for b in data.epoch(0).rebatch(32)]  # each face is K + 1 faces to FER-Net
     images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
-    generated, predictions = (np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "prediction"))
+    generated, distances, predictions = (
+        np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "prediction")
+    )
     kept = [data.records[i] for i in index]
     judge = classifier.compiled(model.feature_net)
     measures = {
@@ -158,6 +165,7 @@ def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) ->
         "identity": regeneration.identity(
             images, generated, kept, faces.TEMPLATES[ia_gen.TEMPLATE], every=max(1, len(kept) // 60)
         ),
+        "calibration": metrics.temperature(-distances, labels),
         **(regeneration.errors(images, generated, kept, model.classes) or {}),
     }
     figures.save(fig_4(images, generated, kept, model.classes), folder / "regenerated.png")
@@ -292,6 +300,8 @@ def generation_table(generation: list[dict[str, Any]]) -> str:
         f"(the input itself: {mean('ssim', 'input', 'mean')})",
         f"  identity distance      {mean('identity', 'input_generated')} (two real faces of one person: "
         f"{mean('identity', 'real_same')}, of two people: {mean('identity', 'real_between')})",
+        f"  best temperature       {mean('calibration', 'temperature')} of softmax(-distance): log loss "
+        f"{mean('calibration', 'log_loss')}, confidence {mean('calibration', 'confidence')}",
     ]
     if generation[0].get("identity") is None:
         lines.append("  (identity needs the extra `landmarks`: pip install fer-tf[landmarks])")

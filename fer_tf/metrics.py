@@ -153,6 +153,31 @@ def identity_preservation(distances_same: np.ndarray, distances_between: np.ndar
     return {"same": float(same.mean()), "between": float(between.mean()), "auc": float(auc)}
 
 
+def temperature(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The T at which softmax(scores / T) is the most honest: the smallest mean -log probability of the true class.
+
+    Args:
+      scores: (N, K) float, larger for likelier classes, such as negative distances.
+      labels: (N,) integers in [0, K).
+    Returns:
+      {"temperature": T in [0.01, 1000], to 1 %; "log_loss": nats at that T; "confidence": mean of the largest
+      probability at that T, to be held against the accuracy}.
+    Raises:
+      ValueError: if the two differ in length, are empty, or the scores are not finite.
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not labels.size or not np.isfinite(scores).all():
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} must be N finite rows and N labels, N > 0")
+    best = {"temperature": 1.0, "log_loss": math.inf, "confidence": 0.0}
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    for t in np.geomspace(0.01, 1000, 1158):
+        log_sum = np.log(np.exp(shifted / t).sum(axis=1))
+        loss = float(np.mean(log_sum - shifted[np.arange(len(labels)), labels] / t))
+        if loss < best["log_loss"]:
+            best = {"temperature": float(t), "log_loss": loss, "confidence": float(np.mean(np.exp(-log_sum)))}
+    return best
+
+
 def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
     """Writes metrics.json with its schema version, in one step (temporary name, then renamed).
 

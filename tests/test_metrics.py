@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.metrics
 
 from fer_tf import metrics
@@ -131,3 +132,22 @@ def test_table_shows_percent_and_labels_the_best(drawn):
     assert len({len(line) for line in lines[1:]}) == 1
     single = metrics.table({"x": metrics.summarize([{"last": drawn}], CLASSES)})
     assert "+-" not in single
+
+
+def test_temperature_finds_the_scale_that_labels_were_drawn_at():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 5)) * 2
+    labels = np.array([rng.choice(5, p=p) for p in scipy.special.softmax(logits, axis=1)])
+    found = metrics.temperature(7 * logits, labels)
+    assert found["temperature"] == pytest.approx(7, rel=0.05)
+    accuracy = np.mean(logits.argmax(1) == labels)
+    assert found["confidence"] == pytest.approx(accuracy, abs=0.02)
+    wanted = sklearn.metrics.log_loss(labels, scipy.special.softmax(7 * logits / found["temperature"], axis=1))
+    assert found["log_loss"] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_temperature_refuses_rows_that_do_not_match():
+    with pytest.raises(ValueError, match=r"scores \(3, 2\) and labels \(2,\)"):
+        metrics.temperature(np.zeros((3, 2)), np.zeros(2, int))
+    with pytest.raises(ValueError, match="finite"):
+        metrics.temperature(np.full((2, 2), np.nan), np.zeros(2, int))

@@ -12,9 +12,10 @@ with strides 2, 2, 2, 1, 1, zero padding of one at stride 1 (6x6 scores of a 64x
 ReLU 0.2 and no norm on its first and last layer. The generator has the printed plain ReLU, in the order convolution,
 norm, activation, and no bias. Norms use moving statistics at test. Images are grey, [-1, 1] inside, and the content
 loss is taken there; eq. (4) and (5) are means. Both players' gradients are taken at the same weights (one forward
-pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix). phi is a network's maps before its second pooling: relu2_2 of a
-VGG, or FER-Net's. Feat is the last hidden fully connected layer; the distance is Euclidean. `classify` gives
-softmax(-distance / temperature), whose largest entry is eq. (8)'s; it is no calibrated probability.
+pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix); `optimizer(decay=...)` lets the rate fall at the end, as its
+code does. phi is a network's maps before its second pooling: relu2_2 of a VGG, or FER-Net's. Feat is the last hidden
+fully connected layer; the distance is Euclidean. `classify` gives softmax(-distance / temperature), whose largest entry
+is eq. (8)'s.
 
 **Deviations**: the content loss is L1, as the text says, where eq. (6) prints MSE (`content="mse"` is the print). Faces
 are found by dlib, not by TSM.
@@ -311,9 +312,39 @@ class IAGen(PlayersModel):
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
 
 
-def optimizer(rate: float = 2e-4) -> Any:
-    """What moves each player of `ExpressionGAN`: Adam, as in pix2pix."""
-    return Adam(rate, beta_1=0.5)
+@keras.utils.register_keras_serializable("fer_tf")
+class LinearEnd(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is constant, then falls linearly to zero, as in pix2pix's own code.
+
+    Args:
+      rate: at the start.
+      steps: in all; later ones have rate 0.
+      share: of the steps, the last ones, over which it falls; in (0, 1].
+    """
+
+    def __init__(self, rate: float, steps: int, share: float):
+        super().__init__()
+        self.rate, self.steps, self.share = rate, steps, share
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Step number -> scalar float32."""
+        left = (self.steps - tf.cast(step, tf.float32)) / (self.share * self.steps)
+        return self.rate * tf.clip_by_value(left, 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {n: getattr(self, n) for n in ("rate", "steps", "share")}
+
+
+def optimizer(rate: float = 2e-4, *, steps: int = 0, decay: float = 0.0) -> Any:
+    """What moves each player of `ExpressionGAN`: Adam, as in pix2pix.
+
+    Args:
+      rate: learning rate.
+      steps: of the training; needed for `decay`.
+      decay: share of them, the last ones, in which the rate falls linearly to zero; 0 keeps it constant.
+    """
+    return Adam(LinearEnd(rate, steps, decay) if decay else rate, beta_1=0.5)
 
 
 def full() -> ExpressionGAN:

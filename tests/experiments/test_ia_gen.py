@@ -57,6 +57,7 @@ def test_both_methods_are_in_the_table_and_the_files(folder):
     assert tested == [12, 12]  # two people x two expressions x three frames
     generation = found["generation"][0]
     assert set(generation["l1"]["generated"]) == {*CLASSES, "mean"} and 0 <= generation["target_rate"]["mean"] <= 1
+    assert generation["calibration"]["temperature"] > 0
     assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
     fold = path / "run0" / "fold0"
     pictures = ("confusion_fer_net.png", "confusion_ia_gen.png", "per_class.png", "run0/fold0/regenerated.png")

@@ -190,3 +190,12 @@ def test_a_generator_overfits_eight_pairs():
     for _ in range(200):
         step(batch)
     assert gap() < before / 4, (before, gap())
+
+
+def test_rate_is_constant_then_falls_to_zero():
+    """Ten steps, the last four of them falling: 1 up to step 6, then 3/4, 1/2, 1/4, and zero ever after."""
+    rate = ia_gen.LinearEnd(2.0, steps=10, share=0.4)
+    found = [float(rate(step)) / 2 for step in range(12)]
+    np.testing.assert_allclose(found, [1] * 7 + [0.75, 0.5, 0.25, 0, 0], atol=1e-6)
+    assert float(ia_gen.optimizer().learning_rate) == pytest.approx(2e-4)
+    assert ia_gen.LinearEnd.from_config(rate.get_config()).get_config() == rate.get_config()
