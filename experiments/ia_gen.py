@@ -27,7 +27,7 @@ from fer_tf.models import ia_gen
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
     "quick": {
-        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 5, "gan_views": 1,
+        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 4, "gan_views": 1,
         "gan_width": 0.25, "gan_batch_size": 10, "gan_rate": 5e-4, "gan_decay": 0.5,
     },
     "smoke": {
