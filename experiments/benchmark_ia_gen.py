@@ -20,12 +20,15 @@ from fer_tf.compat import keras, set_policy
 from fer_tf.models import ia_gen
 from fer_tf.records import CLASSES
 
-WARM_UP = 2
-"""Calls before the first round."""
+WARM_UP = 4
+"""Calls before the first round: the first three of PyTorch are slower."""
 COUNTS = (1, 64)
 """Faces that are regenerated at once."""
 CLOSE = {"float32": 1e-4, "mixed_bfloat16": 0.05}
 """How far, of the largest pixel value, the generators together may be from each alone."""
+
+Faces = list[tf.Tensor] | tf.Tensor
+"""K tensors (N, h, w, C), as a list or as one with K before N."""
 
 Seconds = Callable[[Callable[[], Any], int], np.ndarray]
 """`benchmark.seconds`: a call and how often -> (wall, CPU) seconds a call."""
@@ -45,57 +48,73 @@ class StackedGenerators(tf.Module):
 
     def __init__(self, generators: Sequence[Any], small: int = 4):
         super().__init__()
-        self.count, self.small = len(generators), small
-        dtype = generators[0].get_layer("e2_conv").compute_dtype
+        self.count = len(generators)
+        dtype, sides = generators[0].get_layer("e2_conv").compute_dtype, {}
+        sides |= {f"e{i}": ia_gen.SIZE >> i for i in range(1, len(ia_gen.ENCODERS) + 1)}
+        sides |= {f"d{i}": 1 << (i - 1) for i in range(1, len(ia_gen.DECODERS) + 1)}
         self.kernels, self.shifts = {}, {}
-        for layer in generators[0].layers:
-            if layer.name.endswith("_conv"):
-                name = layer.name.removesuffix("_conv")
-                folded = [_folded(g, name) for g in generators]
-                kernel, shift = (np.stack(values) for values in zip(*folded, strict=True))
-                self.kernels[name] = tf.constant(kernel, dtype)
-                self.shifts[name] = tf.constant(shift[:, None, None, None], dtype)
+        for name, side in sides.items():
+            kernels, shifts = zip(*(_folded(g, name) for g in generators), strict=True)
+            kernels, shifts = ([tf.constant(v, dtype) for v in values] for values in (kernels, shifts))
+            together = side <= small and name != "e1"
+            self.kernels[name] = tf.stack(kernels) if together else kernels
+            self.shifts[name] = tf.stack(shifts) if together else shifts
 
     def __call__(self, faces: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1) in [-1, 1] -> (N, K, 64, 64, 1) float32 in [-1, 1]."""
-        kernel, skips = self.kernels["e1"], []
-        wide = tf.concat(tf.unstack(kernel), -1)
-        x = tf.nn.conv2d(tf.cast(faces, kernel.dtype), wide, 2, "SAME")
-        x = tf.nn.relu(tf.stack(tf.split(x, self.count, -1)) + self.shifts["e1"])
+        kernel, shift, skips = tf.concat(self.kernels["e1"], -1), tf.concat(self.shifts["e1"], -1), []
+        x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(tf.cast(faces, kernel.dtype), kernel, 2, "SAME"), shift))
+        x = tf.split(x, self.count, -1)
         skips.append(x)
         for i in range(2, len(ia_gen.ENCODERS) + 1):
-            x = tf.nn.relu(self._down(x, f"e{i}"))
+            x = self._down(x, f"e{i}")
             skips.append(x)
         for i in range(1, len(ia_gen.DECODERS) + 1):
             skip = skips.pop()
-            x = self._up(skip if i == 1 else tf.concat([x, skip], -1), f"d{i}")
-            x = tf.nn.relu(x) if i < len(ia_gen.DECODERS) else tf.tanh(tf.cast(x, tf.float32))
-        return tf.transpose(x, (1, 0, 2, 3, 4))
+            x = self._up(skip if i == 1 else _joined(x, skip), f"d{i}")
+            x = tf.nest.map_structure(tf.nn.relu, x) if i < len(ia_gen.DECODERS) else tf.stack(_apart(x), 1)
+        return tf.tanh(tf.cast(x, tf.float32))
 
-    def _down(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """A convolution and its shift: (K, N, 2h, 2w, C) -> (K, N, h, w, D)."""
-        kernel, (_, _, height, width, channels) = self.kernels[name], x.shape
-        if min(height, width) > 2 * self.small:
-            pairs = zip(tf.unstack(x), tf.unstack(kernel), strict=True)
-            return tf.stack([tf.nn.conv2d(one, own, 2, "SAME") for one, own in pairs]) + self.shifts[name]
-        seen = layers.patches(tf.reshape(x, (-1, height, width, channels)))
+    def _down(self, x: Faces, name: str) -> Faces:
+        """A convolution, its shift and ReLU: K of (N, 2h, 2w, C) -> K of (N, h, w, D)."""
+        kernel, shift, (_, height, width, channels) = self.kernels[name], self.shifts[name], x[0].shape
+        if isinstance(kernel, list):
+            parts = zip(_apart(x), kernel, shift, strict=True)
+            return [tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(one, k, 2, "SAME"), s)) for one, k, s in parts]
+        seen = layers.patches(tf.reshape(_together(x), (-1, height, width, channels)))
         seen = tf.reshape(seen, (self.count, -1, 16 * channels))
         made = tf.matmul(seen, tf.reshape(kernel, (self.count, -1, kernel.shape[-1])))
-        return tf.reshape(made, (self.count, -1, height // 2, width // 2, kernel.shape[-1])) + self.shifts[name]
+        made = tf.nn.relu(made + shift[:, None])
+        return tf.reshape(made, (self.count, -1, height // 2, width // 2, kernel.shape[-1]))
 
-    def _up(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """A transposed convolution and its shift: (K, N, h, w, C) -> (K, N, 2h, 2w, D)."""
-        kernel, (_, count, height, width, channels) = self.kernels[name], x.shape
-        shape = (2 * height, 2 * width, kernel.shape[-2])
-        if min(height, width) > self.small:
-            count = tf.shape(x)[1] if count is None else count
-            pairs = zip(tf.unstack(x), tf.unstack(kernel), strict=True)
-            made = tf.stack([tf.nn.conv2d_transpose(one, own, (count, *shape), 2) for one, own in pairs])
-            return made + self.shifts[name]
-        rows = tf.reshape(x, (self.count, -1, channels))
+    def _up(self, x: Faces, name: str) -> Faces:
+        """A transposed convolution and its shift: K of (N, h, w, C) -> K of (N, 2h, 2w, D)."""
+        kernel, shift, (_, height, width, channels) = self.kernels[name], self.shifts[name], x[0].shape
+        shape = (2 * height, 2 * width, kernel[0].shape[-2])
+        if isinstance(kernel, list):
+            shape, parts = (tf.shape(x[0])[0], *shape), zip(_apart(x), kernel, shift, strict=True)
+            return [tf.nn.bias_add(tf.nn.conv2d_transpose(one, k, shape, 2), s) for one, k, s in parts]
+        rows = tf.reshape(_together(x), (self.count, -1, channels))
         rows = tf.matmul(rows, tf.reshape(kernel, (self.count, -1, channels)), transpose_b=True)
         made = layers.overlaid(tf.reshape(rows, (-1, rows.shape[-1])), height, width)
-        return tf.reshape(made, (self.count, -1, *shape)) + self.shifts[name]
+        return tf.reshape(made, (self.count, -1, *shape)) + shift[:, None, None, None]
+
+
+def _apart(x: Faces) -> list[tf.Tensor]:
+    """As a list."""
+    return x if isinstance(x, list) else tf.unstack(x)
+
+
+def _together(x: Faces) -> tf.Tensor:
+    """As one tensor."""
+    return tf.stack(x) if isinstance(x, list) else x
+
+
+def _joined(x: Faces, skip: Faces) -> Faces:
+    """The channels of both, for each generator."""
+    if isinstance(x, list) or isinstance(skip, list):
+        return [tf.concat(pair, -1) for pair in zip(_apart(x), _apart(skip), strict=True)]
+    return tf.concat([x, skip], -1)
 
 
 def _folded(generator: Any, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import fer_tf
 from fer_tf import datasets, pipeline, records, training, weights
 
 FLAGS = flags.FLAGS
-FREE = ("workdir", "only_folds", "tensorboard", "progress", "temperature")
+FREE = ("workdir", "only_folds", "expressions", "tensorboard", "progress", "temperature")
 """Flags that may differ when a run is taken up again."""
 
 
@@ -74,9 +74,34 @@ def shared_flags() -> list[flags.Flag]:
 
 def init_weights() -> Path | None:
     """The file that --init means, or None."""
-    if FLAGS.init in ("", "none"):
+    return weights_file(FLAGS.init)
+
+
+def unseen(name: str | Path | None, flag: str, tested: bool = True) -> list[str]:
+    """The data sets that a weights file, and what it was started from, were trained on.
+
+    Args:
+      name: the file; None gives nothing.
+      flag: that named it.
+      tested: whether people of --dataset are to be tested.
+    Raises:
+      ValueError: --dataset is among them, so that weights have seen who is to be tested.
+    """
+    if name is None or not weights.is_ours(name):
+        return []
+    seen = list(weights.provenance(name).get("datasets") or [])
+    if tested and FLAGS.dataset in seen:
+        raise ValueError(
+            f"--{flag}={name} was trained on everybody in {FLAGS.dataset}, so it has seen who is to be tested."
+        )
+    return seen
+
+
+def weights_file(name: str) -> Path | None:
+    """The file of a flag that names weights: a file, a name in weights/, or none."""
+    if name in ("", "none"):
         return None
-    return Path(FLAGS.init) if Path(FLAGS.init).is_file() else weights.released(FLAGS.init)
+    return Path(name) if Path(name).is_file() else weights.released(name)
 
 
 def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -100,10 +125,13 @@ def workdir(experiment: str) -> Path:
     module = sys.modules["__main__"] if "__main__" in sys.modules else None
     now = {f.name: f.value for f in shared_flags()}
     now |= {f.name: f.value for f in (FLAGS.get_key_flags_for_module(module) if module else [])}
+    now["precision"] = training.auto_precision() if now.get("precision") == "auto" else now.get("precision")
     now = {k: v for k, v in sorted(now.items()) if k not in FREE}
     file = path / "flags.json"
     if file.is_file() and any(path.rglob("checkpoint/checkpoint")):  # flags that nothing was trained with bind nobody
         before = json.loads(file.read_text())
+        if before.get("precision") == "auto":  # of runs before it was written down what auto came to
+            before["precision"] = now["precision"]
         changed = [k for k in sorted({*before, *now} - {*FREE}) if before.get(k) != now.get(k)]
         if changed:
             k = changed[0]
@@ -122,7 +150,7 @@ def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Recor
       ValueError: fewer than two classes, a damaged file, or no record that shows one of the classes.
       FileNotFoundError: it is not there; the message shows what is expected.
     """
-    if len(classes) < 2:
+    if min(len(classes), len(records.classes_of(FLAGS.classes))) < 2:
         raise ValueError(f"--classes={FLAGS.classes} is one class, with nothing to tell it from: give two or more.")
     module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
     where = f"--dataset={FLAGS.dataset} --data_dir={FLAGS.data_dir or ''}"
@@ -221,7 +249,8 @@ def commit() -> str:
 
 def command(script: str) -> str:
     """The command line for a provenance: the folders in which this machine keeps its files are left out."""
-    return re.sub(r"(--(?:data_dir|out|workdir|init|gan_init)=)(\S*/)?", r"\1", " ".join([script, *sys.argv[1:]]))
+    names = "data_dir|out|workdir|init|gan_init|baseline_init|manifest"
+    return re.sub(rf"(--?(?:{names})[= ])(\S*/)?", r"\1", " ".join([script, *sys.argv[1:]]))
 
 
 def write_json(path: str | Path, value: Any) -> None:

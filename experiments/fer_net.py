@@ -10,14 +10,13 @@ held-out people's images in the last epoch, macro and micro alike. Paper: not ye
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments import classifier, common
-from fer_tf import export, figures, metrics, records
+from experiments import classifier, common, folds
+from fer_tf import export, records
+from fer_tf.models import fer_net
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "batch_size": 100, "rate": 0.001, "views": 0},
@@ -41,44 +40,22 @@ FLAGS = flags.FLAGS
 def main() -> None:
     """Records -> folds -> training -> table, pictures, exported model."""
     start, classes = time.time(), records.classes_of(FLAGS.classes)
-    found = classifier.first_subjects(common.load_records(classes))
+    found = folds.first_subjects(common.load_records(classes))
     folder = common.workdir("fer_net")
-    folds = common.make_folds(found, classes, folder)
-    results, model = [], None
+    parts, results, model = common.make_folds(found, classes, folder), [], None
     for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(folds)):
+        for number in common.chosen_folds(len(parts)):
             place = folder / f"run{run}" / f"fold{number}" / "finetune"
-            model, result = classifier.one_fold(found, folds[number], classes, FLAGS.seed + run, place)
-            results.append({"run": run, "fold": number, **result})
-            print(
-                f"run {run} fold {number}: {100 * np.mean(np.equal(*result['last'])):.1f} % of held-out people's images"
-            )
-    report(results, found, classes, folder, time.time() - start)
-    faces = classifier.some_faces([found[i] for i in folds[results[-1]["fold"]].test])
-    about = {"trained_on": FLAGS.dataset, "run": results[-1]["run"], "held_out_fold": results[-1]["fold"]}
-    export.save(model, folder / "export", metadata={**about, "commit": common.commit()}, faces=faces)
+            model, result = classifier.one_fold(found, parts[number], classes, FLAGS.seed + run, place)
+            results.append({"run": run, "fold": number, "methods": {classifier.name(): result}})
+            rate = 100 * np.mean(np.equal(*result["last"]))
+            print(f"run {run} fold {number}: {rate:.1f} % of held-out people's images")
+    folds.report(results, classes, folder, time.time() - start, images=len(found))
+    last = results[-1]
+    faces = folds.some_faces([found[i] for i in parts[last["fold"]].test], fer_net.TEMPLATE)
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    export.save(model, folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
-
-
-def report(results: list[Any], found: Any, classes: tuple[str, ...], folder: Path, seconds: float) -> None:
-    """metrics.json, the table, the confusion matrix and the per-class bars."""
-    name = classifier.name()
-    methods = {name: metrics.summarize([{k: r[k] for k in ("last", "best")} for r in results], classes)}
-    last = methods[name]["last"]
-    metrics.write_metrics(
-        folder / "metrics.json",
-        {
-            **common.facts(classes, seconds),
-            "images": len(found),
-            "folds": [{"run": r["run"], "fold": r["fold"], "test": len(r["last"][0])} for r in results],
-            "methods": methods,
-        },
-    )
-    common.write_json(folder / "confusion.json", {"classes": classes, "counts": last["confusion"]})
-    title = f"{name}, {FLAGS.dataset}, held-out people, last epoch"
-    figures.save(figures.confusion_matrix(last["confusion"], classes, title), folder / "confusion.png")
-    figures.save(figures.class_bars({name: last["per_class"]}), folder / "per_class.png")
-    print(metrics.table(methods))
 
 
 if __name__ == "__main__":

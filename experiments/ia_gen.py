@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import classifier, common, regeneration
+from experiments import classifier, common, folds, regeneration
 from fer_tf import export, faces, figures, metrics, pipeline, records, training, weights
 from fer_tf.models import ia_gen
 
@@ -45,7 +45,7 @@ flags.DEFINE_float("gan_rate", 2e-4, "Learning rate of Adam (beta1 0.5) for both
 flags.DEFINE_float("gan_decay", 0.0, "Share of the steps, the last ones, in which it falls to zero.", 0, 1)
 flags.DEFINE_float("alpha", 100.0, "Weight of the content loss, eq. (6).")
 flags.DEFINE_float("beta", 10.0, "Weight of the perceptual loss, eq. (6).")
-flags.DEFINE_float("lambda", 1.0, "Weight of the generator's loss, eq. (7).")
+flags.DEFINE_float("lambda", 1.0, "Weight of the generator's loss, eq. (7); Adam hardly feels it.")
 flags.DEFINE_enum("content", "l1", ["l1", "mse"], "Content loss.")
 flags.DEFINE_float("temperature", 1.0, "Divides the distances in the recogniser's softmax.", lower_bound=1e-3)
 flags.DEFINE_list("inputs", [], "Expressions that serve as inputs besides --classes, such as neutral.")
@@ -97,9 +97,9 @@ def train_gan(expression: str, people: list[records.Record], net: Any, seed: int
             content=FLAGS.content,
             seed=seed,
         )
-        if FLAGS.gan_init:
-            weights.load(model, gan_file(Path(FLAGS.gan_init), expression, FLAGS.dataset))
-        steps, decay = FLAGS.gan_epochs * len(data), FLAGS.gan_decay
+        if file := gan_file(expression):
+            weights.load(model, file)
+        steps, decay = min(FLAGS.gan_epochs * len(data), FLAGS.max_steps or sys.maxsize), FLAGS.gan_decay
         model.compile(
             **{f"{n}_optimizer": ia_gen.optimizer(FLAGS.gan_rate, steps=steps, decay=decay) for n, _ in model.sides()}
         )
@@ -119,19 +119,40 @@ def train_gan(expression: str, people: list[records.Record], net: Any, seed: int
     return model
 
 
-def gan_file(folder: Path, expression: str, dataset: str) -> Path:
-    """The weights of --gan_init for one expression.
+def gan_file(expression: str) -> Path | None:
+    """The weights of --gan_init for one expression; None where it has none, as BU-4DFE's has none for contempt."""
+    path = Path(FLAGS.gan_init or "") / f"gan_{expression}.h5"
+    return path if FLAGS.gan_init and path.is_file() else None
+
+
+def check_init(classes: Sequence[str]) -> list[str]:
+    """The data sets behind --gan_init and --init, before anything is trained; says which GANs start from nothing.
 
     Raises:
-      FileNotFoundError: there are none.
-      ValueError: they have seen the data set that is to be tested on.
+      FileNotFoundError: --gan_init has no weights of any of the expressions.
+      ValueError: some have seen the data set that is to be tested on, or do not say what they have seen.
     """
-    path = folder / f"gan_{expression}.h5"
-    if not path.is_file():
-        raise FileNotFoundError(f"--gan_init={folder} has no {path.name}: make it with --all_subjects.")
-    if weights.provenance(path).get("dataset") == dataset and not FLAGS.all_subjects:
-        raise ValueError(f"{path} was trained on everybody in {dataset}, so it has seen who is to be tested.")
-    return path
+    known = {c: gan_file(c) for c in classes} if FLAGS.gan_init else {}
+    files = [f for f in known.values() if f]
+    if known and not files:
+        raise FileNotFoundError(f"--gan_init={FLAGS.gan_init} has no gan_{classes[0]}.h5: make it with --all_subjects.")
+    for file in files:
+        if not weights.provenance(file).get("datasets"):
+            raise ValueError(f"{file} does not say what it was trained on: make it with --all_subjects.")
+    if absent := [c for c, f in known.items() if not f]:
+        print(f"--gan_init has nothing for {', '.join(absent)}: these GANs start from nothing.", file=sys.stderr)
+    given = [(file, "gan_init") for file in files] + [(file, "init") for file in classifier.init() if file]
+    return sorted({name for file, flag in given for name in common.unseen(file, flag, not FLAGS.all_subjects)})
+
+
+def check_people(found: Sequence[records.Record], fold: records.Fold, classes: Sequence[str], number: int) -> None:
+    """Raises ValueError where nobody of a fold's training people shows one of the classes."""
+    shown = {found[i].expression for i in fold.train}
+    if absent := [c for c in classes if c not in shown]:
+        raise ValueError(
+            f"--classes={FLAGS.classes}: nobody to train on in fold {number} shows {', '.join(absent)}, so there is no "
+            "target to regenerate: leave it out, as in --classes=six."
+        )
 
 
 def draw_samples(model: Any, batch: dict[str, Any], path: Path, count: int = 8) -> None:
@@ -151,19 +172,19 @@ def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen
 
 def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
     """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4."""
-    data = classifier.batches(people, model.classes, FLAGS.seed, False)
+    data = folds.batches(people, model.classes, ia_gen, FLAGS.seed, False)
     parts = [(b, model(b["image"])) for b in data.epoch(0).rebatch(32)]  # each face is K + 1 faces to FER-Net
     images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
     generated, distances, predictions = (
         np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "prediction")
     )
     kept = [data.records[i] for i in index]
-    judge = classifier.compiled(model.feature_net)
+    judge = folds.compiled(model.feature_net)
     measures = {
         "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
         "target_rate_of_real_faces": float(np.mean(np.argmax(judge(images), -1) == labels)),
         "identity": regeneration.identity(
-            images, generated, kept, faces.TEMPLATES[ia_gen.TEMPLATE], every=max(1, len(kept) // 60)
+            images, generated, kept, model.classes, faces.TEMPLATES[ia_gen.TEMPLATE], count=60
         ),
         "calibration": metrics.temperature(-distances, labels),
         **(regeneration.errors(images, generated, kept, model.classes) or {}),
@@ -190,8 +211,7 @@ def fig_4(images: np.ndarray, generated: np.ndarray, kept: Sequence[records.Reco
 
 def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
     """FER-Net, the GANs, and their test: (recogniser or None, {method: {last|best: ...}}, measures)."""
-    own = [i for i in (*fold.train, *fold.test) if found[i].expression in classes]
-    labelled = records.Fold(*(tuple(i for i in part if i in {*own}) for part in fold))
+    labelled = records.Fold(*(tuple(i for i in part if found[i].expression in classes) for part in fold))
     net, baseline = classifier.one_fold(found, labelled, classes, seed, place / "finetune")
     if baseline:
         rate = 100 * np.mean(np.equal(*baseline["last"]))
@@ -201,30 +221,35 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
     for expression in FLAGS.expressions or classes:
         print(f"{place}: the GAN of {expression}", flush=True)
         gans[expression] = train_gan(expression, people, net, seed, place / f"gan_{expression}")
+    if not fold.test:
+        release(gans, net, classes, place)
+        return None, {}, {}
     if set(gans) != {*classes}:
-        print(f"{place}: only {', '.join(gans)} trained; the test waits for the others.")
+        print(f"{place}: only {', '.join(gans)} trained; the same command without --expressions goes on to the test.")
         return None, {}, {}
     model = assemble(gans, net, classes)
-    if not fold.test:
-        release(model, gans, place)
-        return model, {}, {}
     pair, measures = evaluate(model, [found[i] for i in labelled.test], place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
     return model, {classifier.name(): baseline, "IA-gen": {"last": pair}}, measures
 
 
-def release(model: ia_gen.IAGen, gans: dict[str, Any], folder: Path) -> None:
-    """Writes the recogniser's weights (half precision) and each GAN's, with their provenance."""
+def release(gans: dict[str, Any], net: Any, classes: tuple[str, ...], folder: Path) -> None:
+    """Writes each GAN's weights and, once all are there, the recogniser's (half precision), with their provenance."""
     told = {
         "command": common.command("experiments.ia_gen"),
-        "commit": common.commit(), "data": f"{FLAGS.dataset}, all subjects", "dataset": FLAGS.dataset,
+        "commit": common.commit(), "data": f"{FLAGS.dataset}, all subjects",
+        "datasets": sorted({FLAGS.dataset, *check_init(classes)}),
         "hardware": common.hardware(), "seed": FLAGS.seed, "metric": None,
     }  # fmt: skip
+    for expression, gan in gans.items():
+        weights.save(gan, folder / f"gan_{expression}.h5", provenance={**told, "expression": expression})
+    if set(gans) != {*classes}:
+        print(f"gan_*.h5 of {', '.join(gans)} are in {folder}; ia_gen.h5 waits for the others.")
+        return
+    model = assemble(gans, net, classes)
     config = {k: v for k, v in model.get_config().items() if k != "name"}
     about = {**told, "model": "ia_gen.IAGen", "config": config, "classes": model.classes}
     weights.save(model, folder / "ia_gen.h5", provenance=about, dtype="float16")
-    for expression, gan in gans.items():
-        weights.save(gan, folder / f"gan_{expression}.h5", provenance={**told, "expression": expression})
     print(f"Weights of all parts are in {folder}: ia_gen.h5 for the recogniser, gan_*.h5 for --gan_init.")
 
 
@@ -234,51 +259,35 @@ def main() -> None:
     if unknown := {*FLAGS.expressions} - {*classes}:
         raise ValueError(f"--expressions={','.join(FLAGS.expressions)}: {', '.join(unknown)} is not in --classes.")
     shown = records.classes_of(",".join([*classes, *FLAGS.inputs]))
-    found = classifier.first_subjects(common.load_records(shown))
+    found = common.load_records(shown)
+    labelled = {r.subject for r in found if r.expression in classes}  # --inputs must not change the folds
+    found = folds.first_subjects([r for r in found if r.subject in labelled])
+    check_init(classes)
     folder = common.workdir("ia_gen")
     if FLAGS.all_subjects:
-        one_fold(found, records.Fold(tuple(range(len(found))), ()), classes, FLAGS.seed, folder / "all")
+        everybody = records.Fold(tuple(range(len(found))), ())
+        check_people(found, everybody, classes, 0)
+        one_fold(found, everybody, classes, FLAGS.seed, folder / "all")
         return
-    folds, results = common.make_folds(found, shown, folder), []
+    parts, results = common.make_folds(found, shown, folder), []
+    for number in common.chosen_folds(len(parts)):
+        check_people(found, parts[number], classes, number)
     for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(folds)):
+        for number in common.chosen_folds(len(parts)):
             place = folder / f"run{run}" / f"fold{number}"
-            model, methods, measures = one_fold(found, folds[number], classes, FLAGS.seed + run, place)
+            model, methods, measures = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
             if methods:
                 results.append({"run": run, "fold": number, "methods": methods, "generation": measures})
     if not results:
         return
-    report(results, classes, folder, time.time() - start)
-    last = results[-1]
-    held_out = records.of_classes([found[i] for i in folds[last["fold"]].test], classes)
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
-    export.save(model, folder / "export", metadata=about, faces=classifier.some_faces(held_out))
-    print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
-
-
-def report(results: list[Any], classes: tuple[str, ...], folder: Path, seconds: float) -> None:
-    """metrics.json, the tables, the confusion matrices (Figs. 5 to 8) and the per-class bars (Fig. 9)."""
-    methods = {
-        name: metrics.summarize([r["methods"][name] for r in results], classes) for name in results[0]["methods"]
-    }
     generation = [r["generation"] for r in results]
-    metrics.write_metrics(
-        folder / "metrics.json",
-        {
-            **common.facts(classes, seconds),
-            "folds": [{k: r[k] for k in ("run", "fold")} for r in results],
-            "methods": methods,
-            "generation": generation,
-        },
-    )
-    for name, method in methods.items():
-        title = f"{name}, {FLAGS.dataset}, held-out people, last epoch"
-        picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
-        figures.save(picture, folder / f"confusion_{name.lower().replace('-', '_')}.png")
-    bars = {name: method["last"]["per_class"] for name, method in methods.items()}
-    figures.save(figures.class_bars(bars), folder / "per_class.png")
-    print(metrics.table(methods))
+    folds.report(results, classes, folder, time.time() - start, generation=generation)
     print(generation_table(generation))
+    last = results[-1]
+    held_out = records.of_classes([found[i] for i in parts[last["fold"]].test], classes)
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    export.save(model, folder / "export", metadata=about, faces=folds.some_faces(held_out, ia_gen.TEMPLATE))
+    print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
 
 
 def generation_table(generation: list[dict[str, Any]]) -> str:
@@ -300,8 +309,8 @@ def generation_table(generation: list[dict[str, Any]]) -> str:
         f"(the input itself: {mean('ssim', 'input', 'mean')})",
         f"  identity distance      {mean('identity', 'input_generated')} (two real faces of one person: "
         f"{mean('identity', 'real_same')}, of two people: {mean('identity', 'real_between')})",
-        f"  best temperature       {mean('calibration', 'temperature')} of softmax(-distance): log loss "
-        f"{mean('calibration', 'log_loss')}, confidence {mean('calibration', 'confidence')}",
+        f"  temperature            {mean('calibration', 'temperature')} of softmax(-distance), fitted on these people: "
+        f"log loss {mean('calibration', 'log_loss')}, confidence {mean('calibration', 'confidence')}",
     ]
     if generation[0].get("identity") is None:
         lines.append("  (identity needs the extra `landmarks`: pip install fer-tf[landmarks])")

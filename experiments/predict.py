@@ -61,6 +61,17 @@ def pictures(names: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(found), problems
 
 
+def out_folder() -> Path | None:
+    """The folder of --out; None when it is empty."""
+    return Path(FLAGS.out) if FLAGS.out else None
+
+
+def keep_apart(paths: Sequence[Path], out: Path | None) -> None:
+    """Raises ValueError where --out is a folder of the pictures themselves."""
+    if out is not None and any(out.resolve() in (p.parent.resolve(), p.resolve().parent) for p in paths):
+        raise ValueError(f"--out={out} holds the pictures themselves, which are not overwritten: give another folder.")
+
+
 def look(path: Path, template: faces.Template) -> dict[str, Any]:
     """Reads a picture and aligns its faces: path, picture, boxes, aligned; or path and error, said on stderr too."""
     try:
@@ -117,9 +128,8 @@ def main() -> None:
         raise ValueError("Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'.")
     (paths, problems), taken = pictures(FLAGS.image), Counter()
     sys.stderr.writelines(f"{sentence}\n" for sentence in problems)
-    out = Path(FLAGS.out) if FLAGS.out else None
-    if out is not None and any(out.resolve() in (p.parent.resolve(), p.resolve().parent) for p in paths):
-        raise ValueError(f"--out={out} holds the pictures themselves, which are not overwritten: give another folder.")
+    out = out_folder()
+    keep_apart(paths, out)
     predictor = load(FLAGS.model)
     for batch in batches(look(path, predictor.template) for path in paths):
         answer(batch, predictor)

@@ -160,6 +160,7 @@ def report(model: fer_net.FERNet, folder: Path, parts: dict[str, Any], public: A
         "commit": common.commit(),
         "data": "FER-2013 train, sha256 "
         + hashlib.sha256("".join(content_hashes(parts["train"])).encode()).hexdigest(),
+        "datasets": ["fer2013"],
         "metric": metric,
         "hardware": common.hardware(),
         "classes": model.classes,

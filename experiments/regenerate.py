@@ -26,6 +26,7 @@ from fer_tf.models import ia_gen
 FLAGS = flags.FLAGS
 FLAGS.set_default("model", "ia_gen")
 FLAGS.set_default("out", "runs/regenerate")
+delattr(FLAGS, "batch_size")  # of predict; here one face is looked at at a time
 
 
 def load(name: str) -> ia_gen.IAGen:
@@ -61,8 +62,9 @@ def main() -> None:
     """Finds, redraws, prints, writes."""
     if not FLAGS.image:
         raise ValueError("Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'.")
-    (paths, problems), taken, out = predict.pictures(FLAGS.image), Counter(), Path(FLAGS.out or "runs/regenerate")
+    (paths, problems), taken, out = predict.pictures(FLAGS.image), Counter(), predict.out_folder()
     sys.stderr.writelines(f"{sentence}\n" for sentence in problems)
+    predict.keep_apart(paths, out)
     model = load(FLAGS.model)
     for path in paths:
         row = predict.look(path, faces.TEMPLATES[ia_gen.TEMPLATE])
@@ -70,7 +72,8 @@ def main() -> None:
             found = regenerate(model, face)
             taken[path.stem.lower()] += 1
             again = f"_{n}" if (n := taken[path.stem.lower()]) > 1 else ""
-            figures.save(picture(found, model.classes), out / f"{path.stem}_regenerated{again}.png")
+            if out is not None:
+                figures.save(picture(found, model.classes), out / f"{path.stem}_regenerated{again}.png")
             near = {c: round(float(d), 4) for c, d in zip(model.classes, found["distances"], strict=True)}
             box = [round(v, 1) for v in row["boxes"][number].box]
             print(json.dumps({"path": str(path), "box": box, "label": min(near, key=near.get), "distances": near}))

@@ -233,18 +233,41 @@ def _read_history(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def tsne(
-    features: np.ndarray, labels: np.ndarray, classes: Sequence[str], perplexity: float = 30.0, seed: int = 0
+    features: np.ndarray | Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    perplexity: float = 30.0,
+    seed: int = 0,
 ) -> Figure:
-    """A t-SNE map of features, one colour and marker per class.
+    """t-SNE maps of features, one colour and marker per class; of several networks side by side.
 
     Args:
-      features: (N, F) float, finite, N >= 4.
+      features: (N, F) float, finite, N >= 4; or {network: such features of the same pictures}.
       labels: (N,) integers in [0, K).
       classes: K names.
       perplexity: about the number of neighbours; at most (N - 1) / 3 is used, and the title says what was.
       seed: of scikit-learn's t-SNE, started from the two principal components.
     """
-    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    named, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
+    maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in named.items()}
+    fig = Figure(figsize=(1.8 + 4.8 * len(maps), 5.0), layout="constrained")
+    places = fig.subplots(1, len(maps), squeeze=False)[0]
+    for axes, (name, (points, used)) in zip(places, maps.items(), strict=True):
+        for k, label in enumerate(classes):
+            chosen = points[labels == k]
+            if len(chosen):
+                style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "edgecolors": "#333333", "linewidths": 0.4}
+                axes.scatter(*chosen.T, s=28, label=f"{label} ({len(chosen)})", **style)
+        axes.set_xlabel("t-SNE 1 (no unit)")
+        axes.set_ylabel("t-SNE 2 (no unit)")
+        axes.set_title(f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    places[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="expression", alignment="left")
+    return fig
+
+
+def _tsne_points(features: np.ndarray, labels: np.ndarray, perplexity: float, seed: int) -> tuple[np.ndarray, float]:
+    """(N, F) -> points (N, 2) and the perplexity that was used."""
     if features.ndim != 2 or len(features) < 4 or labels.shape != features.shape[:1]:
         raise ValueError(
             f"t-SNE needs (N, F) features of at least 4 pictures and N labels: {features.shape}, {labels.shape}"
@@ -256,19 +279,7 @@ def tsne(
     used = min(float(perplexity), (len(features) - 1) / 3)
     init = "pca" if features.shape[1] > 1 else "random"
     points = TSNE(perplexity=used, init=init, learning_rate="auto", random_state=seed).fit_transform(features)
-    fig = Figure(figsize=(6.6, 5.0), layout="constrained")
-    axes = fig.add_subplot()
-    for k, name in enumerate(classes):
-        chosen = points[labels == k]
-        if len(chosen):
-            style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "edgecolors": "#333333", "linewidths": 0.4}
-            axes.scatter(*chosen.T, s=28, label=f"{name} ({len(chosen)})", **style)
-    axes.set_xlabel("t-SNE 1 (no unit)")
-    axes.set_ylabel("t-SNE 2 (no unit)")
-    axes.set_title(f"perplexity {used:g}, {len(features)} pictures", fontsize=10)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="expression", alignment="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    return fig
+    return points, used
 
 
 def heat(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:

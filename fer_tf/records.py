@@ -171,7 +171,7 @@ def expression_pairs(records: Sequence[Record], expression: str) -> tuple[dict[s
             pairs["image"] += [image] * len(targets)
             pairs["target"] += targets
     if not pairs["image"]:
-        raise ValueError(f"Nobody shows {expression}: leave it out with --classes or --expressions.")
+        raise ValueError(f"Nobody shows {expression}: leave it out with --classes.")
     return pairs, left_out
 
 

@@ -175,6 +175,17 @@ def test_tsne_keeps_clusters_apart_and_repeats_under_a_seed():
         figures.tsne(features[:3], labels[:3], EXPRESSIONS)
 
 
+def test_tsne_of_two_networks_side_by_side():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 8)
+    features = {"baseline": rng.normal(size=(16, 4)), "ED2L": rng.normal(size=(16, 4)) + 9 * labels[:, None]}
+    fig = figures.tsne(features, labels, ("anger", "fear"))
+    assert [axes.get_title().split(":")[0] for axes in fig.axes] == ["baseline", "ED2L"]
+    assert all(sum(len(c.get_offsets()) for c in axes.collections) == 16 for axes in fig.axes)
+    with pytest.raises(ValueError, match="at least 4"):
+        figures.tsne({"baseline": features["ED2L"], "ED2L": features["ED2L"][:3]}, labels, ("anger", "fear"))
+
+
 def test_heat_equals_a_bilinear_reference():
     maps = np.random.default_rng(3).normal(size=(2, 7, 6, 5)).astype(np.float32)
     got = figures.heat(maps, (28, 30))

@@ -11,11 +11,12 @@ that have 512 channels, while training only ("1.0 during testing"); weights from
 with strides 2, 2, 2, 1, 1, zero padding of one at stride 1 (6x6 scores of a 64x64 face, each seeing all of it), leaky
 ReLU 0.2 and no norm on its first and last layer. The generator has the printed plain ReLU, in the order convolution,
 norm, activation, and no bias. Norms use moving statistics at test. Images are grey, [-1, 1] inside, and the content
-loss is taken there; eq. (4) and (5) are means. Both players' gradients are taken at the same weights (one forward
-pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix); `optimizer(decay=...)` lets the rate fall at the end, as its
-code does. phi is a network's maps before its second pooling: relu2_2 of a VGG, or FER-Net's. Feat is the last hidden
-fully connected layer; the distance is Euclidean. `classify` gives softmax(-distance / temperature), whose largest entry
-is eq. (8)'s.
+loss is taken there; eq. (4) and (5) are means. lambda of eq. (7) multiplies what G descends: as each player has an Adam
+of its own, which does not feel a loss's scale, it changes next to nothing. Both players' gradients are taken at the
+same weights (one forward pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix); `optimizer(decay=...)` lets the rate
+fall at the end, as its code does. phi is a network's maps before its second pooling: relu2_2 of a VGG, or FER-Net's.
+Feat is the last hidden fully connected layer; the distance is Euclidean. `classify` gives
+softmax(-distance / temperature), whose largest entry is eq. (8)'s.
 
 **Deviations**: the content loss is L1, as the text says, where eq. (6) prints MSE (`content="mse"` is the print). Faces
 are found by dlib, not by TSM.

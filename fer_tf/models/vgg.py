@@ -9,7 +9,8 @@ Oulu-CASIA". It gives phi of IA-gen's eq. (5), which is relu2_2, and Feat of its
 convolutions; the fully connected layers are new, since 64x64 faces leave them 2x2 places where ImageNet's pictures left
 7x7. Dropout 0.5 follows both hidden layers, as in VGG's section 3.1. Feat is the second hidden layer after its ReLU.
 Faces are grey, repeated to three channels, so that a face and its regenerated ones are seen alike; they are scaled as
-for the ImageNet weights, and not one by one. Tests use the centre crop. What does not come from ImageNet starts from
+for the ImageNet weights, and not one by one. phi is divided by 12.75, as in the paper's [19], which gives it about the
+range of pixels in [-1, 1]. Tests use the centre crop. What does not come from ImageNet starts from
 Glorot's distribution, as a note in VGG's section 3.1 suggests: each layer then damps its input, which has the range of
 pixels; He's distribution would keep it, up to logits of several hundred, and training diverges at IA-gen's rate.
 
@@ -42,6 +43,9 @@ BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 MEAN = (103.939, 116.779, 123.68)
 """Mean blue, green and red of ImageNet, in [0, 255], which the ImageNet weights expect to be taken away."""
+
+RESCALE = 12.75
+"""What phi is divided by: on pixels of [0, 255] eq. (5) would drown the other terms of eq. (6)."""
 
 views = augment.ia_gen_views
 """The 110 views of IA-gen, section IV-A: 11 rotations x 5 crops of 64x64 x flip; the centre crop at test."""
@@ -161,6 +165,10 @@ class VGGNet(SoftmaxClassifier):
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Grey, in three channels, ImageNet's mean colour taken away: see the function of this name."""
         return preprocess(images)
+
+    def maps(self, images: tf.Tensor) -> tf.Tensor:
+        """phi of IA-gen's eq. (5): (N, 64, 64, 1|3) float32 in [0, 1] -> relu2_2 / 12.75, (N, 32, 32, 128)."""
+        return super().maps(images) / RESCALE
 
 
 def tiny() -> tuple[VGGNet, dict[str, tf.Tensor]]:

@@ -42,10 +42,11 @@ def test_every_file_is_there_and_agrees(run):
         assert part["micro"]["pooled"] == pytest.approx(np.trace(counts) / counts.sum())
     assert metrics.table(found["methods"]) in printed
     assert (
-        json.loads((folder / "confusion.json").read_text())["counts"]
+        json.loads((folder / "confusion_fer_net.json").read_text())["counts"]
         == found["methods"]["FER-Net"]["last"]["confusion"]
     )
-    for name in ("confusion.png", "per_class.png", "run0/fold0/finetune/history.png", "run0/fold1/finetune/done.json"):
+    pictures = ("confusion_fer_net.png", "per_class.png", "run0/fold0/finetune/history.png")
+    for name in (*pictures, "run0/fold1/finetune/done.json"):
         assert (folder / name).stat().st_size > 0, name
     assert not list(folder.rglob("*.part"))
 

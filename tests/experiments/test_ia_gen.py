@@ -13,6 +13,7 @@ from PIL import Image
 from experiments import regeneration
 from fer_tf import export, faces, weights
 from fer_tf.datasets import rendered
+from fer_tf.models import ia_gen as ia_gen_model
 from fer_tf.records import Record, expression_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,10 +43,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def everybody(tmp_path_factory):
-    """A finished run on all subjects: the weights to release."""
+    """A finished run on all subjects, the weights to release: first one GAN, then the same command for the others."""
     path = tmp_path_factory.mktemp("everybody")
+    first = ia_gen(f"--workdir={path}", "--all_subjects", "--inputs=neutral", "--expressions=happiness")
+    assert first.returncode == 0 and "ia_gen.h5 waits" in first.stdout, first.stderr[-3000:]
+    assert (path / "all/gan_happiness.h5").is_file() and not (path / "all/ia_gen.h5").exists()
     done = ia_gen(f"--workdir={path}", "--all_subjects", "--inputs=neutral")
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0 and "gan_happiness is done" in done.stdout, done.stderr[-3000:]
     return path / "all"
 
 
@@ -87,7 +91,7 @@ def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(everybody
     model = export.rebuild(everybody / "ia_gen.h5")
     assert tuple(model.classes) == CLASSES and len(model.generators) == 2
     told = weights.provenance(everybody / "ia_gen.h5")
-    assert told["dataset"] == "rendered" and told["command"].startswith("experiments.ia_gen") and told["commit"]
+    assert told["datasets"] == ["rendered"] and told["command"].startswith("experiments.ia_gen") and told["commit"]
     assert str(everybody.parent) not in json.dumps(told)
     assert weights.provenance(everybody / "gan_anger.h5")["expression"] == "anger"
     face = pytest.importorskip("skimage.data").astronaut()
@@ -106,6 +110,40 @@ def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(everybody
 def test_weights_of_everybody_never_start_a_fold_of_the_same_people(everybody, tmp_path):
     done = ia_gen(f"--workdir={tmp_path}", f"--gan_init={everybody}", "--only_folds=0", "--expressions=anger")
     assert done.returncode == 1 and "has seen who is to be tested" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("checkpoint")), "found out before anything is trained"
+
+
+def test_gans_start_from_another_data_sets_weights_and_from_nothing_where_it_has_none(everybody, tmp_path):
+    """As from BU-4DFE, which has no contempt: what was trained there is named in what is made of it."""
+    given = tmp_path / "elsewhere"
+    for name in ("gan_anger", "gan_happiness"):
+        model = ia_gen_model.ExpressionGAN(feature_net=ia_gen_model.tiny_features(), width=1 / 32)
+        weights.save(model, given / f"{name}.h5", provenance={"datasets": ["bu4dfe", "web"]})
+    flags = (
+        "--all_subjects",
+        f"--gan_init={given}",
+        "--classes=anger,happiness,contempt",
+        f"--workdir={tmp_path / 'w'}",
+    )
+    done = ia_gen(*flags)
+    assert done.returncode == 0 and "nothing for contempt" in done.stderr, done.stderr[-3000:]
+    assert weights.provenance(tmp_path / "w/all/gan_anger.h5")["datasets"] == ["bu4dfe", "rendered", "web"]
+    weights.save(model, given / "gan_anger.h5", provenance={})
+    done = ia_gen(*flags[:-1], f"--workdir={tmp_path / 'v'}")
+    assert done.returncode == 1 and "does not say what it was trained on" in done.stderr, done.stderr[-2000:]
+
+
+def test_neutral_inputs_make_more_pairs_and_the_same_folds(tmp_path):
+    """Three people, three frames of two expressions: (6 or 9 inputs) x 3 targets of each, in batches of four."""
+    steps, people = [], []
+    for name, more in (("plain", ()), ("neutral", ("--inputs=neutral",))):
+        flags = ("--only_folds=1", "--expressions=anger", "--max_steps=100", "--take=4", *more)
+        done = ia_gen(f"--workdir={tmp_path / name}", *flags)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "without --expressions goes on" in done.stdout
+        steps.append(json.loads((tmp_path / name / "run0/fold1/gan_anger/done.json").read_text())["steps"])
+        people.append([f["subjects"] for f in json.loads((tmp_path / name / "folds.json").read_text())["folds"]])
+    assert steps == [2 * 6 * 3 // 4, 2 * 9 * 3 // 4 + 1] and people[0] == people[1]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +152,8 @@ def test_weights_of_everybody_never_start_a_fold_of_the_same_people(everybody, t
         ("--expressions=joy", "joy"),
         ("--expressions=fear", "fear is not in --classes"),
         ("--inputs=boredom", "boredom"),
+        ("--classes=anger", "is one class"),
+        ("--dataset=fer2013", "fer2013_train.npz is missing"),
         ("--gan_init=nowhere", "nowhere has no gan_anger.h5"),
     ],
 )
@@ -196,7 +236,7 @@ def test_identity_of_copies_and_of_strangers():
     people = [r for r in rendered.records() if r.expression in ("neutral", "fear") and r.frame == 2][:8]
     cut = np.stack([pipeline.face(r, "ia_gen") for r in people])
     images = np.asarray(views.test_view(cut), np.float32) / 255
-    copies = regeneration.identity(images, images[:, None], people, faces.TEMPLATES["ia_gen"])
-    others = regeneration.identity(images, np.roll(images, 2, 0)[:, None], people, faces.TEMPLATES["ia_gen"])
+    copies = regeneration.identity(images, images[:, None], people, ["anger"], faces.TEMPLATES["ia_gen"])
+    others = regeneration.identity(images, np.roll(images, 2, 0)[:, None], people, ["anger"], faces.TEMPLATES["ia_gen"])
     assert copies["input_generated"] == 0 and copies["auc"] == 1 and copies["real_same"] < copies["real_between"]
     assert others["input_generated"] > 0.8 * others["real_between"]
