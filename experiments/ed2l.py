@@ -1,0 +1,148 @@
+"""ED2L on people it never saw: the net without and with its dispelling branch (Tables 2 to 5, Figs. 3 to 5).
+
+    python -m experiments.ed2l --preset=quick                  # one fold of the rendered faces
+    python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
+
+Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
+FER-2013 (`experiments/pretrain.py --model=...`): --init and --baseline_init. Besides the table and the confusion
+matrices (Fig. 3) it draws the t-SNE of both networks' FC-256 features on the first fold that is run (Fig. 4) and the
+heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
+tests anew from its checkpoints.
+
+Not yet run.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import common, folds
+from fer_tf import export, figures, pipeline, records, weights
+from fer_tf.models import ed2l
+
+PRESETS = {
+    "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
+    "quick": {
+        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 8, "batch_size": 32, "views": 1,
+        "rate": 3e-4,
+    },
+    "smoke": {
+        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
+        "classes": "anger,happiness", "rows": "baseline,ed2l",
+    },
+}  # fmt: skip
+ROWS = {
+    "baseline": "Baseline",
+    "ed2l": "ED2L",
+    "baseline_pretrained": "Baseline, pre-trained",
+    "ed2l_pretrained": "ED2L, pre-trained",
+}
+"""Value of --rows -> its name in the table."""
+
+common.define_flags(PRESETS, init="ed2l_fer2013", batch_size=64)
+folds.define_flags()
+flags.DEFINE_list("rows", list(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
+flags.DEFINE_string("baseline_init", "ed2l_baseline_fer2013", "What the baseline starts from, as --init.")
+flags.DEFINE_float("rate", 1e-4, "Learning rate of Adam.")
+flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
+flags.DEFINE_float("margin", 0.35, "m of eq. (2).")
+flags.DEFINE_float("scale", 30.0, "s of eq. (2).")
+flags.DEFINE_float("lambda_t", 1.0, "Weight of eq. (3) in eq. (6).")
+flags.DEFINE_float("lambda_p", 10.0, "Weight of the dispelling branch's losses in eq. (6).")
+flags.DEFINE_float("weight_decay", 5e-4, "L2 in the gradient.")
+flags.DEFINE_bool("confusion_updates_dispeller", True, "Whether eq. (5) moves the dispeller too.")
+FLAGS = flags.FLAGS
+
+
+def build(row: str, classes: tuple[str, ...]) -> ed2l.ED2L:
+    """The compiled network of a row."""
+    dispelling = row.startswith("ed2l")
+    given = {n: getattr(FLAGS, n) for n in ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width")}
+    model = ed2l.ED2L(
+        classes=classes,
+        dispelling=dispelling,
+        confusion_updates_dispeller=FLAGS.confusion_updates_dispeller,
+        **given,
+    )
+    if row.endswith("_pretrained"):
+        file = common.weights_file(FLAGS.init if dispelling else FLAGS.baseline_init)
+        if file is None:
+            raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
+        weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
+    model.compile(classifier_optimizer=ed2l.optimizer(FLAGS.rate))
+    return model
+
+
+def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
+    """Every row on one fold: ({row: model}, {name: {last|best: (labels, predictions)}}, test batches)."""
+    models, methods = {}, {}
+    test = folds.batches([found[i] for i in fold.test], classes, ed2l, seed, False)
+    for row in FLAGS.rows:
+        strategy = folds.setup(seed)
+        data = folds.batches([found[i] for i in fold.train], classes, ed2l, seed, True)
+        models[row], methods[ROWS[row]] = folds.train_and_test(
+            lambda row=row: build(row, classes), data, test, place / row, strategy
+        )
+        print(f"{place}: {ROWS[row]} names {100 * np.mean(np.equal(*methods[ROWS[row]]['last'])):.1f} %", flush=True)
+    return models, methods, test
+
+
+def draw_features(models: dict[str, ed2l.ED2L], test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
+    """Fig. 4: t-SNE of f_t of held-out people, the last baseline and the last ED2L side by side."""
+    batch = list(test.epoch(0))
+    labels = np.concatenate([b["label"].numpy() for b in batch])
+    shown = {ROWS[row]: model for row, model in models.items()}
+    features = {name: np.concatenate([m.features(b["image"]).numpy() for b in batch]) for name, m in shown.items()}
+    if len(labels) >= 4:
+        figures.save(figures.tsne(features, labels, classes, seed=FLAGS.seed), folder / "tsne.png")
+
+
+def draw_maps(model: ed2l.ED2L, test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
+    """Fig. 5: where both branches look, two held-out people in every expression."""
+    batch = next(iter(test.epoch(0)))
+    labels, index = batch["label"].numpy(), batch["index"].numpy()
+    people = [test.records[i].subject for i in index]
+    for number, person in enumerate(dict.fromkeys(people)):
+        if number == 2:
+            break
+        own = [i for i, p in enumerate(people) if p == person]
+        rows = [[i for i in own if labels[i] == k][-1] for k in range(len(classes)) if any(labels[own] == k)]
+        images = batch["image"].numpy()[rows]
+        maps = {f"ED2L-{n}": m.numpy() for n, m in model.maps(images).items()}
+        picture = figures.heatmaps(images, maps, [classes[labels[i]] for i in rows])
+        figures.save(picture, folder / f"heatmaps_{number}.png")
+
+
+def main() -> None:
+    """Records -> folds -> up to four networks -> table, pictures, exported model."""
+    start, classes = time.time(), records.classes_of(FLAGS.classes)
+    if unknown := [row for row in FLAGS.rows if row not in ROWS]:
+        raise ValueError(f"--rows={','.join(FLAGS.rows)}: {unknown[0]} is none of {', '.join(ROWS)}.")
+    found = folds.first_subjects(common.load_records(classes))
+    folder = common.workdir("ed2l")
+    parts, results = common.make_folds(found, classes, folder), []
+    for run in range(FLAGS.runs):
+        for number in common.chosen_folds(len(parts)):
+            place = folder / f"run{run}" / f"fold{number}"
+            models, methods, test = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
+            results.append({"run": run, "fold": number, "methods": methods})
+            if len(results) == 1:
+                draw_features(models, test, classes, folder)
+    for row in ("ed2l", "ed2l_pretrained"):
+        if row in models:
+            draw_maps(models[row], test, classes, folder)
+    folds.report(results, classes, folder, time.time() - start)
+    last = results[-1]
+    faces = folds.some_faces(test.records, ed2l.TEMPLATE)
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    export.save(models[FLAGS.rows[-1]], folder / "export", metadata={**about, "row": FLAGS.rows[-1]}, faces=faces)
+    print(f"Table, pictures and metrics.json are in {folder}; {ROWS[FLAGS.rows[-1]]} is in {folder / 'export'}.")
+
+
+if __name__ == "__main__":
+    common.run(main, PRESETS)

@@ -1,0 +1,285 @@
+"""ED2L: distil the expression from a face in one branch, dispel it from another.
+
+Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Recognition" (PRICAI 2019). Table 1:
+`build_base`, `build_branch`. Eq. (1) to (6), sections 2.2 to 2.4: `ED2L`. Section 3.1: `views`, `optimizer`. Tables 2
+to 5, Figs. 3 to 5 are made by `experiments/ed2l.py`.
+
+**Readings** (what the paper leaves open). A residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in
+SphereFace's nets; PReLU has one slope a channel, 0.25 at first. FC-256 is linear, with a bias, on the flattened maps;
+9,905,543 parameters with seven classes. Pixels are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in
+additive margin softmax; no margin at test. The introduction lets l_p move base, branch and dispeller, section 2.3 base
+and branch: `confusion_updates_dispeller` (True). The weight decay is L2 in the gradient, on every trainable variable,
+as frameworks of the time had it: `weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind.
+Batch norm's momentum is 0.9. The centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its
+PReLU.
+
+**Deviations**: faces are found by dlib, not by MTCNN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf import augment
+from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
+from fer_tf.records import CLASSES
+from fer_tf.softmax import correct
+
+TEMPLATE = "ed2l"
+"""The frame of a face for `faces.align`: 128x110."""
+
+SIZE = (112, 96)
+"""Height and width of a patch."""
+
+STAGES = ((32, 1), (64, 2), (128, 4))
+"""Table 1, base net: (channels, residual units) of Conv1 to Conv3, each entered with stride 2."""
+
+BRANCH = (256, 1)
+"""Table 1: channels and residual units of either branch."""
+
+HIDDEN = 256
+"""FC-256."""
+
+views = augment.ed2l_patches
+"""The ten patches of section 3.1: four corners and the centre, and their mirror images; the centre one at test."""
+
+
+def conv(x: Any, channels: int, name: str, stride: int = 1) -> Any:
+    """3x3 convolution, norm, PReLU: (N, H, W, C) -> (N, H/stride, W/stride, channels)."""
+    options = {"use_bias": False, "kernel_initializer": "he_normal"}
+    x = keras.layers.Conv2D(channels, 3, stride, "same", name=f"{name}_conv", **options)(x)
+    x = BatchNorm(name=f"{name}_norm")(x)
+    slope = keras.initializers.Constant(0.25)
+    return keras.layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=f"{name}_prelu")(x)
+
+
+def stage(x: Any, channels: int, units: int, name: str) -> list[Any]:
+    """[3x3, channels]/2, then residual units of two convolutions: [down-sampled maps, maps after the units]."""
+    down = x = conv(x, channels, f"{name}_down", 2)
+    for i in range(1, units + 1):
+        y = conv(conv(x, channels, f"{name}_unit{i}a"), channels, f"{name}_unit{i}b")
+        x = keras.layers.Add(name=f"{name}_unit{i}_add")([x, y])
+    return [down, x]
+
+
+def scaled(channels: int, width: float) -> int:
+    """The printed channels times `width`, at least one."""
+    return max(1, round(channels * width))
+
+
+def build_base(*, width: float = 1.0, size: tuple[int, int] = SIZE, name: str = "base") -> Any:
+    """S_theta of Table 1: (N, 112, 96, 1) in [-1, 1] -> (N, 14, 12, 128)."""
+    inputs = x = keras.Input((*size, 1), name="face")
+    for number, (channels, units) in enumerate(STAGES, 1):
+        x = stage(x, scaled(channels, width), units, f"conv{number}")[1]
+    return keras.Model(inputs, x, name=name)
+
+
+def build_branch(*, width: float = 1.0, size: tuple[int, int] = SIZE, name: str = "distilling") -> Any:
+    """B_theta_t or B_theta_p of Table 1: (N, 14, 12, 128) -> [down-sampled (N, 7, 6, 256), f (N, 256) float32]."""
+    height, breadth = (-(-s // 8) for s in size)
+    inputs = keras.Input((height, breadth, scaled(STAGES[-1][0], width)), name="maps")
+    channels, units = BRANCH
+    down, x = stage(inputs, scaled(channels, width), units, "branch")
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(scaled(HIDDEN, width), name="fc")(x)
+    return keras.Model(inputs, [down, keras.layers.Activation("linear", dtype="float32", name="feature")(x)], name=name)
+
+
+def am_softmax_logits(cosines: tf.Tensor, labels: tf.Tensor | None, margin: float, scale: float) -> tf.Tensor:
+    """What eq. (2) exponentiates: s (cos - m) for the true class, s cos for the others.
+
+    Args:
+      cosines: (N, K) float32 in [-1, 1].
+      labels: (N,) int, or None at test: no margin.
+      margin, scale: m and s.
+    Returns:
+      (N, K) float32.
+    """
+    if labels is not None:
+        cosines = cosines - margin * tf.one_hot(labels, cosines.shape[-1])
+    return scale * cosines
+
+
+def true_class_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log y^i, eq. (3) and l_a of section 2.3, the mean over the batch: (N, K), (N,) int -> scalar float32."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def confusion_loss(logits: tf.Tensor) -> tf.Tensor:
+    """l_p, the cross-entropy to the uniform distribution. Eq. (5), section 2.3.
+
+    Args:
+      logits: (N, K) float32 of the dispeller.
+    Returns:
+      Scalar float32 >= log K: -1/K sum_j log y^j, the mean over the batch.
+    """
+    return -tf.reduce_mean(tf.nn.log_softmax(logits))
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class ED2L(PlayersModel):
+    """The two branches on one base net. Eq. (1) to (6), sections 2.1 to 2.4.
+
+    Args:
+      classes: names of the K expressions.
+      dispelling: False is the paper's baseline: the same net without its dispelling branch.
+      margin, scale: m and s of eq. (2).
+      lambda_t, lambda_p: the weights of eq. (6).
+      confusion_updates_dispeller: whether l_p moves the dispeller's weights too.
+      weight_decay: of the L2 term, weight_decay / 2 * ||theta||^2 over every trainable variable.
+      width: times the printed channels and FC units; 1.0 is the paper's.
+      size: (h, w) of a patch.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["seven"],
+        dispelling: bool = True,
+        margin: float = 0.35,
+        scale: float = 30.0,
+        lambda_t: float = 1.0,
+        lambda_p: float = 10.0,
+        confusion_updates_dispeller: bool = True,
+        weight_decay: float = 5e-4,
+        width: float = 1.0,
+        size: Sequence[int] = SIZE,
+        name: str = "ed2l",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        self.classes, self.dispelling, self.width, self.size = tuple(classes), dispelling, width, tuple(size)
+        self.margin, self.scale, self.lambda_t, self.lambda_p = margin, scale, lambda_t, lambda_p
+        self.confusion_updates_dispeller, self.weight_decay = confusion_updates_dispeller, weight_decay
+        self.base = build_base(width=width, size=self.size)
+        self.distilling_branch = build_branch(width=width, size=self.size, name="distilling")
+        count, hidden = len(self.classes), scaled(HIDDEN, width)
+        self.classifier = keras.layers.Dense(count, use_bias=False, dtype="float32", name="classifier")
+        self.classifier.build((None, hidden))
+        logs = ["classifier_loss", "distilling_loss", "decay_loss", "accuracy"]
+        if dispelling:
+            self.dispelling_branch = build_branch(width=width, size=self.size, name="dispelling")
+            self.dispeller = keras.layers.Dense(count, dtype="float32", name="dispeller")
+            self.dispeller.build((None, hidden))
+            logs += ["dispeller_loss", "confusion_loss", "dispeller_accuracy"]
+        self.built = True
+        self.track(*logs)
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """One player moves everything; which loss reaches which part is a matter of gradients (`losses`)."""
+        return [("classifier", self.trainable_variables)]
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 1|3) float32 in [0, 1] -> (N, H, W, 1) float32 in [-1, 1]."""
+        images = tf.cast(images, tf.float32)
+        if images.shape[-1] == 3:
+            images = tf.image.rgb_to_grayscale(images)
+        return 2.0 * images - 1.0
+
+    def branches(self, images: tf.Tensor, training: bool = False) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Eq. (1) and (4): {"t": (down-sampled maps (N, 7, 6, 256), f_t (N, 256)), and "p" likewise if it is there}."""
+        shared = self.base(self.preprocess(images), training=training)
+        found = {"t": tuple(self.distilling_branch(shared, training=training))}
+        if self.dispelling:
+            found["p"] = tuple(self.dispelling_branch(shared, training=training))
+        return found
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """f_t of eq. (1): (N, 112, 96, 1|3) float32 in [0, 1] -> (N, 256) float32."""
+        return self.distilling_branch(self.base(self.preprocess(images), training=False), training=False)[1]
+
+    def maps(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Both branches' down-sampling layers, for Fig. 5: {"t", "p": (N, 7, 6, 256) float32}."""
+        return {name: tf.cast(down, tf.float32) for name, (down, _) in self.branches(images).items()}
+
+    def cosines(self, features: tf.Tensor) -> tf.Tensor:
+        """W_j^T f_t of eq. (2), both of length one: (N, 256) -> (N, K) float32 in [-1, 1]."""
+        weights = tf.convert_to_tensor(self.classifier.kernel)
+        return tf.matmul(tf.math.l2_normalize(features, -1), tf.math.l2_normalize(weights, 0))
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """y_t without the margin: (N, 112, 96, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
+        return tf.nn.softmax(am_softmax_logits(self.cosines(self.features(images)), None, self.margin, self.scale))
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
+        return self.classify(images["image"] if isinstance(images, Mapping) else images)
+
+    def dispeller_logits(self, features: tf.Tensor, *, frozen: bool = False) -> tf.Tensor:
+        """W_p f_p + b_p of section 2.3: (N, 256) -> (N, K) float32; `frozen` keeps gradients from W_p and b_p."""
+        weights, bias = (tf.convert_to_tensor(v) for v in (self.dispeller.kernel, self.dispeller.bias))
+        if frozen:
+            weights, bias = tf.stop_gradient(weights), tf.stop_gradient(bias)
+        return tf.matmul(features, weights) + bias
+
+    def decay_loss(self) -> tf.Tensor:
+        """weight_decay / 2 * ||theta||^2, whose gradient is weight_decay * theta: scalar float32."""
+        return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in self.trainable_variables])
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """(the weighted terms of eq. (6) and the decay, accuracies) on a batch with image and label."""
+        labels, found = batch["label"], self.branches(batch["image"], training=True)
+        cosines = self.cosines(found["t"][1])
+        logits_t = am_softmax_logits(cosines, labels, self.margin, self.scale)  # eq. (2)
+        terms = {"distilling_loss": self.lambda_t * true_class_loss(logits_t, labels)}  # l_t, eq. (3)
+        accuracy = {"accuracy": correct(cosines, labels)}
+        if self.dispelling:
+            f_p = found["p"][1]
+            told = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
+            fooled = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
+            terms["dispeller_loss"] = self.lambda_p * true_class_loss(told, labels)  # l_a, section 2.3
+            terms["confusion_loss"] = self.lambda_p * confusion_loss(fooled)  # l_p, eq. (5)
+            accuracy["dispeller_accuracy"] = correct(told, labels)
+        terms["decay_loss"] = self.decay_loss()
+        return terms, accuracy
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weighted terms of eq. (6) and the decay; their sum is what is descended."""
+        return self.losses(batch)[0]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step down eq. (6), all parts at once."""
+        with tf.GradientTape() as tape:
+            terms, accuracy = self.losses(batch)
+            total = tf.add_n(list(terms.values()))
+        minimize(self.players()["classifier"], total, tape)
+        return self.log(classifier_loss=total, **terms, **accuracy)
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """l_t without its margin, and accuracy."""
+        logits = am_softmax_logits(self.cosines(self.features(batch["image"])), None, self.margin, self.scale)
+        return self.log(
+            distilling_loss=true_class_loss(logits, batch["label"]), accuracy=correct(logits, batch["label"])
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "classes", "dispelling", "margin", "scale", "lambda_t", "lambda_p")
+        names += ("confusion_updates_dispeller", "weight_decay", "width", "size")
+        return {n: getattr(self, n) for n in names}
+
+
+def optimizer(rate: Any = 1e-4, *, decoupled: float | None = None) -> Any:
+    """Adam of section 3.1: betas 0.9 and 0.999, epsilon 1e-8.
+
+    Args:
+      rate: learning rate, or a schedule.
+      decoupled: a weight decay beside the gradient (AdamW); give the model weight_decay=0 then.
+    """
+    return Adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=decoupled)
+
+
+def full() -> ED2L:
+    """The paper's size, for the benchmark."""
+    return ED2L()
+
+
+def tiny() -> tuple[ED2L, dict[str, tf.Tensor]]:
+    """A small model and a batch for the contract tests."""
+    model = ED2L(width=1 / 16, classes=CLASSES["six"])
+    image = tf.random.stateless_uniform((6, *SIZE, 1), (1, 2))
+    return model, {"image": image, "label": tf.range(6), "index": tf.range(6)}
