@@ -11,21 +11,17 @@ test is read once, and beside it without the pictures that also occur in trainin
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from experiments import common
+from experiments import common, folds, on_fer2013
 from fer_tf import augment, pipeline, training, weights
 from fer_tf.compat import keras
-from fer_tf.datasets import fer2013
 from fer_tf.models import fer_net
-from fer_tf.records import CLASSES, content_hashes
 
 PRESETS = {
     "paper": {"epochs": 64, "small_epochs": 54},
@@ -90,33 +86,21 @@ def erased(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(covered[..., None], draws[4][:, None, None, None], images)
 
 
-def predictions(model: fer_net.FERNet, data: pipeline.Batches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(labels, predicted classes, record numbers) of the test views."""
-    found = [(b["label"], model.classify(b["image"]).numpy().argmax(-1), b["index"]) for b in data.epoch(0)]
-    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
-
-
-def accuracy(model: fer_net.FERNet, data: pipeline.Batches) -> dict[str, float]:
-    """Share of the test views that are named right."""
-    labels, predicted, _ = predictions(model, data)
-    return {"accuracy": float(np.mean(labels == predicted))}
-
-
 def main() -> None:
     """Trains, picks the epoch, measures, writes the weights."""
-    classes, folder = CLASSES["six_neutral"], common.workdir("pretrain")
-    parts = {split: fer2013.records(FLAGS.data_dir, splits=(split,)) for split in fer2013.SPLITS}
-    strategy = training.setup(
-        seed=FLAGS.seed, precision=FLAGS.precision, strategy=FLAGS.strategy, deterministic=FLAGS.deterministic
+    folder, found = common.workdir("pretrain"), on_fer2013.parts()
+    strategy = folds.setup(FLAGS.seed)
+    data = pipeline.batches(
+        found["train"],
+        classes=on_fer2013.SHOWN,
+        template=fer_net.TEMPLATE,
+        views=fer_net.random_views,
+        batch_size=FLAGS.batch_size,
+        seed=FLAGS.seed,
     )
-    options = {"classes": classes, "template": fer_net.TEMPLATE, "seed": FLAGS.seed}
-    data = pipeline.batches(parts["train"], views=fer_net.random_views, batch_size=FLAGS.batch_size, **options)
-    public, private = (
-        pipeline.batches(parts[split], views=fer_net.views, batch_size=256, training=False, **options)
-        for split in ("public_test", "private_test")
-    )
+    public, _ = on_fer2013.tests(found, fer_net)
     with strategy.scope():
-        model = fer_net.FERNet(classes=classes, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
+        model = fer_net.FERNet(classes=on_fer2013.SHOWN, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
         if common.init_weights():
             weights.load(model, common.init_weights())
         steps = FLAGS.epochs * len(data)
@@ -133,46 +117,15 @@ def main() -> None:
         workdir=folder / "pretrain",
         epochs=FLAGS.epochs,
         strategy=strategy,
-        validation=lambda m: accuracy(m, public),
+        validation=lambda m: on_fer2013.accuracy(m, public),
         checkpoint_steps=100,
         max_steps=FLAGS.max_steps,
         tensorboard=FLAGS.tensorboard,
         progress=FLAGS.progress,
     )
     training.restore(model, folder / "pretrain", "best")
-    report(model, folder, parts, public, private)
-
-
-def report(model: fer_net.FERNet, folder: Path, parts: dict[str, Any], public: Any, private: Any) -> None:
-    """Measures the model on both tests and writes the weights with their provenance."""
-    pictures = {split: np.stack([record.image for record in part]) for split, part in parts.items()}
-    labels, predicted, index = predictions(model, private)
-    unseen = ~fer2013.duplicates_of(pictures["private_test"], pictures["train"])[index]
-    right = labels == predicted
-    metric = {
-        "public_test": accuracy(model, public)["accuracy"],
-        "private_test": float(right.mean()),
-        "private_test_without_training_pictures": float(right[unseen].mean()),
-        "private_test_pictures_in_training": int((~unseen).sum()),
-    }
-    provenance = {
-        "command": common.command("experiments.pretrain"),
-        "commit": common.commit(),
-        "data": "FER-2013 train, sha256 "
-        + hashlib.sha256("".join(content_hashes(parts["train"])).encode()).hexdigest(),
-        "datasets": ["fer2013"],
-        "metric": metric,
-        "hardware": common.hardware(),
-        "classes": model.classes,
-        "config": {k: v for k, v in model.get_config().items() if k != "name"},
-        "seed": FLAGS.seed,
-    }
-    if common.init_weights():
-        provenance["init"] = weights.provenance(common.init_weights())
     out = Path(FLAGS.out or folder / "fer_net_fer2013.h5")
-    weights.save(model, out, provenance=provenance)
-    common.write_json(folder / "metrics.json", metric)
-    print(f"{out}: " + ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in metric.items()))
+    on_fer2013.release(model, found, "experiments.pretrain", folder, out)
 
 
 if __name__ == "__main__":

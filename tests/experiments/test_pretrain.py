@@ -1,4 +1,4 @@
-"""`python -m experiments.pretrain --preset=smoke` on a fake FER-2013: weights, provenance, a sentence on bad data."""
+"""`python -m experiments.pretrain` and `pretrain_ed2l` on a fake FER-2013: weights, provenance, bad data."""
 
 import json
 import os
@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from fer_tf import weights
-from fer_tf.models import fer_net
+from fer_tf import export, weights
+from fer_tf.models import ed2l, fer_net
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def cli(*flags):
+def cli(*flags, script="pretrain"):
     """Runs the command in a process of its own."""
-    command = [sys.executable, "-m", "experiments.pretrain", "--preset=smoke", "--precision=float32", *flags]
+    command = [sys.executable, "-m", f"experiments.{script}", "--preset=smoke", "--precision=float32", *flags]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -39,13 +40,19 @@ def test_erased_covers_one_rectangle_of_a_share_of_the_pictures():
     np.testing.assert_array_equal(pretrain.erased(pictures, 0.0, tf.constant([3, 4])), pictures)
 
 
-def test_smoke(tmp_path):
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with 24, 8 and 8 pictures of noise."""
+    folder, rng = tmp_path_factory.mktemp("fer2013"), np.random.default_rng(0)
     for split, count in (("train", 24), ("public_test", 8), ("private_test", 8)):
         image = rng.integers(0, 256, (count, 48, 48), dtype=np.uint8)
         label = np.resize([0, 2, 3, 4, 5, 6, 7], count).astype(np.uint8)
-        np.savez(tmp_path / f"fer2013_{split}.npz", image=image, label=label)
-    done = cli(f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'w.h5'}")
+        np.savez(folder / f"fer2013_{split}.npz", image=image, label=label)
+    return folder
+
+
+def test_smoke(pictures, tmp_path):
+    done = cli(f"--data_dir={pictures}", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'w.h5'}")
     assert done.returncode == 0, done.stderr[-2000:]
     made = weights.provenance(tmp_path / "w.h5")
     assert made["metric"] == json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -54,6 +61,28 @@ def test_smoke(tmp_path):
     model = fer_net.FERNet(**made["config"])
     weights.load(model, tmp_path / "w.h5")
     assert model.classes == ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+
+
+@pytest.mark.parametrize("dispelling", [True, False])
+def test_ed2l_and_its_baseline(pictures, tmp_path, dispelling):
+    flags = (
+        f"--data_dir={pictures}",
+        f"--workdir={tmp_path}",
+        f"--dispelling={dispelling}",
+        f"--out={tmp_path / 'w.h5'}",
+    )
+    done = cli(*flags, script="pretrain_ed2l")
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = weights.provenance(tmp_path / "w.h5")
+    assert made["datasets"] == ["fer2013"] and 0 <= made["metric"]["private_test"] <= 1
+    model = export.rebuild(tmp_path / "w.h5")
+    assert isinstance(model, ed2l.ED2L) and model.dispelling is dispelling and len(model.classes) == 7
+    before = (tmp_path / "w.h5").stat().st_mtime_ns
+    again = cli(*flags, script="pretrain_ed2l")
+    assert again.returncode == 0 and "is done: 2 epochs" in again.stdout
+    assert (tmp_path / "w.h5").stat().st_mtime_ns > before and weights.provenance(tmp_path / "w.h5")["metric"] == made[
+        "metric"
+    ]
 
 
 def test_missing_data_is_one_sentence(tmp_path):
