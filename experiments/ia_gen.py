@@ -27,8 +27,8 @@ from fer_tf.models import ia_gen
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
     "quick": {
-        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 4, "gan_views": 1,
-        "gan_width": 0.25, "gan_batch_size": 10, "gan_rate": 5e-4, "gan_decay": 0.5,
+        "only_folds": "0", "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1, "gan_epochs": 3, "gan_views": 1,
+        "gan_width": 0.25, "gan_batch_size": 16, "gan_rate": 1e-3, "gan_decay": 0.5, "phi_pooling": 4,
     },
     "smoke": {
         "folds": 2, "epochs": 1, "batch_size": 8, "views": 1, "max_steps": 2, "init": "none", "width": 4, "take": 4,
@@ -47,6 +47,7 @@ flags.DEFINE_float("alpha", 100.0, "Weight of the content loss, eq. (6).")
 flags.DEFINE_float("beta", 10.0, "Weight of the perceptual loss, eq. (6).")
 flags.DEFINE_float("lambda", 1.0, "Weight of the generator's loss, eq. (7); Adam hardly feels it.")
 flags.DEFINE_enum("content", "l1", ["l1", "mse"], "Content loss.")
+flags.DEFINE_integer("phi_pooling", 2, "phi of eq. (5): the convolution before this pooling of the classifier.")
 flags.DEFINE_float("temperature", 1.0, "Divides the distances in the recogniser's softmax.", lower_bound=1e-3)
 flags.DEFINE_list("inputs", [], "Expressions that serve as inputs besides --classes, such as neutral.")
 flags.DEFINE_list("expressions", [], "Train the GANs of these expressions only; all of --classes when empty.")
@@ -95,6 +96,7 @@ def train_gan(expression: str, people: list[records.Record], net: Any, seed: int
             beta=FLAGS.beta,
             lambda_=FLAGS["lambda"].value,
             content=FLAGS.content,
+            phi_pooling=FLAGS.phi_pooling,
             seed=seed,
         )
         if file := gan_file(expression):
@@ -170,8 +172,12 @@ def assemble(gans: dict[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen
     return model
 
 
-def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
-    """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4."""
+def evaluate(model: ia_gen.IAGen, judge: Any, people: list[records.Record], folder: Path) -> tuple[Any, dict[str, Any]]:
+    """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4.
+
+    `judge` reads the regenerated faces: a second classifier of the same people and another seed, which is neither phi
+    nor Feat, and so was never played to.
+    """
     data = folds.batches(people, model.classes, ia_gen, FLAGS.seed, False)
     parts = [(b, model(b["image"])) for b in data.epoch(0).rebatch(32)]  # each face is K + 1 faces to FER-Net
     images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
@@ -179,7 +185,7 @@ def evaluate(model: ia_gen.IAGen, people: list[records.Record], folder: Path) ->
         np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "prediction")
     )
     kept = [data.records[i] for i in index]
-    judge = folds.compiled(model.feature_net)
+    judge = folds.compiled(judge)
     measures = {
         "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
         "target_rate_of_real_faces": float(np.mean(np.argmax(judge(images), -1) == labels)),
@@ -228,7 +234,8 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
         print(f"{place}: only {', '.join(gans)} trained; the same command without --expressions goes on to the test.")
         return None, {}, {}
     model = assemble(gans, net, classes)
-    pair, measures = evaluate(model, [found[i] for i in labelled.test], place)
+    judge, _ = classifier.one_fold(found, labelled, classes, seed + 1000, place / "judge")
+    pair, measures = evaluate(model, judge, [found[i] for i in labelled.test], place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
     return model, {classifier.name(): baseline, "IA-gen": {"last": pair}}, measures
 

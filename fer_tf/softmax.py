@@ -24,6 +24,9 @@ class SoftmaxClassifier(PlayersModel):
       seed: of the dropout masks.
     """
 
+    POOLING = "pool{}"
+    """Names of the trunk's pooling layers, by their number."""
+
     def __init__(
         self,
         *,
@@ -61,9 +64,27 @@ class SoftmaxClassifier(PlayersModel):
         """Feat of IA-gen's eq. (8): (N, H, W, 1|3) float32 in [0, 1] -> (N, F) float32 >= 0."""
         return self.trunk(self.preprocess(images), training=training)[1]
 
-    def maps(self, images: tf.Tensor) -> tf.Tensor:
-        """phi of IA-gen's eq. (5): (N, H, W, 1|3) float32 in [0, 1] -> (N, H/2, W/2, C), before the second pooling."""
-        return self.trunk(self.preprocess(images), training=False)[0]
+    def maps(self, images: tf.Tensor, pooling: int = 2) -> tf.Tensor:
+        """phi of IA-gen's eq. (5): the last convolution before a pooling, by default the second.
+
+        Args:
+          images: (N, H, W, 1|3) float32 in [0, 1].
+          pooling: number of the pooling; the net's `POOLING` names its layers.
+        Returns:
+          (N, H / 2^(pooling - 1), W / 2^(pooling - 1), C).
+        Raises:
+          ValueError: the net has no such pooling.
+        """
+        if pooling == 2:
+            return self.trunk(self.preprocess(images), training=False)[0]
+        nets = self.__dict__.setdefault("_until_pooling", {})  # not tracked: they are parts of the trunk
+        if pooling not in nets:
+            try:
+                seen = self.trunk.get_layer(self.POOLING.format(pooling)).input
+            except ValueError as error:
+                raise ValueError(f"{type(self).__name__} has no pooling number {pooling}.") from error
+            nets[pooling] = keras.Model(self.trunk.inputs, seen, name=f"until_pool{pooling}")
+        return nets[pooling](self.preprocess(images), training=False)
 
     def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32, before the softmax."""

@@ -142,6 +142,7 @@ class ExpressionGAN(PlayersModel):
       width: times the printed channels of both nets.
       alpha, beta, lambda_: weights of content, perceptual and the whole generator loss, eq. (6) and (7).
       content: "l1", or "mse" as eq. (4) prints.
+      phi_pooling: j of eq. (5): phi is the last convolution before that pooling of the feature_net.
       dropout: see `build_generator`.
       seed: of the dropout masks.
     Raises:
@@ -158,6 +159,7 @@ class ExpressionGAN(PlayersModel):
         beta: float = 10.0,
         lambda_: float = 1.0,
         content: str = "l1",
+        phi_pooling: int = 2,
         dropout: float = 0.5,
         seed: int = 0,
         name: str = "expression_gan",
@@ -171,6 +173,7 @@ class ExpressionGAN(PlayersModel):
         self.__dict__["feature_net"] = spec.build(feature_net)  # not tracked: neither trained nor saved here
         self.expression, self.width, self.content, self.seed = expression, width, content, seed
         self.alpha, self.beta, self.lambda_, self.dropout = alpha, beta, lambda_, dropout
+        self.phi_pooling = phi_pooling
         self.generator = build_generator(width=width, dropout=dropout, seed=seed)
         self.discriminator = build_discriminator(width=width)
         self.built = True
@@ -197,7 +200,8 @@ class ExpressionGAN(PlayersModel):
         """L_cont^pep, the mean squared difference of phi. Eq. (5): (N, H, W, 1) in [-1, 1] twice -> scalar."""
         if self.feature_net is None:
             return tf.zeros(())
-        wanted, given = (self.feature_net.maps((x + 1.0) / 2.0) for x in (tf.stop_gradient(target), output))
+        pair = (tf.stop_gradient(target), output)
+        wanted, given = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
         return tf.reduce_mean(tf.math.squared_difference(tf.cast(wanted, tf.float32), tf.cast(given, tf.float32)))
 
     def losses(self, batch: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
@@ -234,7 +238,8 @@ class ExpressionGAN(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "expression", "width", "alpha", "beta", "lambda_", "content", "dropout", "seed")
+        names = ("name", "expression", "width", "alpha", "beta", "lambda_", "content", "phi_pooling")
+        names += ("dropout", "seed")
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
 
 

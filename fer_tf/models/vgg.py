@@ -136,6 +136,8 @@ class VGGNet(SoftmaxClassifier):
       FileNotFoundError, ValueError: of `load_convolutions`.
     """
 
+    POOLING = "block{}_pool"
+
     def __init__(
         self,
         *,
@@ -166,9 +168,9 @@ class VGGNet(SoftmaxClassifier):
         """Grey, in three channels, ImageNet's mean colour taken away: see the function of this name."""
         return preprocess(images)
 
-    def maps(self, images: tf.Tensor) -> tf.Tensor:
+    def maps(self, images: tf.Tensor, pooling: int = 2) -> tf.Tensor:
         """phi of IA-gen's eq. (5): (N, 64, 64, 1|3) float32 in [0, 1] -> relu2_2 / 12.75, (N, 32, 32, 128)."""
-        return super().maps(images) / RESCALE
+        return super().maps(images, pooling) / RESCALE
 
 
 def tiny() -> tuple[VGGNet, dict[str, tf.Tensor]]:

@@ -97,3 +97,15 @@ def test_random_views_treat_a_pair_alike():
     seed = tf.stack([tf.fill([4], 9), tf.range(4)], -1)
     pair, _ = fer_net.random_views.random({"image": images, "target": 1 - images}, seed, tf.zeros(4, tf.int32), 1)
     np.testing.assert_allclose(pair["image"] + pair["target"], tf.ones((4, 64, 64, 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", [1, 3])
+def test_maps_before_any_pooling(net, pooling):
+    """What the trunk computes up to that pooling; one that it has not is refused."""
+    model, images = net
+    inner = keras.Model(model.trunk.inputs, model.trunk.get_layer(f"pool{pooling}").input)
+    wanted = inner(fer_net.preprocess(images))
+    assert wanted.shape[1] == 64 // 2 ** (pooling - 1)
+    np.testing.assert_allclose(model.maps(images, pooling), wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="no pooling number 9"):
+        model.maps(images, 9)

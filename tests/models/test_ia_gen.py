@@ -65,15 +65,16 @@ def small(**options):
     return ia_gen.ExpressionGAN(feature_net=ia_gen.tiny_features(), width=1 / 16, dropout=0.0, **options)
 
 
-def test_every_term_by_hand():
+@pytest.mark.parametrize("pooling", [2, 4])
+def test_every_term_by_hand(pooling):
     """Eq. (1), (3), (4) as L1, (5), (6) in NumPy from what the nets give."""
-    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0), ia_gen.tiny()
+    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0, phi_pooling=pooling), ia_gen.tiny()
     image, target = (2 * batch[n].numpy() - 1 for n in ("image", "target"))
     output = model.generator(image, training=True).numpy()
     d_real = model.discriminator(np.concatenate([image, target], -1), training=True).numpy()
     d_fake = model.discriminator(np.concatenate([image, output], -1), training=True).numpy()
     d_real, d_fake = (1 / (1 + np.exp(-x.astype(np.float64))) for x in (d_real, d_fake))
-    phi = [model.feature_net.maps((x + 1) / 2).numpy() for x in (target, output)]
+    phi = [model.feature_net.maps((x + 1) / 2, pooling).numpy() for x in (target, output)]
     found = {k: float(v) for name in ("discriminator", "generator") for k, v in model.losses_of(name, batch).items()}
     assert found == pytest.approx(
         {
