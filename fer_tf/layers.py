@@ -8,7 +8,17 @@ import tensorflow as tf
 
 from fer_tf.compat import BatchNorm, keras
 
-__all__ = ["BatchNorm", "Conv2D", "Conv2DTranspose", "Dropout", "conv_bn", "residual_block"]
+__all__ = [
+    "BatchNorm",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Dropout",
+    "MaxPoolWithArgmax",
+    "MaxUnpooling",
+    "Noise",
+    "conv_bn",
+    "residual_block",
+]
 
 SMALL = 4
 """Pixels a side up to which the convolutions below are matrix products; of the smaller of input and output."""
@@ -43,17 +53,111 @@ class Dropout(keras.layers.Layer):
         """(N, ...) -> (N, ...); the identity unless training."""
         if not training or not self.rate:
             return inputs
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group if context else 0
-        step = tf.convert_to_tensor(self.seed_step) + 1
-        self.seed_step.assign(step)
-        seed = tf.stack([tf.cast(step, tf.int32), self.seed + 7919 * tf.cast(replica, tf.int32)])
-        keep = tf.random.stateless_uniform(tf.shape(inputs), seed) >= self.rate
+        keep = tf.random.stateless_uniform(tf.shape(inputs), step_seed(self)) >= self.rate
         return tf.where(keep, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
     def get_config(self) -> dict[str, Any]:
         """rate and seed."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class Noise(keras.layers.Layer):
+    """N(0, 1) of the input's shape while training, zero otherwise; it follows from (seed, number of training steps).
+
+    Args:
+      seed: of the noise.
+    """
+
+    def __init__(self, seed: int = 0, **options: Any):
+        super().__init__(**options)
+        self.seed = seed
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the step counter, which checkpoints hold and `weights.save` leaves out."""
+        self.seed_step = self.add_weight(
+            name="seed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """(N, ...) -> noise (N, ...), the same dtype."""
+        if not training:
+            return tf.zeros_like(inputs)
+        return tf.random.stateless_normal(tf.shape(inputs), step_seed(self), dtype=inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The seed."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+def step_seed(layer: Any) -> tf.Tensor:
+    """Counts a layer's `seed_step` up; the stateless seed (2,) int32 of this step and replica."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context else 0
+    step = tf.convert_to_tensor(layer.seed_step) + 1
+    layer.seed_step.assign(step)
+    return tf.stack([tf.cast(step, tf.int32), layer.seed + 7919 * tf.cast(replica, tf.int32)])
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class MaxPoolWithArgmax(keras.layers.Layer):
+    """2x2 max-pooling that also says where each maximum was: [pooled, argmax], both (N, h, w, C), argmax int32.
+
+    argmax is the maximum's index in the flattened picture, (y * W + x) * C + c, as `tf.nn.max_pool_with_argmax` has it;
+    of equal values the first counts, and it alone has the gradient.
+
+    Raises:
+      ValueError: an odd height or width, which could not be unpooled.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(N, 2h, 2w, C) -> [(N, h, w, C), (N, h, w, C) int32]."""
+        _, height, width, channels = even(inputs.shape, self.name)
+        blocks = tf.reshape(tf.stop_gradient(inputs), (-1, height // 2, 2, width // 2, 2, channels))
+        blocks = tf.reshape(tf.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height // 2, width // 2, 4, channels))
+        tap = tf.argmax(blocks, 3, tf.int32)
+        y = 2 * tf.range(height // 2)[:, None, None] + tap // 2
+        x = 2 * tf.range(width // 2)[None, :, None] + tap % 2
+        return tf.nn.max_pool2d(inputs, 2, 2, "VALID"), (y * width + x) * channels + tf.range(channels)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Half as high and wide, twice."""
+        batch, height, width, channels = even(input_shape, self.name)
+        return [(batch, height // 2, width // 2, channels)] * 2
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """What Keras 3 asks for: the second output is int32."""
+        shape = self.compute_output_shape(inputs.shape)[0]
+        return keras.KerasTensor(shape, inputs.dtype), keras.KerasTensor(shape, "int32")
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class MaxUnpooling(keras.layers.Layer):
+    """The inverse of `MaxPoolWithArgmax`: every value goes back to where the maximum was, the rest is zero."""
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """[(N, h, w, C), argmax (N, h, w, C) int32] -> (N, 2h, 2w, C)."""
+        values, argmax = inputs
+        _, height, width, channels = values.shape
+        place = argmax // channels
+        tap = 2 * (place // (2 * width) % 2) + place % 2
+        spread = values[:, :, :, None] * tf.one_hot(tap, 4, axis=3, dtype=values.dtype)
+        spread = tf.reshape(spread, (-1, height, width, 2, 2, channels))
+        return tf.reshape(tf.transpose(spread, (0, 1, 3, 2, 4, 5)), (-1, 2 * height, 2 * width, channels))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Twice as high and wide."""
+        batch, height, width, channels = input_shape[0]
+        return batch, 2 * height, 2 * width, channels
+
+
+def even(shape: Any, name: str) -> tuple[int, int, int, int]:
+    """(N, H, W, C), or a ValueError where H or W is odd."""
+    batch, height, width, channels = shape
+    if height % 2 or width % 2:
+        raise ValueError(f"{name} pools 2x2 and is to be unpooled: {height}x{width} has an odd side, give an even one.")
+    return batch, height, width, channels
 
 
 def conv_bn(x: Any, channels: int, name: str, *, size: int = 3, stride: int = 1, relu: bool = True) -> Any:

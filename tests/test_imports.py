@@ -13,6 +13,7 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 BELOW = {
     "augment": set(),
     "compat": set(),
+    "dcgan": set(),
     "faces": set(),
     "figures": set(),
     "layers": set(),
@@ -24,7 +25,7 @@ BELOW = {
     "datasets": {"records"},
     "pipeline": {"augment", "faces", "records"},
     "softmax": {"layers", "losses"},
-    "models": {"softmax", "layers", "losses", "augment", "records", "spec"},
+    "models": {"softmax", "dcgan", "layers", "losses", "augment", "records", "spec"},
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fer_tf import layers
 from fer_tf.compat import keras, set_policy
 from fer_tf.layers import (
     BatchNorm,
@@ -331,3 +332,69 @@ def test_patches_and_their_transpose():
     np.testing.assert_array_equal(patches(tf.constant(x)), expected)
     y = rng.normal(size=(12, 48)).astype(np.float32)
     assert np.sum(np.array(expected) * y) == pytest.approx(float(np.sum(x * overlaid(y, 3, 2))), rel=1e-4)
+
+
+@pytest.fixture
+def pooled():
+    """A picture with ties, its pooling and where the maxima were."""
+    x = np.random.default_rng(0).integers(0, 4, (2, 6, 8, 3)).astype(np.float32)
+    values, argmax = layers.MaxPoolWithArgmax()(x)
+    return x, values.numpy(), argmax.numpy()
+
+
+def test_pooling_says_where_the_maxima_were(pooled):
+    """Against TensorFlow's own op, ties included; the values are those at the places."""
+    x, values, argmax = pooled
+    theirs, places = tf.nn.max_pool_with_argmax(x, 2, 2, "VALID")
+    np.testing.assert_array_equal(values, theirs)
+    np.testing.assert_array_equal(argmax, places)
+    for n in range(2):
+        np.testing.assert_array_equal(x[n].ravel()[argmax[n]], values[n])
+
+
+def test_unpooling_puts_every_value_back(pooled):
+    """By hand: the flattened picture is zero but at the places."""
+    x, values, argmax = pooled
+    by_hand = np.zeros_like(x).reshape(2, -1)
+    for n in range(2):
+        by_hand[n][argmax[n].ravel()] = values[n].ravel()
+    found = layers.MaxUnpooling()([values, argmax])
+    np.testing.assert_array_equal(found, by_hand.reshape(x.shape))
+    again, _ = layers.MaxPoolWithArgmax()(found)
+    np.testing.assert_array_equal(again, values)
+
+
+def test_unpooling_equals_tensorflow_addons(pooled):
+    tfa = pytest.importorskip("tensorflow_addons", reason="TensorFlow Addons is on the addons stack only")
+    x, values, _ = pooled
+    argmax = tf.nn.max_pool_with_argmax(x, 2, 2, "VALID")[1]
+    theirs = tfa.layers.MaxUnpooling2D()(values, argmax)
+    np.testing.assert_array_equal(layers.MaxUnpooling()([values, tf.cast(argmax, tf.int32)]), theirs)
+
+
+def test_gradients_go_through_the_places_alone(pooled):
+    x, _, _ = pooled
+    x = tf.constant(x + 0.01 * np.random.default_rng(1).normal(size=x.shape).astype(np.float32))  # no ties
+    weight = tf.constant(np.random.default_rng(2).normal(size=x.shape).astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values, argmax = layers.MaxPoolWithArgmax()(x)
+        loss = tf.reduce_sum(layers.MaxUnpooling()([values, argmax]) * weight)
+    kept = layers.MaxUnpooling()([tf.ones_like(values), argmax])
+    np.testing.assert_allclose(tape.gradient(loss, x), weight * kept, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4, 1), (1, 4, 7, 1)])
+def test_odd_sizes_are_refused(shape):
+    with pytest.raises(ValueError, match="has an odd side"):
+        layers.MaxPoolWithArgmax(name="pool")(tf.zeros(shape))
+
+
+def test_noise_follows_from_the_step():
+    """Zero at inference; N(0, 1) in training, another one at each step, the same ones under the same seed."""
+    first, second = layers.Noise(3), layers.Noise(3)
+    x = tf.zeros((64, 64))
+    np.testing.assert_array_equal(first(x), 0)
+    a, b = first(x, training=True).numpy(), first(x, training=True).numpy()
+    np.testing.assert_array_equal(a, second(x, training=True))
+    assert abs(a.mean()) < 0.05 and abs(a.std() - 1) < 0.05 and np.abs(a - b).max() > 1
