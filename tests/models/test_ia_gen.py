@@ -199,8 +199,6 @@ def test_rate_is_constant_then_falls_to_zero():
     found = [float(rate(step)) / 2 for step in range(12)]
     np.testing.assert_allclose(found, [1] * 7 + [0.75, 0.5, 0.25, 0, 0], atol=1e-6)
     assert float(ia_gen.optimizer().learning_rate) == pytest.approx(2e-4)
-    falling = ia_gen.optimizer(2.0, steps=10, decay=0.4)
-    falling.build([tf.Variable(0.0)])
-    falling.iterations.assign(8)
-    assert float(falling.learning_rate) == pytest.approx(1.0)
+    told = ia_gen.optimizer(2.0, steps=10, decay=0.4).get_config()["learning_rate"]
+    assert told["config"] == rate.get_config()
     assert ia_gen.LinearEnd.from_config(rate.get_config()).get_config() == rate.get_config()
