@@ -114,7 +114,8 @@ class Batches:
         seeded random ones an epoch takes of each image, shuffled over all.
       channels: 1 grey, 3 RGB.
       pairs: columns of indices into `records`, all of one length: {"image": [...], "target": [...]}. An epoch goes
-        through the rows; labels and subjects are those of image.
+        through the rows; labels and subjects are those of image. A column other than image may have -1 where there is
+        none: any picture comes then, and "has_<column>" (N,) bool says so.
       cache: keep the decoded faces in memory, bytes of template size; "auto" does so up to `cache_limit`. Without it
         each epoch decodes afresh and memory stays bounded however many records there are.
       cache_limit: bytes.
@@ -153,6 +154,7 @@ class Batches:
         self.strict, self.skipped = strict, {}
         columns = {"image": np.arange(len(self.records))} if pairs is None else pairs
         self.pairs = {name: np.asarray(column, np.int32) for name, column in columns.items()}
+        self._partial = [name for name, column in self.pairs.items() if name != "image" and (column < 0).any()]
         size = len(self.records) * int(np.prod(self.template.size)) * channels
         self._cache = (
             tf.constant(self._decode_all()) if cache is True or (cache == "auto" and size <= cache_limit) else None
@@ -161,7 +163,8 @@ class Batches:
             self._leave_out(self.skipped)
         self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
         self._labels = self._numbers([r.expression for r in self.records], self.classes)
-        if training and (strangers := {r.expression for r in self.records} - {*self.classes}):
+        shown = {self.records[i].expression for i in set(self.pairs["image"].tolist())}
+        if training and (strangers := shown - {*self.classes}):
             raise ValueError(
                 f"Records to train on show {', '.join(sorted(map(str, strangers)))}, which is none of the classes "
                 f"{', '.join(self.classes)}: pick them with records.of_classes first."
@@ -258,6 +261,8 @@ class Batches:
     def _load(self, rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
         """(labels and numbers, faces by name as uint8, which rows decoded)."""
         columns = {name: tf.gather(column, rows) for name, column in self.pairs.items()}
+        there = {f"has_{name}": columns[name] >= 0 for name in self._partial}
+        columns = {name: tf.maximum(column, 0) for name, column in columns.items()}
         kept = tf.ones_like(rows, tf.bool)
         if self._cache is not None:
             images = {name: tf.gather(self._cache, column) for name, column in columns.items()}
@@ -270,6 +275,7 @@ class Batches:
             images = {name: tf.boolean_mask(image, kept) for name, image in images.items()}
         index = tf.boolean_mask(columns["image"], kept)
         batch = {"label": tf.gather(self._labels, index), "index": index, "subject": tf.gather(self._subjects, index)}
+        batch |= {name: tf.boolean_mask(flags, kept) for name, flags in there.items()}
         return batch, images, kept
 
     def _finish(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -175,6 +175,32 @@ def expression_pairs(records: Sequence[Record], expression: str) -> tuple[dict[s
     return pairs, left_out
 
 
+def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[dict[str, list[int]], list[str]]:
+    """Each record of the classes with a neutral face of the same person: GCNet's {X, X_r}, section III-B.
+
+    The neutral face is the first neutral frame of the record's own sequence, else the first of its subject.
+
+    Returns:
+      ({"image": [...], "reference": [...]}, indices into `records`, for the pipeline's `pairs`, -1 where the person has
+      no neutral face; those subjects).
+    Raises:
+      ValueError: a record has no subject.
+    """
+    own: dict[tuple[str, str | None], int] = {}
+    anywhere: dict[str, int] = {}
+    for i in sorted(range(len(records)), key=lambda i: (records[i].frame is None, records[i].frame or 0)):
+        record = records[i]
+        if record.subject is None:
+            raise ValueError(f"{record.name} has no subject, so its neutral face is unknown: give every record one.")
+        if record.expression == "neutral":
+            own.setdefault((record.subject, record.sequence), i)
+            anywhere.setdefault(record.subject, i)
+    image = [i for i, r in enumerate(records) if r.expression in classes]
+    found = [own.get((records[i].subject, records[i].sequence), anywhere.get(records[i].subject, -1)) for i in image]
+    without = {records[i].subject for i, j in zip(image, found, strict=True) if j < 0}
+    return {"image": image, "reference": found}, subject_order(without)
+
+
 def content_hash(record: Record) -> str:
     """sha256 of the image as it is stored (the file's bytes, the encoded bytes, or the array with its shape)."""
     image = record.image

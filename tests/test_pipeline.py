@@ -416,3 +416,21 @@ def test_with_faces_holds_what_the_pipeline_would_cut():
     assert held[0].info == {"framed": True, "pan": 3} and held[0].expression == "fear"
     options = {"template": "ia_gen", "views": augment.ia_gen_views, "training": False}
     assert_same(taken(batches(held, **options).epoch(0)), taken(batches(records, **options).epoch(0)))
+
+
+@pytest.mark.parametrize("options", [{"views_per_image": 1}, ALL])
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_missing_partner_is_told(options, cache):
+    """-1 in a column: any picture, has_reference False for just these rows; labels outside the rows do not matter."""
+    records = [*made(4), Record(made(1)[0].image, "neutral", subject="S1", info={"framed": True})]
+    pairs = {"image": [0, 1, 2, 3], "reference": [4, 4, -1, -1]}
+    shown = joined(batches(records, pairs=pairs, cache=cache, **options).epoch(0))
+    assert {(int(i), bool(h)) for i, h in zip(shown["index"], shown["has_reference"], strict=True)} == {
+        (0, True),
+        (1, True),
+        (2, False),
+        (3, False),
+    }
+    assert shown["reference"].shape == shown["image"].shape
+    whole = joined(batches(records, pairs={"image": [0, 1], "reference": [4, 4]}, cache=cache, **options).epoch(0))
+    assert "has_reference" not in whole

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_tf import records
-from fer_tf.records import CLASSES, EXPRESSIONS, Fold, Record, check_fold, leaks, subject_folds
+from fer_tf.records import CLASSES, EXPRESSIONS, Fold, Record, check_fold, leaks, neutral_pairs, subject_folds
 
 SIX = CLASSES["six"]
 
@@ -237,3 +237,20 @@ def test_names_in_messages():
     assert Record(np.zeros((4, 4), np.uint8), subject="S3").name == "array of subject S3"
     with pytest.raises(AttributeError):
         Record(b"x").expression = "fear"
+
+
+def test_neutral_pairs_take_the_own_sequence_first():
+    made = [
+        Record(b"", "fear", "A", sequence="1", frame=2),
+        Record(b"", "neutral", "A", sequence="1", frame=1),
+        Record(b"", "neutral", "A", sequence="1", frame=0),
+        Record(b"", "neutral", "A", sequence="0", frame=0),
+        Record(b"", "anger", "A", sequence="2", frame=0),
+        Record(b"", "fear", "B", sequence="1", frame=0),
+    ]
+    pairs, without = neutral_pairs(made, ("fear", "anger"))
+    assert pairs == {"image": [0, 4, 5], "reference": [2, 2, -1]} and without == ["B"]
+    pairs, _ = neutral_pairs(made, ("neutral", "fear"))
+    assert dict(zip(pairs["image"], pairs["reference"], strict=True)) == {0: 2, 1: 2, 2: 2, 3: 3, 5: -1}
+    with pytest.raises(ValueError, match="no subject"):
+        neutral_pairs([Record(b"", "fear")], ("fear",))
