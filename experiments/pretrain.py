@@ -63,7 +63,7 @@ class Growing:
                 image = tf.image.resize(image, (48, 48), antialias=True)
             return {**batch, "image": image}
 
-        return self.batches.epoch(number).enumerate().map(changed, tf.data.AUTOTUNE)
+        return self.batches.epoch(number).enumerate().map(changed, pipeline.PARALLEL)
 
 
 def erased(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:

@@ -32,6 +32,21 @@ BLOCK = 64
 """Images whose views are shuffled among each other when all views are asked for."""
 
 
+PARALLEL = min(16, os.cpu_count() or 1)
+"""Calls of one stage that run at once. TensorFlow would tune it, at the price below."""
+
+
+def untuned(stream: tf.data.Dataset) -> tf.data.Dataset:
+    """The stream without tf.data's tuner.
+
+    Its thread looks at the stream ever more seldom, after 10 ms, 20 ms ... 41 s, and is waited for when the stream ends:
+    an epoch took as long as the next sum of these, up to twice its time.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return stream.with_options(options)
+
+
 class Views(Protocol):
     """What the pipeline asks of a model file's `views`; `augment.Views` has it, and numbers its views besides."""
 
@@ -194,21 +209,22 @@ class Batches:
             return self.epoch(0)
         epochs = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
         stream = epochs.flat_map(lambda number: self._stream(number % 2**31))
-        return stream.apply(tf.data.experimental.assert_cardinality(len(self))) if self._cache is not None else stream
+        if self._cache is not None:
+            stream = stream.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return untuned(stream)
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
-        return self._stream(tf.constant(epoch, tf.int64))
+        return untuned(self._stream(tf.constant(epoch, tf.int64)))
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """The batches of `dataset()` as NumPy arrays."""
         return self.dataset().as_numpy_iterator()
 
     def _stream(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        parallel = tf.data.AUTOTUNE
         if not self.training:
             rows = tf.data.Dataset.range(self.rows, output_type=tf.int32).batch(self.batch_size)
-            stream = rows.map(lambda r: self._finish(self._test(r)), parallel, deterministic=True)
+            stream = rows.map(lambda r: self._finish(self._test(r)), PARALLEL, deterministic=True)
             return self._not_empty(stream).prefetch(2)
         seed = augment.view_seed(self.seed, epoch, -1)
         if self.views_per_image is None:
@@ -222,9 +238,9 @@ class Batches:
             total = self.rows * self.views_per_image
             order = tf.random.experimental.stateless_shuffle(tf.range(total), seed)
             stream = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
-            stream = stream.map(lambda items: self._sample(items, epoch), parallel, deterministic=True)
+            stream = stream.map(lambda items: self._sample(items, epoch), PARALLEL, deterministic=True)
             stream = self._not_empty(stream)
-        return stream.map(self._finish, parallel, deterministic=True).prefetch(4)
+        return stream.map(self._finish, PARALLEL, deterministic=True).prefetch(4)
 
     def _not_empty(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Without batches of which nothing could be read: their loss would be no number."""

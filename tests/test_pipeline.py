@@ -434,3 +434,11 @@ def test_a_missing_partner_is_told(options, cache):
     assert shown["reference"].shape == shown["image"].shape
     whole = joined(batches(records, pairs={"image": [0, 1], "reference": [4, 4]}, cache=cache, **options).epoch(0))
     assert "has_reference" not in whole
+
+
+def test_no_stream_is_tuned():
+    """tf.data's tuner makes the end of an epoch wait for its thread, up to as long as the epoch took."""
+    for training in (True, False):
+        data = batches(made(4), training=training)
+        for stream in (data.epoch(0), data.dataset(), data.epoch(0).skip(1), data.epoch(0).enumerate()):
+            assert stream.options().autotune.enabled is False
