@@ -255,7 +255,7 @@ def command(script: str) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes to a temporary name, then renames."""
-    part = Path(f"{path}.part")
+    part = Path(f"{path}.{os.getpid()}.part")  # two processes may train parts of one run
     part.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(part, path)
 

@@ -39,8 +39,8 @@ PARALLEL = min(16, os.cpu_count() or 1)
 def untuned(stream: tf.data.Dataset) -> tf.data.Dataset:
     """The stream without tf.data's tuner.
 
-    Its thread looks at the stream ever more seldom, after 10 ms, 20 ms ... 41 s, and is waited for when the stream ends:
-    an epoch took as long as the next sum of these, up to twice its time.
+    Its thread looks at the stream ever more seldom, after 10 ms, 20 ms ... 41 s, and the stream's end waits for it: an
+    epoch took as long as the next sum of these, up to twice its time.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
