@@ -185,8 +185,13 @@ def evaluate(model: ia_gen.IAGen, judge: Any, people: list[records.Record], fold
         np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "prediction")
     )
     kept = [data.records[i] for i in index]
-    judge = folds.compiled(judge)
+    judge, own = folds.compiled(judge), folds.compiled(model.feature_net)
+    features = np.concatenate(
+        [model.feature_net.features(part) for part in np.array_split(images, len(images) // 64 + 1)]
+    )
     measures = {
+        "with_real_faces": regeneration.with_real_faces(features, kept, model.classes),
+        "wrong_and_unchanged": regeneration.unchanged(lambda x: own(x).numpy(), generated, labels, predictions),
         "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
         "target_rate_of_real_faces": float(np.mean(np.argmax(judge(images), -1) == labels)),
         "identity": regeneration.identity(
@@ -311,6 +316,8 @@ def generation_table(generation: list[dict[str, Any]]) -> str:
     lines = [
         "regenerated faces of held-out people, mean over the folds",
         f"  read as the target     {mean('target_rate', 'mean')} (real faces: {mean('target_rate_of_real_faces')})",
+        f"  real faces instead     eq. (8) names {mean('with_real_faces')} with the person's own real faces",
+        f"  wrong and unchanged    {mean('wrong_and_unchanged')} of the wrong answers: a face left as it was",
         f"  L1 to the real face    {mean('l1', 'generated', 'mean')} (the input itself: {mean('l1', 'input', 'mean')})",
         f"  SSIM to the real face  {mean('ssim', 'generated', 'mean')} "
         f"(the input itself: {mean('ssim', 'input', 'mean')})",

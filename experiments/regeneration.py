@@ -63,6 +63,48 @@ def target_rate(judge: Any, generated: np.ndarray, classes: Sequence[str]) -> di
     return {**rates, "mean": float(np.mean(list(rates.values())))}
 
 
+def with_real_faces(features: np.ndarray, records: Sequence[Record], classes: Sequence[str]) -> float | None:
+    """What eq. (8) would name right with the person's own real faces in the regenerated ones' place.
+
+    It tells the generators' share in the errors from that of the features and the distance. A face is compared with
+    other frames than its own.
+
+    Args:
+      features: (N, F) float32, Feat of each record's image.
+      records, classes: N and K of them.
+    Returns:
+      Share in [0, 1] of the images whose person shows all K expressions in other frames; None where there is none.
+    """
+    place = np.array([classes.index(r.expression) for r in records])
+    right = []
+    for i, record in enumerate(records):
+        others = np.array([r.subject == record.subject and r.frame != record.frame for r in records])
+        if others.any() and set(place[others]) == set(range(len(classes))):
+            gaps = np.linalg.norm(features[others] - features[i], axis=-1)
+            right.append(place[others][gaps.argmin()] == place[i])
+    return float(np.mean(right)) if right else None
+
+
+def unchanged(read: Any, generated: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> float | None:
+    """Of the inputs that eq. (8) names wrong: the share whose nearest face still reads as the input's own expression.
+
+    Such a generator has left the face as it was. `read` (images -> probabilities) is the network of eq. (8).
+
+    Args:
+      generated: (N, K, H, W, 1) float32.
+      labels, predictions: (N,) int.
+    Returns:
+      Share in [0, 1]; None where nothing is named wrong.
+    """
+    wrong = np.flatnonzero(labels != predictions)
+    if not len(wrong):
+        return None
+    named = np.concatenate(
+        [read(part) for part in np.array_split(generated[wrong, predictions[wrong]], len(wrong) // 64 + 1)]
+    )
+    return float(np.mean(named.argmax(-1) == labels[wrong]))
+
+
 def crop_box(template: faces.Template, size: int) -> tuple[float, float, float, float]:
     """Where a detector would see the face in the centre crop of `size` pixels of an aligned picture."""
     matrix = faces.similarity(np.array(faces.BOX_POINTS), np.array(template.points))

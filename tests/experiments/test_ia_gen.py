@@ -18,6 +18,7 @@ from fer_tf.records import Record, expression_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("anger", "happiness")
+CLASSES_AF = ("anger", "fear")
 
 
 def run(script, *flags, cwd=ROOT):
@@ -53,6 +54,10 @@ def everybody(tmp_path_factory):
     return path / "all"
 
 
+def fold_of(path):
+    return path / "run0" / "fold0"
+
+
 def test_both_methods_are_in_the_table_and_the_files(folder):
     path, printed = folder
     found = json.loads((path / "metrics.json").read_text())
@@ -61,9 +66,10 @@ def test_both_methods_are_in_the_table_and_the_files(folder):
     assert tested == [12, 12]  # two people x two expressions x three frames
     generation = found["generation"][0]
     assert set(generation["l1"]["generated"]) == {*CLASSES, "mean"} and 0 <= generation["target_rate"]["mean"] <= 1
-    assert generation["calibration"]["temperature"] > 0
+    assert generation["calibration"]["temperature"] > 0 and 0 <= generation["with_real_faces"] <= 1
+    assert (fold_of(path) / "judge/done.json").is_file() and "real faces instead" in printed
     assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
-    fold = path / "run0" / "fold0"
+    fold = fold_of(path)
     pictures = ("confusion_fer_net.png", "confusion_ia_gen.png", "per_class.png", "run0/fold0/regenerated.png")
     for name in (*pictures, "run0/fold0/gan_anger/samples/epoch001.png"):
         assert (path / name).stat().st_size > 0, name
@@ -217,6 +223,29 @@ def test_target_rate_counts_what_the_judge_reads():
         return np.stack([1 - bright, bright], -1)
 
     assert regeneration.target_rate(judge, generated, CLASSES) == {"anger": 1.0, "happiness": 0.75, "mean": 0.875}
+
+
+def test_with_real_faces_takes_other_frames_of_the_same_person():
+    """A's two frames lie close by expression, but one; B shows one expression alone and is left out."""
+    made = [*person("A", ("anger", 0), ("fear", 0), ("anger", 1), ("fear", 1)), *person("B", ("fear", 0), ("fear", 1))]
+    features = np.array([[0.0], [10.0], [1.0], [2.0], [0.0], [0.0]])
+    # nearest of the other frame: anger for both angers, fear (at 8, before 9) for the first fear, anger for the second
+    assert regeneration.with_real_faces(features, made, CLASSES_AF) == 0.75
+    assert regeneration.with_real_faces(features[4:], made[4:], CLASSES_AF) is None
+
+
+def test_unchanged_looks_at_the_nearest_face_of_wrong_answers_alone():
+    generated = np.zeros((3, 2, 8, 8, 1), np.float32)
+    generated[:, 1] = 1.0
+    generated[2, 1] = 0.0  # the second expression's generator left the third input as it was
+
+    def read(x):
+        bright = x.mean((1, 2, 3))
+        return np.stack([1 - bright, bright], -1)
+
+    labels = np.array([0, 0, 0])
+    assert regeneration.unchanged(read, generated, labels, np.array([0, 1, 1])) == 0.5
+    assert regeneration.unchanged(read, generated, labels, labels) is None
 
 
 def test_the_detectors_box_in_the_centre_crop():
