@@ -108,7 +108,7 @@ def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
     """Gives the chosen preset's values to all flags that the command line left out."""
     for name, value in presets[FLAGS.preset].items():
         if not FLAGS[name].present:
-            FLAGS[name].value = value
+            FLAGS[name].value = FLAGS[name].parser.parse(value) if isinstance(value, str) else value  # a list flag's
 
 
 def workdir(experiment: str) -> Path:

@@ -127,6 +127,11 @@ def train_and_test(
     return model, results
 
 
+def plain(name: str) -> str:
+    """A method's name in file names."""
+    return "".join(c if c.isalnum() else "_" for c in name.lower())
+
+
 def report(
     results: Sequence[Mapping[str, Any]], classes: tuple[str, ...], folder: Path, seconds: float, **more: Any
 ) -> dict[str, Any]:
@@ -152,10 +157,9 @@ def report(
     for name, method in methods.items():
         title = f"{name}, {FLAGS.dataset}, held-out people, last epoch"
         picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
-        plain = "".join(c if c.isalnum() else "_" for c in name.lower())
-        figures.save(picture, folder / f"confusion_{plain}.png")
+        figures.save(picture, folder / f"confusion_{plain(name)}.png")
         counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"]}
-        common.write_json(folder / f"confusion_{plain}.json", counts)
+        common.write_json(folder / f"confusion_{plain(name)}.json", counts)
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
     print(metrics.table(methods))

@@ -238,6 +238,7 @@ def tsne(
     classes: Sequence[str],
     perplexity: float = 30.0,
     seed: int = 0,
+    intensity: np.ndarray | None = None,
 ) -> Figure:
     """t-SNE maps of features, one colour and marker per class; of several networks side by side.
 
@@ -247,6 +248,7 @@ def tsne(
       classes: K names.
       perplexity: about the number of neighbours; at most (N - 1) / 3 is used, and the title says what was.
       seed: of scikit-learn's t-SNE, started from the two principal components.
+      intensity: (N,) float in [0, 1]: the weaker an expression, the paler its point (GCNet, Fig. 6).
     """
     named, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
     maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in named.items()}
@@ -257,6 +259,8 @@ def tsne(
             chosen = points[labels == k]
             if len(chosen):
                 style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "edgecolors": "#333333", "linewidths": 0.4}
+                if intensity is not None:
+                    style["alpha"] = 0.15 + 0.85 * np.clip(np.asarray(intensity, float)[labels == k], 0, 1)
                 axes.scatter(*chosen.T, s=28, label=f"{label} ({len(chosen)})", **style)
         axes.set_xlabel("t-SNE 1 (no unit)")
         axes.set_ylabel("t-SNE 2 (no unit)")

@@ -182,6 +182,9 @@ def test_tsne_of_two_networks_side_by_side():
     fig = figures.tsne(features, labels, ("anger", "fear"))
     assert [axes.get_title().split(":")[0] for axes in fig.axes] == ["baseline", "ED2L"]
     assert all(sum(len(c.get_offsets()) for c in axes.collections) == 16 for axes in fig.axes)
+    pale = figures.tsne(features["ED2L"], labels, ("anger", "fear"), intensity=np.linspace(0, 1, 16))
+    alphas = np.concatenate([c.get_alpha() for c in pale.axes[0].collections])
+    np.testing.assert_allclose(alphas, 0.15 + 0.85 * np.linspace(0, 1, 16))
     with pytest.raises(ValueError, match="at least 4"):
         figures.tsne({"baseline": features["ED2L"], "ED2L": features["ED2L"][:3]}, labels, ("anger", "fear"))
 

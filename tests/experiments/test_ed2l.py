@@ -58,6 +58,15 @@ def test_the_exported_model_is_the_last_row(run):
     assert predictor.metadata["row"] == "ed2l_pretrained" and predictor.metadata["model"] == "ED2L"
 
 
+def test_presets_name_rows():
+    """What a preset gives a list flag is read as from the command line."""
+    for name, rows in (("quick", 2), ("smoke", 2)):
+        script = f"from experiments import common, ed2l; ed2l.FLAGS(['x', '--preset={name}']); "
+        script += "common.apply_preset(ed2l.PRESETS); print(sum(r in ed2l.ROWS for r in ed2l.FLAGS.rows))"
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100)
+        assert done.stdout.split() == [str(rows)], done.stderr[-500:]
+
+
 def test_pretrained_rows_start_from_the_files(run):
     """Two steps of 1e-4 leave the base near its file, and far from the row without pre-training."""
     first = {

@@ -1,0 +1,222 @@
+"""GCNet on people it never saw: the four variants and the two baselines (Tables II to V, Figs. 4 to 6, 8 and 11).
+
+    python -m experiments.gcnet --preset=quick                  # one fold of the rendered faces: CNN and S1R1
+    python -m experiments.gcnet --preset=paper --dataset=ck_plus --data_dir=... --encoder1=... --encoder2=...
+
+--rows names the networks: cnn, metric_cnn, S0R0, S1R0, S0R1, S1R1 (Fig. 2); with another generator of Fig. 7 as in
+S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Training pairs a face with a neutral one of the
+same person; who has none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights
+of `experiments/pretrain_gcnet.py`. A finished run that is started again draws and tests anew from its checkpoints.
+
+Not yet run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import common, folds, regeneration
+from fer_tf import export, figures, pipeline, records, weights
+from fer_tf.models import gcnet
+
+PRESETS = {
+    "paper": {"folds": 10, "protocol": "strided", "epochs": 20_000, "max_steps": 300_000, "views": 1},
+    "quick": {"only_folds": "0", "rows": "cnn,S1R1", "epochs": 20, "views": 1},
+    "smoke": {
+        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
+        "classes": "anger,happiness", "rows": "cnn,S1R1",
+    },
+}  # fmt: skip
+NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
+"""Variant -> its name in the table; the others are GCNet with the variant."""
+
+common.define_flags(PRESETS, init="none", batch_size=64)
+folds.define_flags()
+flags.DEFINE_list("rows", ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"], "Which networks; see the docstring.")
+flags.DEFINE_string("encoder1", "none", "Weights of an Autoencoder for Encoder1 and its decoder, or none.")
+flags.DEFINE_string("encoder2", "none", "Weights of a CNN that identifies people for Encoder2, or none.")
+flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
+flags.DEFINE_float("rate", 0.001, "Base learning rate.")
+flags.DEFINE_float("gamma", 1e-4, "Of the inverse policy.")
+flags.DEFINE_float("power", 0.75, "Of the inverse policy.")
+flags.DEFINE_float("multiplier", 10.0, "Of the decoders' rate.")
+flags.DEFINE_float("margin", 1.0, "m of eq. (6).")
+flags.DEFINE_float("lambda_g", 1.0, "Weight of eq. (5).")
+flags.DEFINE_float("lambda_s", 1.0, "Weight of eq. (6).")
+flags.DEFINE_float("lambda_ri", 0.25, "Weight of eq. (8).")
+flags.DEFINE_float("lambda_rr", 0.25, "Weight of eq. (9).")
+flags.DEFINE_float("weight_decay", 1e-4, "L2 in the gradient.")
+flags.DEFINE_float("width", 1.0, "Times the printed channels and units.", lower_bound=0.01)
+FLAGS = flags.FLAGS
+
+
+class Row(NamedTuple):
+    """One network of the table."""
+
+    variant: str
+    generator: str
+    lambda_s: float
+    name: str
+
+    @classmethod
+    def read(cls, text: str) -> Row:
+        """variant[:generator][@lambda_s].
+
+        Raises:
+          ValueError: it is none.
+        """
+        rest, _, weight = text.partition("@")
+        variant, _, generator = rest.partition(":")
+        try:
+            number = float(weight) if weight else FLAGS.lambda_s
+        except ValueError:
+            number = -1.0
+        if variant not in gcnet.VARIANTS or (generator or "conv_ae") not in gcnet.GENERATORS or number < 0:
+            raise ValueError(
+                f"--rows: {text!r} is no network: give {', '.join(gcnet.VARIANTS)}, with one of "
+                f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @, as in S1R1:conv_vae@0.1."
+            )
+        name = NAMES.get(variant, f"GCNet {variant}") + (f", {generator}" if generator else "")
+        return cls(variant, generator or "conv_ae", number, name + (f", lambda_s {weight}" if weight else ""))
+
+
+def build(row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
+    """The compiled network of a row."""
+    given = ("padding", "margin", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
+    model = gcnet.GCNet(
+        classes=classes,
+        variant=row.variant,
+        generator=row.generator,
+        lambda_s=row.lambda_s,
+        seed=seed,
+        **{n: getattr(FLAGS, n) for n in given},
+    )
+    parts = {n for n in ("encoder2", "generator", "decoder_i", "decoder_r", "hidden", "head") if hasattr(model, n)}
+    parts = {"logits" if n == "head" else n for n in parts}
+    if file := common.weights_file(FLAGS.encoder2):
+        common.unseen(file, "encoder2")
+        weights.load(model, file, skip=parts - {"encoder2"})
+    if "generator" in parts and row.generator == "conv_ae" and (file := common.weights_file(FLAGS.encoder1)):
+        common.unseen(file, "encoder1")
+        weights.load(model, file, skip=parts - {"generator"})
+    policy = {"multiplier": FLAGS.multiplier, "gamma": FLAGS.gamma, "power": FLAGS.power}
+    model.compile(**gcnet.optimizers(model, FLAGS.rate, **policy))
+    return model
+
+
+def one_fold(
+    found: list[records.Record], fold: records.Fold, rows: list[Row], classes: tuple[str, ...], seed: int, place: Path
+) -> Any:
+    """Every row on one fold: ({row: model}, {name: {last|best: (labels, predictions)}}, test batches)."""
+    models, methods, learn = {}, {}, [found[i] for i in fold.train]
+    pairs, without = records.neutral_pairs(learn, classes)
+    if without:
+        print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
+    test = folds.batches(records.of_classes([found[i] for i in fold.test], classes), classes, gcnet, seed, False)
+    for text, row in zip(FLAGS.rows, rows, strict=True):
+        strategy = folds.setup(seed)
+        own = {"image": pairs["image"]} if row.variant == "cnn" else pairs
+        data = folds.batches(learn, classes, gcnet, seed, True, pairs=own)
+        models[row], methods[row.name] = folds.train_and_test(
+            lambda row=row: build(row, classes, seed), data, test, place / text.replace(":", "_"), strategy
+        )
+        print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
+    return models, methods, test
+
+
+def draw_faces(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: Any, folder: Path) -> None:
+    """Figs. 4 and 8: input, generated reference, both reconstructions and the real neutral of held-out people."""
+    batch = next(iter(test.epoch(0)))
+    people = [test.records[i].subject for i in batch["index"].numpy()]
+    first = [people.index(p) for p in dict.fromkeys(people)][:8]
+    images = batch["image"].numpy()[[i + 3 * n % people.count(people[i]) for n, i in enumerate(first)]]
+    neutral = {r.subject: r for r in reversed(found) if r.expression == "neutral"}
+    real = [pipeline.face(neutral[people[i]], gcnet.TEMPLATE) if people[i] in neutral else None for i in first]
+    real = [None if f is None else gcnet.views.test_view(f[None]).numpy()[0] / 255.0 for f in real]
+    for row, model in models.items():
+        if not model.compares:
+            continue
+        rows, titles = [images, model.regenerate(images).numpy()], ["input", "generated reference"]
+        if hasattr(model, "decoder_i"):
+            back, back_r = (x.numpy() for x in model.reconstruct(images))
+            rows, titles = [*rows, back_r, back], [*titles, "reconstructed reference", "reconstructed input"]
+        picture = figures.grid([*rows, real], row_titles=[*titles, "real neutral"])
+        figures.save(picture, folder / f"faces_{folds.plain(row.name)}.png")
+
+
+def draw_features(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, folder: Path) -> None:
+    """Figs. 5 and 6: t-SNE of pixels and of each network's 384 features; paler where the expression is weaker."""
+    batches = list(test.epoch(0))
+    labels, index = (np.concatenate([b[n].numpy() for b in batches]) for n in ("label", "index"))
+    if len(labels) < 4:
+        return
+    pixels = np.concatenate([b["image"].numpy().reshape(len(b["label"]), -1) for b in batches])
+    features = {"pixels": pixels} | {
+        row.name: np.concatenate([m.features(b["image"]).numpy() for b in batches]) for row, m in models.items()
+    }
+    figures.save(figures.tsne(features, labels, test.classes, seed=FLAGS.seed), folder / "tsne.png")
+    intensity = [test.records[i].info.get("intensity") for i in index]
+    if all(value is not None for value in intensity):
+        strength = np.array(intensity, float) / max(intensity)
+        picture = figures.tsne(features, labels, test.classes, seed=FLAGS.seed, intensity=strength)
+        figures.save(picture, folder / "tsne_intensity.png")
+
+
+def report_generation(
+    models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: list[records.Record]
+) -> dict[str, Any]:
+    """How far each generated reference is from the real neutral, beside the input itself: {name: {l1, ssim}}."""
+    batches = list(test.epoch(0))
+    images, index = (np.concatenate([b[n].numpy() for b in batches]) for n in ("image", "index"))
+    kept = [test.records[i] for i in index]
+    people = {r.subject for r in kept}
+    neutral = [r for r in found if r.expression == "neutral" and r.subject in people]
+    if not neutral:
+        return {}
+    real = gcnet.views.test_view(np.stack([pipeline.face(r, gcnet.TEMPLATE) for r in neutral])).numpy() / 255.0
+    everything, faces = [*kept, *neutral], np.concatenate([images, real.astype(np.float32)])
+    table = {}
+    for row, model in models.items():
+        if model.compares:
+            made = np.concatenate([model.regenerate(faces[i : i + 256]) for i in range(0, len(faces), 256)])
+            table[row.name] = regeneration.errors(faces, made[:, None], everything, ("neutral",))
+    return table
+
+
+def main() -> None:
+    """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
+    start, classes = time.time(), records.classes_of(FLAGS.classes)
+    rows = [Row.read(text) for text in FLAGS.rows]
+    if not FLAGS.views:
+        raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
+    found = common.load_records(tuple(dict.fromkeys([*classes, "neutral"])))
+    labelled = {r.subject for r in found if r.expression in classes}
+    found = folds.first_subjects([r for r in found if r.subject in labelled])
+    folder = common.workdir("gcnet")
+    parts, results = common.make_folds(found, classes, folder), []
+    for run in range(FLAGS.runs):
+        for number in common.chosen_folds(len(parts)):
+            place = folder / f"run{run}" / f"fold{number}"
+            models, methods, test = one_fold(found, parts[number], rows, classes, FLAGS.seed + run, place)
+            held_out = [found[i] for i in parts[number].test]
+            generation = report_generation(models, test, held_out)
+            results.append({"run": run, "fold": number, "methods": methods, "generation": generation})
+            if len(results) == 1:
+                draw_features(models, test, folder)
+                draw_faces(models, test, held_out, folder)
+    folds.report(results, classes, folder, time.time() - start, generation=[r["generation"] for r in results])
+    last = results[-1]
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    faces = folds.some_faces(test.records, gcnet.TEMPLATE)
+    export.save(models[rows[-1]], folder / "export", metadata={**about, "row": rows[-1].name}, faces=faces)
+    print(f"Table, pictures and metrics.json are in {folder}; {rows[-1].name} is in {folder / 'export'}.")
+
+
+if __name__ == "__main__":
+    common.run(main, PRESETS)
