@@ -4,10 +4,10 @@
     python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
 
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
-FER-2013 (`experiments/pretrain.py --model=...`): --init and --baseline_init. Besides the table and the confusion
-matrices (Fig. 3) it draws the t-SNE of both networks' FC-256 features on the first fold that is run (Fig. 4) and the
-heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
-tests anew from its checkpoints.
+FER-2013 (weights of `experiments/pretrain_ed2l.py`, not shipped yet): --init and --baseline_init. Besides the table and
+the confusion matrices (Fig. 3) it draws the t-SNE of both networks' FC-256 features on the first fold that is run
+(Fig. 4) and the heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started
+again draws and tests anew from its checkpoints.
 
 Not yet run.
 """
@@ -28,7 +28,7 @@ from fer_tf.models import ed2l
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
     "quick": {
-        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 8, "batch_size": 32, "views": 1,
+        "only_folds": "0", "rows": "baseline,ed2l", "epochs": 8, "batch_size": 32, "views": 1,
         "rate": 3e-4,
     },
     "smoke": {
@@ -73,6 +73,7 @@ def build(row: str, classes: tuple[str, ...]) -> ed2l.ED2L:
         file = common.weights_file(FLAGS.init if dispelling else FLAGS.baseline_init)
         if file is None:
             raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
+        common.unseen(file, "init" if dispelling else "baseline_init")
         weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
     model.compile(classifier_optimizer=ed2l.optimizer(FLAGS.rate))
     return model
