@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
 from experiments import common, folds
-from fer_tf import pipeline, weights
+from fer_tf import pipeline, training, weights
 from fer_tf.datasets import fer2013
 from fer_tf.records import CLASSES, Record, content_hashes
 
@@ -45,6 +47,45 @@ def accuracy(model: Any, data: pipeline.Batches) -> dict[str, float]:
     return {"accuracy": float(np.mean(np.equal(*folds.predict(model, data))))}
 
 
+def train(
+    model: Any,
+    data: Any,
+    found: dict[str, list[Record]],
+    strategy: tf.distribute.Strategy,
+    folder: Path,
+    script: str,
+    out: Path,
+    dtype: str = "float32",
+) -> None:
+    """Trains a compiled model for --epochs, keeps the epoch that names most of the public test, and releases it.
+
+    Args:
+      model: made under `strategy`.
+      data: to train on.
+      found: of `parts`.
+      strategy: of `folds.setup`.
+      folder: of the run; the training goes into pretrain/.
+      script: that trains, such as "experiments.pretrain".
+      out: file for the weights.
+      dtype: of `weights.save`.
+    """
+    public, _ = tests(found, sys.modules[type(model).__module__])
+    training.fit(
+        model,
+        data,
+        workdir=folder / "pretrain",
+        epochs=FLAGS.epochs,
+        strategy=strategy,
+        validation=lambda m: accuracy(m, public),
+        checkpoint_steps=100,
+        max_steps=FLAGS.max_steps,
+        tensorboard=FLAGS.tensorboard,
+        progress=FLAGS.progress,
+    )
+    training.restore(model, folder / "pretrain", "best")
+    release(model, found, script, folder, out, dtype)
+
+
 def release(
     model: Any, found: dict[str, list[Record]], script: str, folder: Path, out: Path, dtype: str = "float32"
 ) -> None:
@@ -58,8 +99,7 @@ def release(
       out: file for the weights.
       dtype: of `weights.save`.
     """
-    module = __import__(type(model).__module__, fromlist=["TEMPLATE"])
-    public, private = tests(found, module)
+    public, private = tests(found, sys.modules[type(model).__module__])
     pictures = {split: np.stack([record.image for record in part]) for split, part in found.items()}
     right = np.equal(*folds.predict(model, private))
     unseen = ~fer2013.duplicates_of(pictures["private_test"], pictures["train"])

@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import common, folds, on_fer2013
-from fer_tf import augment, pipeline, training, weights
+from fer_tf import augment, pipeline, weights
 from fer_tf.compat import keras
 from fer_tf.models import fer_net
 
@@ -98,7 +98,6 @@ def main() -> None:
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
     )
-    public, _ = on_fer2013.tests(found, fer_net)
     with strategy.scope():
         model = fer_net.FERNet(classes=on_fer2013.SHOWN, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
         if common.init_weights():
@@ -111,21 +110,9 @@ def main() -> None:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=FLAGS.decay)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         model.compile(classifier_optimizer=optimizer)
-    training.fit(
-        model,
-        Growing(data, FLAGS.small_epochs, FLAGS.erase),
-        workdir=folder / "pretrain",
-        epochs=FLAGS.epochs,
-        strategy=strategy,
-        validation=lambda m: on_fer2013.accuracy(m, public),
-        checkpoint_steps=100,
-        max_steps=FLAGS.max_steps,
-        tensorboard=FLAGS.tensorboard,
-        progress=FLAGS.progress,
-    )
-    training.restore(model, folder / "pretrain", "best")
     out = Path(FLAGS.out or folder / "fer_net_fer2013.h5")
-    on_fer2013.release(model, found, "experiments.pretrain", folder, out)
+    data = Growing(data, FLAGS.small_epochs, FLAGS.erase)
+    on_fer2013.train(model, data, found, strategy, folder, "experiments.pretrain", out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import common, folds, on_fer2013
-from fer_tf import pipeline, training, weights
+from fer_tf import pipeline, weights
 from fer_tf.compat import keras
 from fer_tf.models import ed2l
 
@@ -48,7 +48,6 @@ def main() -> None:
         seed=FLAGS.seed,
         views_per_image=FLAGS.views or None,
     )
-    public, _ = on_fer2013.tests(found, ed2l)
     with strategy.scope():
         model = ed2l.ED2L(classes=on_fer2013.SHOWN, dispelling=FLAGS.dispelling, width=FLAGS.width)
         if common.init_weights():
@@ -56,21 +55,8 @@ def main() -> None:
         steps = FLAGS.epochs * len(data)
         rate = keras.optimizers.schedules.CosineDecay(FLAGS.rate, steps, alpha=FLAGS.decay_to)
         model.compile(classifier_optimizer=ed2l.optimizer(rate))
-    training.fit(
-        model,
-        data,
-        workdir=folder / "pretrain",
-        epochs=FLAGS.epochs,
-        strategy=strategy,
-        validation=lambda m: on_fer2013.accuracy(m, public),
-        checkpoint_steps=100,
-        max_steps=FLAGS.max_steps,
-        tensorboard=FLAGS.tensorboard,
-        progress=FLAGS.progress,
-    )
-    training.restore(model, folder / "pretrain", "best")
     out = Path(FLAGS.out or folder / f"{name}_fer2013.h5")
-    on_fer2013.release(model, found, "experiments.pretrain_ed2l", folder, out, "float16")
+    on_fer2013.train(model, data, found, strategy, folder, "experiments.pretrain_ed2l", out, "float16")
 
 
 if __name__ == "__main__":

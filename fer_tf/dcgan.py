@@ -1,10 +1,13 @@
-"""DCGAN's two networks (Radford, Metz, Chintala, ICLR 2016) on grey faces of 64x64, which GCNet's Fig. 7 builds on."""
+"""DCGAN's two networks (Radford, Metz, Chintala, ICLR 2016) on grey 64x64 faces; GCNet generates with them (Fig. 7)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
 from fer_tf.compat import BatchNorm, keras
+from fer_tf.layers import Noise
 
 SIZE = 64
 """Pixels a side."""
@@ -47,3 +50,60 @@ def build_decoder(*, width: float = 1.0, name: str = "decoder") -> Any:
         x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(name=f"norm{i}")(x))
     x = keras.layers.Conv2DTranspose(1, 4, 2, "same", kernel_initializer=normal, name="end")(x)
     return keras.Model(inputs, keras.layers.Activation("sigmoid", dtype="float32", name="face")(x), name=name)
+
+
+class ConvVAE(keras.layers.Layer):
+    """Fig. 7 (b): DCGAN's discriminator as encoder, twice the code at its end, and its generator as decoder."""
+
+    logs: tuple[str, ...] = ("kl_loss",)
+
+    def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
+        super().__init__(name="generator", **options)
+        self.encoder = build_encoder(2 * CODE, width=width, name="encoder1")
+        self.decoder = build_decoder(width=width, name="decoder")
+        self.noise = Noise(seed, dtype="float32", name="noise")
+        self.noise.build((None, CODE))
+        self.built = True
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """(N, 64, 64, 1) in [0, 1] -> the reference face in [0, 1], and KL(q || N(0, 1)), summed over the code."""
+        mean, log_variance = tf.split(self.encoder(images, training=training), 2, -1)
+        code = mean + tf.exp(0.5 * log_variance) * self.noise(mean, training=training)
+        kl = -0.5 * tf.reduce_sum(1.0 + log_variance - tf.square(mean) - tf.exp(log_variance), -1)
+        return self.decoder(code, training=training), {"kl_loss": tf.reduce_mean(kl)}
+
+
+class DCGAN(keras.layers.Layer):
+    """Fig. 7 (c): a fixed random projection as encoder, DCGAN's generator, and its discriminator of neutral faces."""
+
+    logs: tuple[str, ...] = ("adversarial_loss", "discriminator_loss")
+
+    def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
+        super().__init__(name="generator", **options)
+        start = keras.initializers.RandomNormal(stddev=1 / SIZE, seed=seed)
+        self.projection = keras.layers.Dense(
+            CODE, use_bias=False, kernel_initializer=start, trainable=False, dtype="float32", name="projection"
+        )
+        self.projection.build((None, SIZE * SIZE))
+        self.decoder = build_decoder(width=width, name="decoder")
+        self.discriminator = build_encoder(1, width=width, name="discriminator")
+        self.built = True
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """(N, 64, 64, 1) in [0, 1] -> a reference face in [0, 1], and what it takes to fool the discriminator."""
+        code = self.projection(tf.reshape(2.0 * images - 1.0, (-1, SIZE * SIZE)))
+        face = self.decoder(code, training=training)
+        if not training:
+            return face, {}
+        return face, {"adversarial_loss": tf.reduce_mean(tf.nn.softplus(-self.discriminator(face, training=True)))}
+
+    def discriminator_losses(
+        self, real: tf.Tensor, fake: tf.Tensor, kept: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """-log D(real) and -log(1 - D(fake)), means over the batch; real faces that are not `kept` count as zero."""
+        told = tf.nn.softplus(-self.discriminator(real, training=True))[:, 0]
+        told = told if kept is None else tf.where(kept, told, tf.zeros_like(told))
+        return {
+            "real_loss": tf.reduce_mean(told),
+            "fake_loss": tf.reduce_mean(tf.nn.softplus(self.discriminator(tf.stop_gradient(fake), training=True))),
+        }

@@ -3,10 +3,31 @@
 TensorFlow is touched only where a test module imports it.
 """
 
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SEVERAL = """
+import contextlib, importlib, io, json, sys
+from absl import flags
+from experiments import common
+module, said = importlib.import_module(sys.argv[1]), []
+for words in json.loads(sys.argv[2]):
+    flags.FLAGS.unparse_flags()
+    sys.argv, errors = ["script", *words], io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            common.run(module.main, getattr(module, "PRESETS", None))
+        except SystemExit as end:
+            said.append([end.code or 0, errors.getvalue()])
+print(json.dumps(said))
+"""
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _ready = []
@@ -39,3 +60,38 @@ def fresh_keras():
     two_devices()
     compat.keras.backend.clear_session(**({"free_memory": False} if compat.KERAS_3 else {}))
     compat.set_policy("float32")
+
+
+def in_a_process(words: list[str], cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Runs Python on the checkout."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": paths}
+    environment.pop("FER_TF_TRACEBACK", None)
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500)
+
+
+@pytest.fixture(scope="session")
+def cli() -> Callable:
+    """`cli("fer_net", "--flag=value", ..., cwd=...)` runs a script of experiments/ in a process of its own."""
+    return lambda script, *flags, cwd=ROOT: in_a_process(["-m", f"experiments.{script}", *flags], cwd)
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable:
+    """`refused("fer_net", {flag or flags: sentence}, *more_flags)`: each ends with code 1 and says the sentence alone.
+
+    All in one process, since starting TensorFlow takes longer than refusing.
+    """
+
+    def run(script: str, cases: dict, *more: str) -> None:
+        words = [[*more, *([flags] if isinstance(flags, str) else flags)] for flags in cases]
+        done = in_a_process(["-c", SEVERAL, f"experiments.{script}", json.dumps(words)])
+        assert done.returncode == 0, done.stderr[-2000:]
+        for (flags, sentence), (code, said) in zip(
+            cases.items(), json.loads(done.stdout.splitlines()[-1]), strict=True
+        ):
+            errors = [line for line in said.splitlines() if line.startswith("error: ")]
+            assert code == 1 and len(errors) == 1 and sentence in errors[0] and "Traceback" not in said, (flags, said)
+
+    return run

@@ -2,7 +2,7 @@
 
 Kim, Yoo, Kwak, Choi, Kim: "Deep generative-contrastive networks for facial expression recognition" (2017). Table I:
 `build_encoder`, `build_decoder`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and
-section IV-E: `ConvVAE`, `DCGAN`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
+section IV-E: `fer_tf/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
 Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI and Figs. 4 to 11 are made
 by `experiments/gcnet.py`.
 
@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from fer_tf import augment, dcgan
 from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.layers import Dropout, MaxPoolWithArgmax, MaxUnpooling, Noise
+from fer_tf.layers import Dropout, MaxPoolWithArgmax, MaxUnpooling
 from fer_tf.records import CLASSES
 from fer_tf.softmax import correct
 
@@ -173,64 +173,7 @@ class ConvAE(keras.layers.Layer):
         return self.decoder(self.encoder(images, training=training), training=training), {}
 
 
-class ConvVAE(keras.layers.Layer):
-    """Fig. 7 (b): DCGAN's discriminator as encoder, twice the code at its end, and its generator as decoder."""
-
-    logs: tuple[str, ...] = ("kl_loss",)
-
-    def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
-        super().__init__(name="generator", **options)
-        self.encoder = dcgan.build_encoder(2 * dcgan.CODE, width=width, name="encoder1")
-        self.decoder = dcgan.build_decoder(width=width, name="decoder")
-        self.noise = Noise(seed, dtype="float32", name="noise")
-        self.noise.build((None, dcgan.CODE))
-        self.built = True
-
-    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """(N, 64, 64, 1) in [0, 1] -> the reference face in [0, 1], and KL(q || N(0, 1)), summed over the code."""
-        mean, log_variance = tf.split(self.encoder(images, training=training), 2, -1)
-        code = mean + tf.exp(0.5 * log_variance) * self.noise(mean, training=training)
-        kl = -0.5 * tf.reduce_sum(1.0 + log_variance - tf.square(mean) - tf.exp(log_variance), -1)
-        return self.decoder(code, training=training), {"kl_loss": tf.reduce_mean(kl)}
-
-
-class DCGAN(keras.layers.Layer):
-    """Fig. 7 (c): a fixed random projection as encoder, DCGAN's generator, and its discriminator of neutral faces."""
-
-    logs: tuple[str, ...] = ("adversarial_loss", "discriminator_loss")
-
-    def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
-        super().__init__(name="generator", **options)
-        start = keras.initializers.RandomNormal(stddev=1 / SIZE, seed=seed)
-        self.projection = keras.layers.Dense(
-            dcgan.CODE, use_bias=False, kernel_initializer=start, trainable=False, dtype="float32", name="projection"
-        )
-        self.projection.build((None, SIZE * SIZE))
-        self.decoder = dcgan.build_decoder(width=width, name="decoder")
-        self.discriminator = dcgan.build_encoder(1, width=width, name="discriminator")
-        self.built = True
-
-    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """(N, 64, 64, 1) in [0, 1] -> a reference face in [0, 1], and what it takes to fool the discriminator."""
-        code = self.projection(tf.reshape(2.0 * images - 1.0, (-1, SIZE * SIZE)))
-        face = self.decoder(code, training=training)
-        if not training:
-            return face, {}
-        return face, {"adversarial_loss": tf.reduce_mean(tf.nn.softplus(-self.discriminator(face, training=True)))}
-
-    def discriminator_losses(
-        self, real: tf.Tensor, fake: tf.Tensor, kept: tf.Tensor | None = None
-    ) -> dict[str, tf.Tensor]:
-        """-log D(real) and -log(1 - D(fake)), means over the batch; real faces that are not `kept` count as zero."""
-        told = tf.nn.softplus(-self.discriminator(real, training=True))[:, 0]
-        told = told if kept is None else tf.where(kept, told, tf.zeros_like(told))
-        return {
-            "real_loss": tf.reduce_mean(told),
-            "fake_loss": tf.reduce_mean(tf.nn.softplus(self.discriminator(tf.stop_gradient(fake), training=True))),
-        }
-
-
-GENERATORS = {"conv_ae": ConvAE, "conv_vae": ConvVAE, "dcgan": DCGAN}
+GENERATORS = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
 """Fig. 7."""
 
 

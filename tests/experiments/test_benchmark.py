@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +16,9 @@ from fer_tf.models import fer_net
 ROOT = Path(__file__).parents[2]
 
 
-def run(*words):
-    """The command, in a process of its own."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment.pop("FER_TF_TRACEBACK", None)
-    command = [sys.executable, "-m", "experiments.benchmark", "--preset=smoke", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-
-
-def test_smoke(tmp_path):
-    done = run(f"--workdir={tmp_path}", "--precisions=float32,mixed_bfloat16", "--repeats=1")
+def test_smoke(cli, tmp_path):
+    flags = ("--preset=smoke", f"--workdir={tmp_path}", "--precisions=float32,mixed_bfloat16", "--repeats=1")
+    done = cli("benchmark", *flags)
     assert not done.returncode, done.stderr
     assert os.listdir(tmp_path) == ["benchmark.json"]
     result = json.loads((tmp_path / "benchmark.json").read_text())
@@ -58,8 +49,8 @@ def test_smoke(tmp_path):
     assert f"{result['training']['float32']['images_per_second']:.1f}" in rows[0].split()
 
 
-def test_bad_input_is_one_sentence(tmp_path):
-    done = run(f"--workdir={tmp_path}", "--images=1", "--batch_size=100")
+def test_bad_input_is_one_sentence(cli, tmp_path):
+    done = cli("benchmark", "--preset=smoke", f"--workdir={tmp_path}", "--images=1", "--batch_size=100")
     assert done.returncode == 1 and not list(tmp_path.iterdir())
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert errors == ["error: --images=1 is too few for 2 steps: give --images=4."]  # 4 x 100 views needed, 110 a face

@@ -1,31 +1,20 @@
 """`python -m experiments.fer_net --preset=smoke`: the files exist, reload and agree; a changed flag is refused."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_tf import export, metrics
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def cli(*flags):
-    """Runs the experiment in a process of its own."""
-    command = [sys.executable, "-m", "experiments.fer_net", "--preset=smoke", "--precision=float32", *flags]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+SMOKE = ("fer_net", "--preset=smoke", "--precision=float32")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(cli, tmp_path_factory):
     """A finished smoke run: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("fer_net")
-    done = cli(f"--workdir={folder}")
+    done = cli(*SMOKE, f"--workdir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout
 
@@ -64,47 +53,42 @@ def test_the_exported_model_answers(run):
     assert tuple(predictor.classes)[0] == "anger"
 
 
-def test_the_same_command_again_trains_nothing_and_says_the_same(run):
+def test_the_same_command_again_trains_nothing_and_says_the_same(cli, run):
     folder, printed = run
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
-    again = cli(f"--workdir={folder}")
+    again = cli(*SMOKE, f"--workdir={folder}")
     assert again.returncode == 0, again.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
     assert printed[printed.index("accuracy in percent") :] == again.stdout[again.stdout.index("accuracy in percent") :]
 
 
-def test_a_changed_flag_is_refused_by_name(run):
-    done = cli(f"--workdir={run[0]}", "--rate=0.5")
+def test_a_changed_flag_is_refused_by_name(cli, run):
+    done = cli(*SMOKE, f"--workdir={run[0]}", "--rate=0.5")
     assert done.returncode == 1 and "--rate=0.5" in done.stderr and "--workdir" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_that_could_not_start_binds_nobody(tmp_path):
+def test_a_run_that_could_not_start_binds_nobody(refused, tmp_path):
     """Its flags.json is there, but nothing was trained with it: the next try may have other flags."""
-    for flag, sentence in (("--only_folds=7", "fold numbers from 0 to 1"), ("--folds=500", "2 to 4")):
-        done = cli(f"--workdir={tmp_path}", flag)
-        assert done.returncode == 1 and sentence in done.stderr, done.stderr[-2000:]
+    cases = {"--only_folds=7": "fold numbers from 0 to 1", "--folds=500": "2 to 4"}
+    refused(SMOKE[0], cases, *SMOKE[1:], f"--workdir={tmp_path}")
     assert (tmp_path / "flags.json").is_file()
 
 
-def test_help_lists_the_shared_flags_too():
-    done = cli("--help")
+def test_help_lists_the_shared_flags_too(cli):
+    done = cli("fer_net", "--help")
     assert "--rate:" in done.stdout and "--workdir:" in done.stdout and "--data_dir:" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("flag", "sentence"),
-    [
-        ("--classes=joy", "joy"),
-        ("--only_folds=7", "fold numbers from 0 to 1"),
-        ("--init=nothing_like_it", "nothing_like_it"),
-        ("--dataset=fer2013", "fer2013_train.npz"),
-        ("--classes=fear", "one class"),
-        ("--folds=500", "the number of folds must be 2 to 4"),
-        ("--data_dir=setup.py", "setup.py"),
-        ("--workdir=setup.py/run", "--workdir=setup.py/run cannot be made"),
-    ],
-)
-def test_bad_input_gets_one_sentence(tmp_path, flag, sentence):
-    done = cli(f"--workdir={tmp_path}", flag)
-    assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+def test_bad_input_gets_one_sentence(refused, tmp_path):
+    cases = {
+        "--classes=joy": "joy",
+        "--only_folds=7": "fold numbers from 0 to 1",
+        "--init=nothing_like_it": "nothing_like_it",
+        "--dataset=fer2013": "fer2013_train.npz",
+        "--classes=fear": "one class",
+        "--folds=500": "the number of folds must be 2 to 4",
+        "--data_dir=setup.py": "setup.py",
+        "--workdir=setup.py/run": "--workdir=setup.py/run cannot be made",
+    }
+    refused(SMOKE[0], cases, *SMOKE[1:], f"--workdir={tmp_path}")

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +13,17 @@ from fer_tf.models import fer_net
 from fer_tf.records import CLASSES, Record
 
 data = pytest.importorskip("skimage.data")
-ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(cwd: Path, *flags: str) -> tuple[int, list[dict], str]:
-    """(exit code, lines, stderr) of the command."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": paths}
-    command = [sys.executable, "-m", "experiments.predict", *flags]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+@pytest.fixture(scope="module")
+def run(cli):
+    """run(folder, *flags) -> (exit code, lines, stderr) of the command."""
+
+    def predict(cwd: Path, *flags: str) -> tuple[int, list[dict], str]:
+        done = cli("predict", *flags, cwd=cwd)
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    return predict
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -61,7 +59,7 @@ def expected(net, picture: np.ndarray) -> np.ndarray:
     return net(next(iter(batches.dataset()))).numpy()[0]
 
 
-def test_a_folder_with_everything_in_it(house):
+def test_a_folder_with_everything_in_it(run, house):
     folder, net = house
     before = hashes(folder / "photos")
     flags = ("--image=photos", "--image=empty", "--image=nowhere/*.jpg", "--image=photos/a.png", "--all_faces")
@@ -93,7 +91,7 @@ def test_a_folder_with_everything_in_it(house):
     assert np.abs(drawn[300:, 300:] - data.astronaut()[300:, 300:]).mean() < 4
 
 
-def test_an_exported_model_says_the_same_and_success_is_exit_code_0(house):
+def test_an_exported_model_says_the_same_and_success_is_exit_code_0(run, house):
     folder, net = house
     code, lines, _ = run(folder, "--image=photos/a.p*", "--model=exported", "--out=")
     assert code == 0 and [line["path"] for line in lines] == ["photos/a.png"] and "error" not in lines[0]
@@ -109,7 +107,7 @@ def test_an_exported_model_says_the_same_and_success_is_exit_code_0(house):
         (("--image=photos", "--model=nonsense"), "no released weights 'nonsense'"),
     ],
 )
-def test_what_cannot_start_says_why_in_one_sentence(house, flags, message):
+def test_what_cannot_start_says_why_in_one_sentence(run, house, flags, message):
     folder, _ = house
     before = hashes(folder / "photos")
     code, lines, errors = run(folder, *flags)
@@ -119,7 +117,7 @@ def test_what_cannot_start_says_why_in_one_sentence(house, flags, message):
     assert hashes(folder / "photos") == before and not (folder / "runs").exists()
 
 
-def test_the_released_weights_see_that_the_astronaut_is_happy(house):
+def test_the_released_weights_see_that_the_astronaut_is_happy(run, house):
     folder, _ = house
     try:
         weights.released("fer_net_fer2013")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import training
+from fer_tf import dcgan, training
 from fer_tf.compat import keras
 from fer_tf.models import gcnet
 
@@ -133,7 +133,7 @@ def test_generators_parameters_beside_the_text():
 
 
 def test_kl_by_hand():
-    model = gcnet.ConvVAE(width=1 / 16, padding="same", seed=0)
+    model = dcgan.ConvVAE(width=1 / 16, padding="same", seed=0)
     x = 1e3 * tf.random.stateless_normal((3, 64, 64, 1), (1, 2))
     mean, log_variance = np.split(model.encoder(x, training=False).numpy(), 2, -1)
     by_hand = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(1).mean()
