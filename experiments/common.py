@@ -83,17 +83,17 @@ def unseen(name: str | Path | None, flag: str, tested: bool = True) -> list[str]
     Args:
       name: the file; None gives nothing.
       flag: that named it.
-      tested: whether people of --dataset are to be tested.
+      tested: whether people of --dataset, or of --test_on, are to be tested.
     Raises:
-      ValueError: --dataset is among them, so that weights have seen who is to be tested.
+      ValueError: that data set is among them, so that weights have seen who is to be tested.
     """
     if name is None or not weights.is_ours(name):
         return []
     seen = list(weights.provenance(name).get("datasets") or [])
-    if tested and FLAGS.dataset in seen:
-        raise ValueError(
-            f"--{flag}={name} was trained on everybody in {FLAGS.dataset}, so it has seen who is to be tested."
-        )
+    other = FLAGS["test_on"].value if "test_on" in FLAGS else None
+    on = other.partition("=")[0] if other else FLAGS.dataset
+    if tested and on in seen:
+        raise ValueError(f"--{flag}={name} was trained on everybody in {on}, so it has seen who is to be tested.")
     return seen
 
 
@@ -249,7 +249,7 @@ def commit() -> str:
 
 def command(script: str) -> str:
     """The command line for a provenance: the folders in which this machine keeps its files are left out."""
-    names = "data_dir|out|workdir|init|gan_init|baseline_init|manifest"
+    names = "data_dir|out|workdir|init|gan_init|baseline_init|encoder1|encoder2|manifest"
     return re.sub(rf"(--?(?:{names})[= ])(\S*/)?", r"\1", " ".join([script, *sys.argv[1:]]))
 
 
@@ -282,6 +282,8 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
             sys.exit(1)
 
     logging.set_verbosity(logging.WARNING)
+    # each fold has networks, and so graphs, of its own, which TensorFlow takes for one that is traced again and again
+    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     for flag in shared_flags():  # --help lists the flags of the script; these are among them
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(guarded)

@@ -2,6 +2,8 @@
 
     python -m experiments.gcnet --preset=quick                  # one fold of the rendered faces: CNN and S1R1
     python -m experiments.gcnet --preset=paper --dataset=ck_plus --data_dir=... --encoder1=... --encoder2=...
+    python -m experiments.gcnet --preset=quick --test_on=rendered/wild                  # another data set, Table VI
+    python -m experiments.gcnet --preset=quick --rows=S1R1@0.1,S1R1@1,S1R1@10           # draws Fig. 11, too
 
 --rows names the networks: cnn, metric_cnn, S0R0, S1R0, S0R1, S1R1 (Fig. 2); with another generator of Fig. 7 as in
 S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Training pairs a face with a neutral one of the
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import common, folds, regeneration
+from experiments import common, cross, folds, regeneration
 from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import gcnet
 
@@ -38,6 +40,7 @@ NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 
 common.define_flags(PRESETS, init="none", batch_size=64)
 folds.define_flags()
+cross.define_flags()
 flags.DEFINE_list("rows", ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"], "Which networks; see the docstring.")
 flags.DEFINE_string("encoder1", "none", "Weights of an Autoencoder for Encoder1 and its decoder, or none.")
 flags.DEFINE_string("encoder2", "none", "Weights of a CNN that identifies people for Encoder2, or none.")
@@ -133,7 +136,7 @@ def one_fold(
 def draw_faces(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: Any, folder: Path) -> None:
     """Figs. 4 and 8: input, generated reference, both reconstructions and the real neutral of held-out people."""
     batch = next(iter(test.epoch(0)))
-    people = [test.records[i].subject for i in batch["index"].numpy()]
+    people = [test.records[i].subject or str(i) for i in batch["index"].numpy()]
     first = [people.index(p) for p in dict.fromkeys(people)][:8]
     images = batch["image"].numpy()[[i + 3 * n % people.count(people[i]) for n, i in enumerate(first)]]
     neutral = {r.subject: r for r in reversed(found) if r.expression == "neutral"}
@@ -168,6 +171,19 @@ def draw_features(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, folder
         figures.save(picture, folder / "tsne_intensity.png")
 
 
+def draw_weights(methods: dict[str, Any], rows: list[Row], folder: Path) -> None:
+    """Fig. 11: accuracy over the weight of eq. (6), one line for each variant that has more than one weight."""
+    lines: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        found = methods[row.name]["last"]["macro"]
+        lines.setdefault(f"{row.variant}, {row.generator}", []).append(
+            (row.lambda_s, found["fold_mean"], found["fold_std"])
+        )
+    lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
+    if lines:
+        figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")
+
+
 def report_generation(
     models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: list[records.Record]
 ) -> dict[str, Any]:
@@ -199,7 +215,11 @@ def main() -> None:
     labelled = {r.subject for r in found if r.expression in classes}
     found = folds.first_subjects([r for r in found if r.subject in labelled])
     folder = common.workdir("gcnet")
-    parts, results = common.make_folds(found, classes, folder), []
+    if FLAGS.test_on:
+        found, parts = cross.fold(found, tuple(dict.fromkeys([*classes, "neutral"])), folder)
+    else:
+        parts = common.make_folds(found, classes, folder)
+    results: list[dict[str, Any]] = []
     for run in range(FLAGS.runs):
         for number in common.chosen_folds(len(parts)):
             place = folder / f"run{run}" / f"fold{number}"
@@ -210,7 +230,9 @@ def main() -> None:
             if len(results) == 1:
                 draw_features(models, test, folder)
                 draw_faces(models, test, held_out, folder)
-    folds.report(results, classes, folder, time.time() - start, generation=[r["generation"] for r in results])
+    generation = [r["generation"] for r in results]
+    methods = folds.report(results, classes, folder, time.time() - start, generation=generation)
+    draw_weights(methods, rows, folder)
     last = results[-1]
     about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
     faces = folds.some_faces(test.records, gcnet.TEMPLATE)

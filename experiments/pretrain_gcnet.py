@@ -54,7 +54,7 @@ def build(people: tuple[str, ...]) -> Any:
     if FLAGS.stage == "identify":
         model = gcnet.GCNet(classes=people, variant="cnn", padding=FLAGS.padding, width=FLAGS.width, seed=FLAGS.seed)
     else:
-        model = gcnet.Autoencoder(padding=FLAGS.padding, width=FLAGS.width)
+        model = gcnet.Autoencoder(padding=FLAGS.padding, width=FLAGS.width, seed=FLAGS.seed)
     model.compile(**gcnet.optimizers(model, FLAGS.rate))
     return model
 

@@ -45,13 +45,18 @@ def errors(images: np.ndarray, generated: np.ndarray, records: Sequence[Record],
         for name, given in (("generated", generated[rows, k]), ("input", images[rows])):
             wanted = images[real[rows]]
             table["l1"][name][expression] = float(np.abs(given - wanted).mean())
-            table["ssim"][name][expression] = float(np.mean(tf.image.ssim(given, wanted, 1.0)))
+            table["ssim"][name][expression] = ssim(given, wanted)
     if not table["l1"]["generated"]:
         return None
     for measure in table.values():
         for values in measure.values():
             values["mean"] = float(np.mean(list(values.values())))
     return table
+
+
+def ssim(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Mean structural similarity of (N, H, W, 1) pictures in [0, 1]."""
+    return float(np.mean(tf.image.ssim(given, wanted, 1.0)))
 
 
 def target_rate(judge: Any, generated: np.ndarray, classes: Sequence[str]) -> dict[str, float]:

@@ -217,6 +217,33 @@ def history(path: str | os.PathLike[str], title: str = "") -> Figure:
     return fig
 
 
+def sweep(lines: Mapping[str, Sequence[tuple[float, float, float]]], x_label: str) -> Figure:
+    """Accuracy over a parameter, with a bar of one standard deviation; GCNet's Fig. 11.
+
+    Args:
+      lines: name -> [(parameter, mean, standard deviation), ...] in ascending order; accuracies in [0, 1].
+      x_label: name of the parameter.
+    """
+    fig = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = fig.subplots()
+    smallest = np.inf
+    for k, (name, points) in enumerate(lines.items()):
+        x, mean, deviation = np.array(points, float).T
+        style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "capsize": 3}
+        axes.errorbar(x, 100 * mean, 100 * deviation, label=name, **style)
+        smallest = min(smallest, *(value for value in x if value > 0), np.inf)
+    if np.isfinite(smallest):
+        axes.set_xscale("symlog", linthresh=smallest)
+    ticks = sorted({point[0] for points in lines.values() for point in points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel("accuracy (%)")
+    axes.legend(frameon=False, fontsize=8)
+    _plain(axes)
+    return fig
+
+
 def _read_history(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """{column: (E,) float64}; empty cells are NaN."""
     with open(path, newline="", encoding="utf-8") as file:

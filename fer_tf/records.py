@@ -306,7 +306,7 @@ def write_manifest(
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
         manifest["folds"].append(
             {
-                "subjects": subject_order(records[i].subject for i in fold.test),
+                "subjects": subject_order({records[i].subject for i in fold.test} - {None}),
                 "test": len(fold.test),
                 "train": len(fold.train),
                 "images": [records[i].key() for i in fold.test],

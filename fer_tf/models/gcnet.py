@@ -398,41 +398,69 @@ class GCNet(PlayersModel):
 
 @keras.utils.register_keras_serializable("fer_tf")
 class Autoencoder(PlayersModel):
-    """Table I trained to give a face back: what Encoder1 and its decoder start from (section IV-A).
+    """A generator of Fig. 7 alone: it gives a face back (section IV-A and Fig. 9), or its neutral reference (Fig. 10).
 
     Args:
-      width, padding: see `GCNet`.
+      generator, width, padding, seed: see `GCNet`; "conv_ae" that gives back is what Encoder1 starts from.
+      target: "image", or "reference", a batch's neutral face.
+    Raises:
+      ValueError: an unknown generator or target.
     """
 
-    def __init__(self, *, width: float = 1.0, padding: str = "same", name: str = "autoencoder", **options: Any):
+    def __init__(
+        self,
+        *,
+        generator: str = "conv_ae",
+        target: str = "image",
+        width: float = 1.0,
+        padding: str = "same",
+        seed: int = 0,
+        name: str = "autoencoder",
+        **options: Any,
+    ):
         super().__init__(name=name, **options)
-        self.width, self.padding = width, padding
-        self.generator = ConvAE(width=width, padding=padding, seed=0)
+        for what, value, known in (("generator", generator, GENERATORS), ("target", target, ("image", "reference"))):
+            if value not in known:
+                raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
+        self.generator_name, self.target, self.width, self.padding, self.seed = generator, target, width, padding, seed
+        self.generator = GENERATORS[generator](width=width, padding=padding, seed=seed)
         self.built = True
-        self.track("autoencoder_loss")
+        self.track("autoencoder_loss", "reconstruction_loss", *self.generator.logs)
 
     def sides(self) -> list[tuple[str, list[tf.Variable]]]:
-        """One player moves everything."""
-        return [("autoencoder", self.trainable_variables)]
+        """The DCGAN's discriminator if there is one; all the rest."""
+        judge = getattr(self.generator, "discriminator", None)
+        own = judge.trainable_variables if judge is not None else []
+        rest = [v for v in self.trainable_variables if not any(v is w for w in own)]
+        return [("discriminator", own), ("autoencoder", rest)] if own else [("autoencoder", rest)]
 
     def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """(N, 64, 64, 1) float32 in [0, 1], or a batch, -> the face given back, (N, 64, 64, 1) >= 0."""
+        """(N, 64, 64, 1) float32 in [0, 1], or a batch, -> the face that is made of it, (N, 64, 64, 1) >= 0."""
         return self.generator(images["image"] if isinstance(images, Mapping) else images, training=training)[0]
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Half squares between a face and what is given back, as in eq. (8)."""
-        return {"reconstruction_loss": mean_of_half_squares(self(batch["image"], training=True), batch["image"])}
+        """Half squares between the made face and the target, as in eq. (5) and (8), with what the generator adds."""
+        wanted, kept = batch[self.target], batch.get("has_reference") if self.target == "reference" else None
+        made, more = self.generator(batch["image"], training=True)
+        if name == "discriminator":
+            return self.generator.discriminator_losses(wanted, made, kept)
+        return {"reconstruction_loss": mean_of_half_squares(made, wanted, kept), **more}
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step."""
-        with tf.GradientTape() as tape:
-            loss = self.losses_of("autoencoder", batch)["reconstruction_loss"]
-        minimize(self.players()["autoencoder"], loss, tape)
-        return self.log(autoencoder_loss=loss)
+        """One step of each player."""
+        logs = {}
+        with tf.GradientTape(persistent=True) as tape:
+            terms = {name: self.losses_of(name, batch) for name, _ in self.sides()}
+            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+        for name, player in self.players().items():
+            minimize(player, totals[name], tape)
+            logs[f"{name}_loss"] = totals[name]
+        return self.log(**logs, **terms["autoencoder"])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {n: getattr(self, n) for n in ("name", "width", "padding")}
+        found = {n: getattr(self, n) for n in ("name", "target", "width", "padding", "seed")}
+        return {**found, "generator": self.generator_name}
 
 
 @keras.utils.register_keras_serializable("fer_tf")

@@ -212,6 +212,31 @@ def test_autoencoder_gives_encoder_1_its_start():
     np.testing.assert_allclose(net.regenerate(batch["image"]), np.clip(model(batch), 0, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("generator", ["conv_vae", "dcgan"])
+def test_a_generator_alone_makes_the_reference_of_those_who_have_one(generator):
+    """Figs. 9 and 10: the target is the image, or the neutral face; who has none counts as zero."""
+    training.setup(seed=0, precision="float32")
+    batch, losses = gcnet.tiny()[1], {}
+    kept = tf.constant([True, True, False, True, False, True])
+    given = {**batch, "has_reference": kept}
+    for target in ("image", "reference"):
+        model = gcnet.Autoencoder(generator=generator, target=target, width=1 / 16, seed=1)
+        losses[target] = float(model.losses_of("autoencoder", given)["reconstruction_loss"])
+        if generator == "dcgan":  # its encoder draws nothing
+            made = model.generator(batch["image"], training=True)[0].numpy()
+            own = 0.5 * ((made - batch[target].numpy()) ** 2).sum((1, 2, 3))
+            by_hand = (own * kept.numpy() if target == "reference" else own).mean()
+            assert losses[target] == pytest.approx(by_hand, rel=1e-3)
+    assert losses["reference"] < losses["image"]
+    model.compile(**gcnet.optimizers(model, 1e-4))
+    before = [np.array(v) for v in model.trainable_variables]
+    logs = model.train_step(given)
+    assert all(np.isfinite(float(v)) for v in logs.values()) and set(model.generator.logs) <= set(logs)
+    assert all(np.any(a != np.array(v)) for a, v in zip(before, model.trainable_variables, strict=True))
+    with pytest.raises(ValueError, match="Unknown target"):
+        gcnet.Autoencoder(target="neutral")
+
+
 @pytest.mark.parametrize("bad", [{"variant": "S2R0"}, {"generator": "gan"}, {"padding": "full"}])
 def test_unknown_options_are_refused(bad):
     with pytest.raises(ValueError, match=f"Unknown {next(iter(bad))}"):
