@@ -11,6 +11,7 @@ from fer_tf.layers import (
     Conv2D,
     Conv2DTranspose,
     Dropout,
+    PReLU,
     conv_bn,
     overlaid,
     patches,
@@ -382,6 +383,27 @@ def test_gradients_go_through_the_places_alone(pooled):
         loss = tf.reduce_sum(layers.MaxUnpooling()([values, argmax]) * weight)
     kept = layers.MaxUnpooling()([tf.ones_like(values), argmax])
     np.testing.assert_allclose(tape.gradient(loss, x), weight * kept, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy, close", [("float32", 1e-5), ("mixed_bfloat16", 0.02)])
+def test_prelu_equals_keras(policy, close):
+    """Values and both gradients, with a slope for each channel, negative and above one among them."""
+    set_policy(policy)
+    numbers = np.random.default_rng(0)
+    x, upstream = (tf.constant(numbers.standard_normal((6, 7, 5, 4)), INPUTS[policy]) for _ in range(2))
+    slopes, found = numbers.uniform(-0.5, 1.5, 4).astype(np.float32), []
+    for layer in (keras.layers.PReLU(shared_axes=[1, 2]), PReLU()):
+        layer.build(x.shape)
+        layer.set_weights([slopes.reshape(layer.get_weights()[0].shape)])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        own, slope = tape.gradient(y, (x, layer.trainable_variables[0]), output_gradients=upstream)
+        assert y.dtype == own.dtype == x.dtype and slope.dtype == tf.float32
+        found.append([np.array(tf.cast(v, tf.float32)).ravel() for v in (y, own, slope)])
+    for keras_has, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, keras_has, rtol=close, atol=close * np.abs(keras_has).max())
+    assert PReLU().slope == 0.25 and PReLU.from_config(PReLU(0.1, name="p").get_config()).slope == 0.1
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 4, 1), (1, 4, 7, 1)])

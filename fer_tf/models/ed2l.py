@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from fer_tf import augment
 from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
+from fer_tf.layers import PReLU
 from fer_tf.records import CLASSES
 from fer_tf.softmax import correct
 
@@ -52,8 +53,7 @@ def conv(x: Any, channels: int, name: str, stride: int = 1) -> Any:
     options = {"use_bias": False, "kernel_initializer": "he_normal"}
     x = keras.layers.Conv2D(channels, 3, stride, "same", name=f"{name}_conv", **options)(x)
     x = BatchNorm(name=f"{name}_norm")(x)
-    slope = keras.initializers.Constant(0.25)
-    return keras.layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=f"{name}_prelu")(x)
+    return PReLU(name=f"{name}_prelu")(x)
 
 
 def stage(x: Any, channels: int, units: int, name: str) -> list[Any]:
