@@ -2,8 +2,8 @@
 
     python -m experiments.benchmark --preset=quick --model=fer_net
 
-Two CPU cores: about two minutes for `quick`, four with much else running; `paper` repeats more. Speed varies with the
-machine and its load, which is noted; the figures to compare are the ratios, each taken within one run:
+Two CPU cores: two minutes for `quick`, eight for IA-gen; `paper` repeats more. Speed varies with the machine
+and its load, which is noted; the figures to compare are the ratios, each taken within one run:
 
     fed       steps a second with the real pipeline over steps a second on one cached batch (0.9 or more is wanted);
               "by CPU" takes seconds of CPU time instead, which other programs disturb less (a CPU's training only)

@@ -107,6 +107,17 @@ def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(cli, ever
     assert json.loads(done.stdout)["faces"][0]["label"] == line["label"]
 
 
+@pytest.mark.parametrize("script", ["regenerate", "predict"])
+def test_the_released_weights_see_that_the_astronaut_is_happy(cli, tmp_path, script):
+    photo = pytest.importorskip("skimage.data").astronaut()
+    Image.fromarray(photo).save(tmp_path / "face.png")
+    done = cli(script, "--model=ia_gen", "--image=face.png", "--out=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    line = json.loads(done.stdout)
+    assert (line if script == "regenerate" else line["faces"][0])["label"] == "happiness"
+    assert len([*(tmp_path / "out").iterdir()]) == 1
+
+
 def test_weights_of_everybody_never_start_a_fold_of_the_same_people(ia_gen, everybody, tmp_path):
     done = ia_gen(f"--workdir={tmp_path}", f"--gan_init={everybody}", "--only_folds=0", "--expressions=anger")
     assert done.returncode == 1 and "has seen who is to be tested" in done.stderr and "Traceback" not in done.stderr
