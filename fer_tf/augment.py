@@ -65,7 +65,7 @@ def affine(images: tf.Tensor, linear: tf.Tensor, shift: tf.Tensor, fill: str = "
         raise ValueError(f"fill must be one of {FILLS}, not {fill!r}.")
     images = tf.convert_to_tensor(images)
     size = tf.shape(images)[1:3]
-    centre = (tf.cast(size[::-1], tf.float32) - 1.0) / 2.0
+    centre = (tf.cast(tf.gather(size, (1, 0)), tf.float32) - 1.0) / 2.0
     offset = centre + shift - tf.linalg.matvec(linear, centre)
     rows = tf.reshape(tf.concat([linear, offset[..., None]], -1), (-1, 6))
     warped = tf.raw_ops.ImageProjectiveTransformV3(
@@ -241,7 +241,7 @@ def random_affine(
     draws = _uniform(seed, count, 4, "affine")
     radians = (2 * draws[:, 0] - 1) * (degrees * np.pi / 180)
     magnify = scale[0] + (scale[1] - scale[0]) * draws[:, 1]
-    move = (2 * draws[:, 2:] - 1) * shift * tf.cast(size[::-1], tf.float32)
+    move = (2 * draws[:, 2:] - 1) * shift * tf.cast(tf.gather(size, (1, 0)), tf.float32)
     return affine(images, _turn(radians) / magnify[:, None, None], move, fill)
 
 

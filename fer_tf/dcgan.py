@@ -66,11 +66,13 @@ class ConvVAE(keras.layers.Layer):
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """(N, 64, 64, 1) in [0, 1] -> the reference face in [0, 1], and KL(q || N(0, 1)), summed over the code."""
+        """(N, 64, 64, 1) in [0, 1] -> the reference face in [0, 1], and KL(q || N(0, 1)) over the code, a pixel."""
         mean, log_variance = tf.split(self.encoder(images, training=training), 2, -1)
         code = mean + tf.exp(0.5 * log_variance) * self.noise(mean, training=training)
         kl = -0.5 * tf.reduce_sum(1.0 + log_variance - tf.square(mean) - tf.exp(log_variance), -1)
-        return self.decoder(code, training=training), {"kl_loss": tf.reduce_mean(kl)}
+        return self.decoder(code, training=training), {
+            "kl_loss": tf.reduce_mean(kl) / SIZE**2
+        }  # as eq. (5) is a mean over them
 
 
 class DCGAN(keras.layers.Layer):

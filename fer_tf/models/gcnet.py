@@ -8,15 +8,16 @@ by `experiments/gcnet.py`.
 
 **Readings** (what the paper leaves open). `padding="same"`: the whole S1R1 net has 2,736,365 weights with seven
 classes, the "3M" of section IV-C; with "valid" 1,704,173, the "1.7 M" of section IV-E. No bias before a norm. The last
-ReLU of a decoder stays: pixels live in [0, 1]. e of eq. (2) is the flattened last map; FC-384 has a ReLU. Eq. (5), (8),
-(9): sums over pixels, means over the batch. Eq. (6): on the un-normalised e, margin 1 (not given; `margin_share` logs
-how often it binds), alpha = 0 for a neutral input. Encoder2 normalises image and reference as two batches. The
-metric-learning CNN classifies e and has eq. (6) with the real neutral. Who has no neutral is left out of eq. (5) and
-(9) alone. The view is a crop, then affine, flip, intensity, CLAHE (clip 2.0, 8x8 tiles); the centre crop at test.
-Caffe's "inv" policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's 1e-4. The decoders'
-rate is ten times the others'. Weight decay is L2 in the gradient. VAE and DCGAN have DCGAN's layers (a code of 100), a
-sigmoid at the end, and batch norm; the DCGAN's encoder is a fixed random projection, and its discriminator sees real
-and generated neutral faces.
+ReLU of a decoder stays: pixels live in [0, 1]. e of eq. (2) is the flattened last map; FC-384 has a ReLU. Eq. (5),
+(8), (9): means over the pixels and the batch. As sums they diverge at the printed rates: the shift of a decoder's last
+norm alone sees a curvature of 4,096 (`lambda_g=4096` is the sum). Eq. (6): on the un-normalised e, margin 1 (not
+given; `margin_share` logs how often it binds), alpha = 0 for a neutral input. Encoder2 normalises image and reference
+as two batches. The metric-learning CNN classifies e and has eq. (6) with the real neutral. Who has no neutral is left
+out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity, CLAHE (clip 2.0, 8x8 tiles); the centre
+crop at test. Caffe's "inv" policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's
+1e-4. The decoders' rate is ten times the others'. Weight decay is L2 in the gradient. VAE and DCGAN have DCGAN's
+layers (a code of 100), a sigmoid at the end, and batch norm; the DCGAN's encoder is a fixed random projection, and its
+discriminator sees real and generated neutral faces.
 
 **Deviations**: faces are found and aligned by dlib.
 """
@@ -121,7 +122,7 @@ def build_decoder(encoder: Any, *, width: float = 1.0, padding: str = "same", na
 
 
 def mean_of_half_squares(given: tf.Tensor, wanted: tf.Tensor, kept: tf.Tensor | None = None) -> tf.Tensor:
-    """1/2 ||given - wanted||^2 of eq. (5), (8), (9): summed over pixels, averaged over the batch.
+    """1/2 ||given - wanted||^2 of eq. (5), (8), (9), averaged over the pixels and the batch.
 
     Args:
       given, wanted: (N, H, W, 1) float32.
@@ -129,7 +130,7 @@ def mean_of_half_squares(given: tf.Tensor, wanted: tf.Tensor, kept: tf.Tensor | 
     Returns:
       Scalar float32 >= 0.
     """
-    half = 0.5 * tf.reduce_sum(tf.math.squared_difference(given, wanted), (1, 2, 3))
+    half = 0.5 * tf.reduce_mean(tf.math.squared_difference(given, wanted), (1, 2, 3))
     return tf.reduce_mean(half if kept is None else tf.where(kept, half, tf.zeros_like(half)))
 
 
@@ -513,6 +514,6 @@ def full() -> GCNet:
 
 def tiny() -> tuple[GCNet, dict[str, tf.Tensor]]:
     """A small model and a batch for the contract tests."""
-    model = GCNet(width=1 / 16, classes=CLASSES["six"], lambda_g=0.01, lambda_ri=0.003, lambda_rr=0.003)
+    model = GCNet(width=1 / 16, classes=CLASSES["six"])
     image, reference = (tf.random.stateless_uniform((6, SIZE, SIZE, 1), (1, s)) for s in (2, 3))
     return model, {"image": image, "reference": reference, "label": tf.range(6), "index": tf.range(6)}
