@@ -6,7 +6,8 @@ to 5, Figs. 3 to 5 are made by `experiments/ed2l.py`.
 
 **Readings** (what the paper leaves open). A residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in
 SphereFace's nets; PReLU has one slope a channel, 0.25 at first. FC-256 is linear, with a bias, on the flattened maps;
-9,905,543 parameters with seven classes. Pixels are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in
+9,905,543 parameters with seven classes. Fully connected weights start uniform in +-1/sqrt(inputs), as in frameworks of
+the time: with Keras's own start f_p is six times larger in the dispeller's eyes, and lambda_p = 10 drowns l_t for long. Pixels are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in
 additive margin softmax; no margin at test. The introduction lets l_p move base, branch and dispeller, section 2.3 base
 and branch: `confusion_updates_dispeller` (True). The weight decay is L2 in the gradient, on every trainable variable,
 as frameworks of the time had it: `weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind.
@@ -56,6 +57,12 @@ def conv(x: Any, channels: int, name: str, stride: int = 1) -> Any:
     return PReLU(name=f"{name}_prelu")(x)
 
 
+def dense(units: int, **options: Any) -> Any:
+    """A fully connected layer whose weights start uniform in +-1/sqrt(inputs), so that f_p starts small."""
+    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    return keras.layers.Dense(units, kernel_initializer=start, **options)
+
+
 def stage(x: Any, channels: int, units: int, name: str) -> list[Any]:
     """[3x3, channels]/2, then residual units of two convolutions: [down-sampled maps, maps after the units]."""
     down = x = conv(x, channels, f"{name}_down", 2)
@@ -85,7 +92,7 @@ def build_branch(*, width: float = 1.0, size: tuple[int, int] = SIZE, name: str 
     channels, units = BRANCH
     down, x = stage(inputs, scaled(channels, width), units, "branch")
     x = keras.layers.Flatten(name="flatten")(x)
-    x = keras.layers.Dense(scaled(HIDDEN, width), name="fc")(x)
+    x = dense(scaled(HIDDEN, width), name="fc")(x)
     return keras.Model(inputs, [down, keras.layers.Activation("linear", dtype="float32", name="feature")(x)], name=name)
 
 
@@ -158,12 +165,12 @@ class ED2L(PlayersModel):
         self.base = build_base(width=width, size=self.size)
         self.distilling_branch = build_branch(width=width, size=self.size, name="distilling")
         count, hidden = len(self.classes), scaled(HIDDEN, width)
-        self.classifier = keras.layers.Dense(count, use_bias=False, dtype="float32", name="classifier")
+        self.classifier = dense(count, use_bias=False, dtype="float32", name="classifier")
         self.classifier.build((None, hidden))
         logs = ["classifier_loss", "distilling_loss", "decay_loss", "accuracy"]
         if dispelling:
             self.dispelling_branch = build_branch(width=width, size=self.size, name="dispelling")
-            self.dispeller = keras.layers.Dense(count, dtype="float32", name="dispeller")
+            self.dispeller = dense(count, dtype="float32", name="dispeller")
             self.dispeller.build((None, hidden))
             logs += ["dispeller_loss", "confusion_loss", "dispeller_accuracy"]
         self.built = True
