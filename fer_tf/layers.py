@@ -162,12 +162,12 @@ class MaxPoolWithArgmax(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(N, 2h, 2w, C) -> [(N, h, w, C), (N, h, w, C) int32]."""
         _, height, width, channels = even(inputs.shape, self.name)
-        blocks = tf.reshape(tf.stop_gradient(inputs), (-1, height // 2, 2, width // 2, 2, channels))
-        blocks = tf.reshape(tf.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height // 2, width // 2, 4, channels))
-        tap = tf.argmax(blocks, 3, tf.int32)
-        y = 2 * tf.range(height // 2)[:, None, None] + tap // 2
-        x = 2 * tf.range(width // 2)[None, :, None] + tap % 2
-        return tf.nn.max_pool2d(inputs, 2, 2, "VALID"), (y * width + x) * channels + tf.range(channels)
+        pooled = tf.nn.max_pool2d(inputs, 2, 2, "VALID")
+        places, found = corners(height // 2, width // 2, channels), tf.stop_gradient(pooled)
+        argmax = places[3] + tf.zeros_like(found, tf.int32)
+        for quarter, place in reversed(list(zip(quarters(tf.stop_gradient(inputs)), places, strict=True))[:3]):
+            argmax = tf.where(quarter == found, place, argmax)
+        return pooled, argmax
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Half as high and wide, twice."""
@@ -188,16 +188,33 @@ class MaxUnpooling(keras.layers.Layer):
         """[(N, h, w, C), argmax (N, h, w, C) int32] -> (N, 2h, 2w, C)."""
         values, argmax = inputs
         _, height, width, channels = values.shape
-        place = argmax // channels
-        tap = 2 * (place // (2 * width) % 2) + place % 2
-        spread = values[:, :, :, None] * tf.one_hot(tap, 4, axis=3, dtype=values.dtype)
-        spread = tf.reshape(spread, (-1, height, width, 2, 2, channels))
-        return tf.reshape(tf.transpose(spread, (0, 1, 3, 2, 4, 5)), (-1, 2 * height, 2 * width, channels))
+        zero = tf.zeros_like(values)
+        first, second, third, fourth = (
+            tf.where(argmax == place, values, zero) for place in corners(height, width, channels)
+        )
+        rows = [tf.concat([first, second], -1), tf.concat([third, fourth], -1)]  # (N, h, w, 2C) is (N, h, 2w, C)
+        rows = [tf.reshape(row, (-1, height, 2 * width * channels)) for row in rows]
+        return tf.reshape(tf.concat(rows, -1), (-1, 2 * height, 2 * width, channels))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Twice as high and wide."""
         batch, height, width, channels = input_shape[0]
         return batch, 2 * height, 2 * width, channels
+
+
+def corners(height: int, width: int, channels: int) -> list[tf.Tensor]:
+    """Indices of the four pixels of each 2x2 block in a flattened picture (2h, 2w, C): four (h, w, C) int32."""
+    y, x = 2 * tf.range(height)[:, None, None], 2 * tf.range(width)[None, :, None]
+    own = tf.range(channels)
+    return [((y + i) * 2 * width + x + j) * channels + own for i in (0, 1) for j in (0, 1)]
+
+
+def quarters(pictures: tf.Tensor) -> list[tf.Tensor]:
+    """The four pixels of each 2x2 block: (N, 2h, 2w, C) -> four (N, h, w, C), in the order of `corners`."""
+    _, height, width, channels = pictures.shape
+    rows = tf.split(tf.reshape(pictures, (-1, height // 2, 2 * width * channels)), 2, -1)
+    rows = [tf.reshape(row, (-1, height // 2, width // 2, 2 * channels)) for row in rows]
+    return [quarter for row in rows for quarter in tf.split(row, 2, -1)]
 
 
 def even(shape: Any, name: str) -> tuple[int, int, int, int]:
