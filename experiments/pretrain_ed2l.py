@@ -5,7 +5,8 @@
 
 The paper has "the same parameter settings" as for the small data sets: that is `--preset=paper`, all ten patches of
 every picture, 100 epochs at 1e-4. `--preset=quick` is what two cores can do: one patch a picture and epoch, 20 epochs,
-a higher rate that falls to zero. The epoch is chosen on the public test; the private test is read once.
+2e-4 that falls to zero (at 1e-3 the dispelling branch keeps the whole net from learning; the baseline stands it). The
+epoch is chosen on the public test; the private test is read once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fer_tf.models import ed2l
 
 PRESETS = {
     "paper": {"epochs": 100, "views": 0, "rate": 1e-4, "decay_to": 1.0},
-    "quick": {"epochs": 20, "views": 1, "rate": 1e-3, "decay_to": 0.0},
+    "quick": {"epochs": 20, "views": 1, "rate": 2e-4, "decay_to": 0.0},
     "smoke": {"epochs": 2, "views": 1, "batch_size": 8, "width": 0.0625},
 }
 common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=64)
