@@ -33,6 +33,7 @@ setup(
         "pillow>=10.1",  # reads pictures of every kind, resizes, draws
         "matplotlib",  # confusion matrices, curves, grids
         "scikit-learn",  # t-SNE and the nearest-neighbour baselines
+        "threadpoolctl",  # keeps t-SNE to one thread; scikit-learn brings it
         "dlib-bin",  # finds faces; dlib itself, prebuilt
     ],
     extras_require={

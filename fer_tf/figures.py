@@ -306,10 +306,12 @@ def _tsne_points(features: np.ndarray, labels: np.ndarray, perplexity: float, se
     if not np.isfinite(features).all():
         raise ValueError("t-SNE: the features are not all finite")
     from sklearn.manifold import TSNE  # slow to import
+    from threadpoolctl import threadpool_limits
 
     used = min(float(perplexity), (len(features) - 1) / 3)
     init = "pca" if features.shape[1] > 1 else "random"
-    points = TSNE(perplexity=used, init=init, learning_rate="auto", random_state=seed).fit_transform(features)
+    with threadpool_limits(1):  # threads that wait for each other a thousand times: minutes where the cores are busy
+        points = TSNE(perplexity=used, init=init, learning_rate="auto", random_state=seed).fit_transform(features)
     return points, used
 
 
