@@ -29,9 +29,7 @@ from fer_tf.models import gcnet
 
 PRESETS = {
     "paper": {"folds": 10, "protocol": "strided", "epochs": 20_000, "max_steps": 300_000, "views": 1},
-    "quick": {
-        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1, "multiplier": 1.0,
-    },
+    "quick": {"only_folds": "0", "rows": "cnn,S1R1", "epochs": 40, "batch_size": 32, "views": 1, "rate": 0.01},
     "smoke": {
         "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
         "classes": "anger,happiness", "rows": "cnn,S1R1",
