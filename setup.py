@@ -38,7 +38,8 @@ setup(
     ],
     extras_require={
         "dev": [
-            "pytest",  # runs the tests
+            "pytest",  # runs the tests ...
+            "pytest-xdist",  # ... two files at a time
             "ruff",  # lint and format
             "scipy",  # the reference that augmentation is tested against
             "opencv-python-headless",  # the reference of CLAHE, and the benchmark's plain loop
