@@ -90,11 +90,16 @@ def unseen(name: str | Path | None, flag: str, tested: bool = True) -> list[str]
     if name is None or not weights.is_ours(name):
         return []
     seen = list(weights.provenance(name).get("datasets") or [])
-    other = FLAGS["test_on"].value if "test_on" in FLAGS else None
-    on = other.partition("=")[0] if other else FLAGS.dataset
-    if tested and on in seen:
+    on = tested_on() or FLAGS.dataset
+    if tested and {on, on.partition("/")[0]} & {*seen}:  # a part counts as seen where the whole is named
         raise ValueError(f"--{flag}={name} was trained on everybody in {on}, so it has seen who is to be tested.")
     return seen
+
+
+def tested_on() -> str | None:
+    """name[/part] of --test_on, where the script has that flag (`cross.py`) and it is given."""
+    text = FLAGS["test_on"].value if "test_on" in FLAGS else None
+    return text.partition("=")[0] if text else None
 
 
 def weights_file(name: str) -> Path | None:
@@ -200,9 +205,10 @@ def chosen_folds(count: int) -> list[int]:
 
 def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
     """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
+    folds = FLAGS.manifest or f"{FLAGS.folds} folds by subject, {FLAGS.protocol}"
     return {
         "dataset": FLAGS.dataset,
-        "protocol": FLAGS.manifest or f"{FLAGS.folds} folds by subject, {FLAGS.protocol}",
+        "protocol": f"tested on {tested_on()}" if tested_on() else folds,
         "preset": FLAGS.preset,
         "classes": list(classes),
         "seeds": list(range(FLAGS.seed, FLAGS.seed + FLAGS.runs)),

@@ -211,6 +211,8 @@ def main() -> None:
     rows = [Row.read(text) for text in FLAGS.rows]
     if not FLAGS.views:
         raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
+    if FLAGS.train_on and not FLAGS.test_on:
+        raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
     found = common.load_records(tuple(dict.fromkeys([*classes, "neutral"])))
     labelled = {r.subject for r in found if r.expression in classes}
     found = folds.first_subjects([r for r in found if r.subject in labelled])

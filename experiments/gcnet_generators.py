@@ -95,7 +95,8 @@ def main() -> None:
         raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
     found = folds.first_subjects(common.load_records(classes))
     folder = common.workdir("gcnet_generators")
-    fold = common.make_folds(found, classes, folder)[common.chosen_folds(FLAGS.folds)[0]]
+    parts = common.make_folds(found, classes, folder)
+    fold = parts[common.chosen_folds(len(parts))[0]]
     held_out = [found[i] for i in fold.test]
     pairs, _ = records.neutral_pairs(held_out, classes)
     kept = [(i, j) for i, j in zip(pairs["image"], pairs["reference"], strict=True) if j >= 0]

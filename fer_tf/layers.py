@@ -123,7 +123,7 @@ def prelu(x: tf.Tensor, alpha: tf.Tensor) -> Any:
 
 @keras.utils.register_keras_serializable("fer_tf")
 class PReLU(keras.layers.Layer):
-    """Keras's PReLU with one slope a channel, at well under half its time on a CPU.
+    """Keras's PReLU with one slope a channel, at under half its time on a CPU.
 
     Args:
       slope: of every channel at first.

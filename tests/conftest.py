@@ -35,13 +35,12 @@ _ready = []
 
 def two_devices() -> None:
     """Splits the CPU in two, once TensorFlow is there; it refuses after its first op."""
-    if _ready or "tensorflow" not in sys.modules:
-        return
-    import tensorflow as tf
+    if not _ready and "tensorflow" in sys.modules:
+        import tensorflow as tf
 
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    _ready.append(True)
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        _ready.append(True)
 
 
 def pytest_collection_finish() -> None:
@@ -53,13 +52,12 @@ def pytest_collection_finish() -> None:
 def fresh_keras():
     """After each test: the float32 policy, and layer names that count from one again."""
     yield
-    if "fer_tf.compat" not in sys.modules:
-        return
-    from fer_tf import compat
+    if "fer_tf.compat" in sys.modules:
+        from fer_tf import compat
 
-    two_devices()
-    compat.keras.backend.clear_session(**({"free_memory": False} if compat.KERAS_3 else {}))
-    compat.set_policy("float32")
+        two_devices()
+        compat.keras.backend.clear_session(**({"free_memory": False} if compat.KERAS_3 else {}))
+        compat.set_policy("float32")
 
 
 def in_a_process(words: list[str], cwd: Path = ROOT) -> subprocess.CompletedProcess:

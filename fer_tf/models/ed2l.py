@@ -7,12 +7,12 @@ to 5, Figs. 3 to 5 are made by `experiments/ed2l.py`.
 **Readings** (what the paper leaves open). A residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in
 SphereFace's nets; PReLU has one slope a channel, 0.25 at first. FC-256 is linear, with a bias, on the flattened maps;
 9,905,543 parameters with seven classes. Fully connected weights start uniform in +-1/sqrt(inputs), as in frameworks of
-the time: with Keras's own start f_p is six times larger in the dispeller's eyes, and lambda_p = 10 drowns l_t for
-long. Pixels are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in additive margin softmax; no margin
-at test. The introduction lets l_p move base, branch and dispeller, section 2.3 base and branch:
-`confusion_updates_dispeller` (True). The weight decay is L2 in the gradient, on every trainable variable, as
-frameworks of the time had it: `weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind. Batch
-norm's momentum is 0.9. The centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its PReLU.
+the time: with Keras's own start the dispeller's logits start larger, and lambda_p = 10 drowns l_t for longer. Pixels
+are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in additive margin softmax; no margin at test. The
+introduction lets l_p move base, branch and dispeller, section 2.3 base and branch: `confusion_updates_dispeller`
+(True). The weight decay is L2 in the gradient, on every trainable variable, as frameworks of the time had it:
+`weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind. Batch norm's momentum is 0.9. The
+centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its PReLU.
 
 **Deviations**: faces are found by dlib, not by MTCNN.
 """

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fer_tf import export, weights
+from fer_tf.models import gcnet
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ("--preset=smoke", "--precision=float32")
@@ -86,7 +87,11 @@ def test_generators_alone(cli, tmp_path):
 
 
 def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
+    weights.save(gcnet.Autoencoder(width=1 / 16), tmp_path / "w.h5", provenance={"datasets": ["rendered/wild"]})
+    seen = ("--rows=S0R0", "--test_on=rendered/wild", f"--encoder1={tmp_path / 'w.h5'}")
     cases = {
+        seen: "was trained on everybody in rendered/wild",
+        "--train_on=rendered/posed": "give --test_on",
         "--rows=S2R2": "'S2R2' is no network",
         "--rows=S1R1:gan": "is no network",
         "--rows=S1R1@much": "is no network",
