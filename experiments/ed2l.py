@@ -23,13 +23,14 @@ from absl import flags
 
 from experiments import common, folds
 from fer_tf import export, figures, pipeline, records, weights
+from fer_tf.compat import keras
 from fer_tf.models import ed2l
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
     "quick": {
-        "only_folds": "0", "rows": "baseline,ed2l", "epochs": 8, "batch_size": 32, "views": 1,
-        "rate": 3e-4,
+        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 8, "batch_size": 32, "views": 1,
+        "rate": 3e-4, "decay_to": 0.0,
     },
     "smoke": {
         "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
@@ -48,7 +49,8 @@ common.define_flags(PRESETS, init="ed2l_fer2013", batch_size=64)
 folds.define_flags()
 flags.DEFINE_list("rows", list(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
 flags.DEFINE_string("baseline_init", "ed2l_baseline_fer2013", "What the baseline starts from, as --init.")
-flags.DEFINE_float("rate", 1e-4, "Learning rate of Adam.")
+flags.DEFINE_float("rate", 1e-4, "Learning rate of Adam at the start.")
+flags.DEFINE_float("decay_to", 1.0, "What it falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
 flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
 flags.DEFINE_float("margin", 0.35, "m of eq. (2).")
 flags.DEFINE_float("scale", 30.0, "s of eq. (2).")
@@ -59,8 +61,8 @@ flags.DEFINE_bool("confusion_updates_dispeller", True, "Whether eq. (5) moves th
 FLAGS = flags.FLAGS
 
 
-def build(row: str, classes: tuple[str, ...]) -> ed2l.ED2L:
-    """The compiled network of a row."""
+def build(row: str, classes: tuple[str, ...], steps: int) -> ed2l.ED2L:
+    """The compiled network of a row, which is to be trained for so many steps."""
     dispelling = row.startswith("ed2l")
     given = {n: getattr(FLAGS, n) for n in ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width")}
     model = ed2l.ED2L(
@@ -75,7 +77,8 @@ def build(row: str, classes: tuple[str, ...]) -> ed2l.ED2L:
             raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
         common.unseen(file, "init" if dispelling else "baseline_init")
         weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
-    model.compile(classifier_optimizer=ed2l.optimizer(FLAGS.rate))
+    rate = keras.optimizers.schedules.CosineDecay(FLAGS.rate, max(steps, 1), alpha=FLAGS.decay_to)
+    model.compile(classifier_optimizer=ed2l.optimizer(rate))
     return model
 
 
@@ -87,7 +90,11 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
         strategy = folds.setup(seed)
         data = folds.batches([found[i] for i in fold.train], classes, ed2l, seed, True)
         models[row], methods[ROWS[row]] = folds.train_and_test(
-            lambda row=row: build(row, classes), data, test, place / row, strategy
+            lambda row=row, steps=FLAGS.epochs * len(data): build(row, classes, steps),
+            data,
+            test,
+            place / row,
+            strategy,
         )
         print(f"{place}: {ROWS[row]} names {100 * np.mean(np.equal(*methods[ROWS[row]]['last'])):.1f} %", flush=True)
     return models, methods, test

@@ -1,7 +1,7 @@
 """Pre-trains GCNet's encoders (section IV-A): Encoder1 by giving faces back, Encoder2 by naming people.
 
-    python -m experiments.pretrain_gcnet --stage=autoencoder --part=wild     # --encoder1 of experiments/gcnet.py
-    python -m experiments.pretrain_gcnet --stage=identify --part=wild        # --encoder2
+    python -m experiments.pretrain_gcnet --stage=autoencoder --part=wild --rate=1      # --encoder1 of experiments/gcnet.py
+    python -m experiments.pretrain_gcnet --stage=identify --part=wild --rate=0.03      # --encoder2
 
 The paper does both on CASIA-WebFace. Any data set serves: the autoencoder needs faces alone, the other one people's
 names. `--part=wild` takes 80 rendered people who are not in `lab`, where the folds are.
@@ -21,7 +21,7 @@ from fer_tf.models import gcnet
 
 PRESETS = {
     "paper": {"epochs": 30},
-    "quick": {"epochs": 8},
+    "quick": {"epochs": 60},
     "smoke": {"epochs": 1, "batch_size": 8, "width": 0.0625, "max_steps": 2},
 }
 common.define_training_flags(PRESETS, init="none", batch_size=64)
