@@ -14,6 +14,7 @@ Not yet run.
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,8 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
     for row in FLAGS.rows:
         strategy = folds.setup(seed)
         data = folds.batches([found[i] for i in fold.train], classes, ed2l, seed, True)
-        models[row], methods[ROWS[row]] = folds.train_and_test(
-            lambda row=row, steps=FLAGS.epochs * len(data): build(row, classes, steps),
-            data,
-            test,
-            place / row,
-            strategy,
-        )
+        make = functools.partial(build, row, classes, FLAGS.epochs * len(data))
+        models[row], methods[ROWS[row]] = folds.train_and_test(make, data, test, place / row, strategy)
         print(f"{place}: {ROWS[row]} names {100 * np.mean(np.equal(*methods[ROWS[row]]['last'])):.1f} %", flush=True)
     return models, methods, test
 

@@ -1,6 +1,6 @@
 """Pre-trains GCNet's encoders (section IV-A): Encoder1 by giving faces back, Encoder2 by naming people.
 
-    python -m experiments.pretrain_gcnet --stage=autoencoder --part=wild --rate=1      # --encoder1 of experiments/gcnet.py
+    python -m experiments.pretrain_gcnet --stage=autoencoder --part=wild --rate=1   # --encoder1 of experiments/gcnet.py
     python -m experiments.pretrain_gcnet --stage=identify --part=wild --rate=0.03      # --encoder2
 
 The paper does both on CASIA-WebFace. Any data set serves: the autoencoder needs faces alone, the other one people's
@@ -99,7 +99,7 @@ def main() -> None:
         "seed": FLAGS.seed,
     }
     out = Path(FLAGS.out or folder / f"{FLAGS.stage}.h5")
-    weights.save(model, out, provenance=about)
+    weights.save(model, out, provenance=about, skip=("hidden", "logits") if FLAGS.stage == "identify" else ())
     print(f"{out}: {FLAGS.stage} on {about['data']}.")
 
 

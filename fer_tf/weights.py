@@ -30,7 +30,12 @@ _ATTRIBUTE_LIMIT = 60_000  # HDF5 holds attributes up to 64 KiB
 
 
 def save(
-    model: Any, path: str | os.PathLike[str], *, provenance: Mapping[str, Any], dtype: str = "float32"
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, Any],
+    dtype: str = "float32",
+    skip: str | Iterable[str] = (),
 ) -> dict[str, Any]:
     """Writes every weight of a built model, in one step (temporary name, then renamed).
 
@@ -42,15 +47,17 @@ def save(
         still missing of PROVENANCE is recorded as null.
       dtype: "float32", or "float16" to halve the file: kernels (two and more dimensions) are then stored in half
         precision, vectors (biases, norms, moving statistics) stay float32. Integer variables are stored as they are.
+      skip: layer paths ("logits") that are not written, with all below them; whoever loads the file skips them, too.
     Returns:
       The provenance as written.
     Raises:
       ValueError: if the model has no weights, a layer is unbuilt or named automatically ("conv2d_3"), two variables
-        have one path, a value is not finite (or too large for float16), or the provenance has no JSON form.
+        have one path, a value is not finite (or too large for float16), `skip` names nothing, or the provenance has no
+        JSON form.
     """
     if dtype not in ("float32", "float16"):
         raise ValueError(f"weights are stored as float32 or float16, not {dtype}")
-    variables = _variables(model, saving=True)
+    variables = _kept(_variables(model, saving=True), skip)
     arrays = {key: _stored(key, variable.numpy(), dtype) for key, variable in variables.items()}
     provenance = _provenance(model, provenance)
     text = _to_json(provenance)
@@ -81,13 +88,8 @@ def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = (
       ValueError: if the file is damaged or not ours, a weight is missing, left over or of another shape (the
         message names them and both shapes), or `skip` names nothing.
     """
-    skip = (skip,) if isinstance(skip, str) else tuple(skip)
     variables, (arrays, _) = _variables(model, saving=False), _read(path)
-    for prefix in skip:
-        if not any(_below(key, prefix) for key in (*variables, *arrays)):
-            raise ValueError(f"skip={prefix!r} names no layer; the model has {_names(variables)}")
-    wanted = {key: v for key, v in variables.items() if not any(_below(key, prefix) for prefix in skip)}
-    stored = {key: a for key, a in arrays.items() if not any(_below(key, prefix) for prefix in skip)}
+    wanted, stored = _kept(variables, skip, arrays), _kept(arrays, skip, variables)
     problems = []
     if missing := sorted(wanted.keys() - stored.keys()):
         problems.append("the file lacks " + _shapes({key: tuple(wanted[key].shape) for key in missing}))
@@ -286,6 +288,15 @@ def _file_hash(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _kept(found: Mapping[str, Any], skip: str | Iterable[str], other: Iterable[str] = ()) -> dict[str, Any]:
+    """`found` without what is at or below a path of `skip`, each of which names something in it or in `other`."""
+    skip = (skip,) if isinstance(skip, str) else tuple(skip)
+    for prefix in skip:
+        if not any(_below(key, prefix) for key in (*found, *other)):
+            raise ValueError(f"skip={prefix!r} names no layer; the model has {_names(found)}")
+    return {key: value for key, value in found.items() if not any(_below(key, prefix) for prefix in skip)}
 
 
 def _below(key: str, prefix: str) -> bool:

@@ -193,6 +193,22 @@ def test_misfits_are_all_listed_and_nothing_is_loaded(tmp_path):
         weights.load(other, path, skip="outer/nested/logit")
 
 
+def test_layers_can_be_left_out_of_the_file(tmp_path):
+    path, left_out = tmp_path / "part.h5", ("outer/nested/logits", "outer/top")
+    with pytest.raises(ValueError, match="skip='outer/to' names no layer"):
+        weights.save(pair(3, 1), path, provenance=PROVENANCE, skip="outer/to")
+    assert not path.exists()
+    weights.save(pair(3, 1), path, provenance=PROVENANCE, skip=left_out)
+    assert keys(path) and not any(key.startswith(left_out) for key in keys(path))
+    other = pair(7, 2)
+    with pytest.raises(ValueError, match="the file lacks outer/nested/logits/"):
+        weights.load(other, path)
+    weights.load(other, path, skip=left_out)
+    np.testing.assert_array_equal(
+        other.encoder.get_layer("conv1").kernel.numpy(), pair(3, 1).encoder.get_layer("conv1").kernel.numpy()
+    )
+
+
 def test_is_ours(tmp_path):
     weights.save(net("a"), tmp_path / "own.h5", provenance=PROVENANCE)
     (tmp_path / "text.h5").write_text("no HDF5")
