@@ -30,8 +30,8 @@ from fer_tf.models import gcnet
 PRESETS = {
     "paper": {"folds": 10, "protocol": "strided", "epochs": 20_000, "max_steps": 300_000, "views": 1},
     "quick": {
-        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 16, "batch_size": 32, "views": 1, "rate": 0.1, "gamma": 0.01,
-        "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 2.5, "lambda_rr": 2.5, "lambda_s": 0.01, "margin": 20.0,
+        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 16, "batch_size": 32, "views": 1, "rate": 0.1, "gamma": 0.003,
+        "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.1, "margin": 20.0,
         "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
     },
     "smoke": {

@@ -92,12 +92,13 @@ class DCGAN(keras.layers.Layer):
         self.built = True
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """(N, 64, 64, 1) in [0, 1] -> a reference face in [0, 1], and what it takes to fool the discriminator."""
+        """(N, 64, 64, 1) in [0, 1] -> a reference face in [0, 1], and what fools the discriminator, a pixel."""
         code = self.projection(tf.reshape(2.0 * images - 1.0, (-1, SIZE * SIZE)))
         face = self.decoder(code, training=training)
         if not training:
             return face, {}
-        return face, {"adversarial_loss": tf.reduce_mean(tf.nn.softplus(-self.discriminator(face, training=True)))}
+        fooled = tf.reduce_mean(tf.nn.softplus(-self.discriminator(face, training=True)))
+        return face, {"adversarial_loss": fooled / SIZE**2}  # as above
 
     def discriminator_losses(
         self, real: tf.Tensor, fake: tf.Tensor, kept: tf.Tensor | None = None

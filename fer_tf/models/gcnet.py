@@ -17,7 +17,8 @@ out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity, 
 crop at test. Caffe's "inv" policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's
 1e-4. The decoders' rate is ten times the others'. Weight decay is L2 in the gradient. VAE and DCGAN have DCGAN's
 layers (a code of 100), a sigmoid at the end, and batch norm; the DCGAN's encoder is a fixed random projection, and its
-discriminator sees real and generated neutral faces.
+discriminator sees real and generated neutral faces. The KL and the adversarial term are divided by the 4,096 pixels,
+as eq. (5) is.
 
 **Deviations**: faces are found and aligned by dlib.
 """
