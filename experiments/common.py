@@ -37,10 +37,11 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
       presets: preset name -> {flag: value}.
       **defaults: other defaults than those below and in `define_training_flags`.
     """
-    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "preset": "quick", **defaults}
+    default = {"dataset": "rendered", "classes": "seven", "folds": 5, "protocol": "contiguous", **defaults}
     define_training_flags(presets, **default)
     flags.DEFINE_enum("dataset", default["dataset"], data_sets(), "Which data set.")
-    flags.DEFINE_enum("protocol", "contiguous", ["contiguous", "strided"], "How subjects are dealt to the folds.")
+    known = ["contiguous", "strided"]
+    flags.DEFINE_enum("protocol", default["protocol"], known, "How subjects are dealt to the folds.")
     flags.DEFINE_string("manifest", None, "A folds.json: its folds instead of those of --folds and --protocol.")
     flags.DEFINE_string("classes", default["classes"], "six, seven, six_neutral, eight, or labels with commas.")
     flags.DEFINE_integer("folds", default["folds"], "Number of folds by subject.", lower_bound=2)

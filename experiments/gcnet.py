@@ -28,10 +28,10 @@ from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import gcnet
 
 PRESETS = {
-    "paper": {"folds": 10, "protocol": "strided", "epochs": 20_000, "max_steps": 300_000, "views": 1},
+    "paper": {"folds": 10, "epochs": 20_000, "max_steps": 300_000, "views": 100},
     "quick": {
-        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 16, "batch_size": 32, "views": 1, "rate": 0.1, "gamma": 0.003,
-        "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.1, "margin": 20.0,
+        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1, "gamma": 0.01,
+        "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.01, "margin": 20.0,
         "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
     },
     "smoke": {
@@ -42,11 +42,11 @@ PRESETS = {
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 """Variant -> its name in the table; the others are GCNet with the variant."""
 
-common.define_flags(PRESETS, init="none", batch_size=64)
+common.define_flags(PRESETS, init="none", batch_size=64, protocol="strided")
 folds.define_flags()
 cross.define_flags()
 flags.DEFINE_list("rows", ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"], "Which networks; see the docstring.")
-flags.DEFINE_string("encoder1", "none", "Weights of an Autoencoder for Encoder1 and its decoder, or none.")
+flags.DEFINE_string("encoder1", "none", "Weights of an Autoencoder, whose encoder Encoder1 takes over, or none.")
 flags.DEFINE_string("encoder2", "none", "Weights of a CNN that identifies people for Encoder2, or none.")
 flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
 flags.DEFINE_float("rate", 0.001, "Base learning rate.")
@@ -104,17 +104,19 @@ def build(row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
         seed=seed,
         **{n: getattr(FLAGS, n) for n in given},
     )
-    parts = {n for n in ("encoder2", "generator", "decoder_i", "decoder_r", "hidden", "head") if hasattr(model, n)}
-    parts = {"logits" if n == "head" else n for n in parts}
-    if file := common.weights_file(FLAGS.encoder2):
-        common.unseen(file, "encoder2")
-        weights.load(model, file, skip=parts - {"encoder2"})
-    if "generator" in parts and row.generator == "conv_ae" and (file := common.weights_file(FLAGS.encoder1)):
-        common.unseen(file, "encoder1")
-        weights.load(model, file, skip=parts - {"generator"})
+    for flag, part in (("encoder1", "generator/encoder1"), ("encoder2", "encoder2")):
+        file = common.weights_file(FLAGS[flag].value)
+        if file and pretrained() and (flag == "encoder2" or model.compares):
+            common.unseen(file, flag)
+            weights.load(model, file, only=part)
     policy = {"multiplier": FLAGS.multiplier, "gamma": FLAGS.gamma, "power": FLAGS.power}
     model.compile(**gcnet.optimizers(model, FLAGS.rate, **policy))
     return model
+
+
+def pretrained() -> bool:
+    """Whether --encoder1 and --encoder2 count: where a row names its generator, none is pre-trained (section IV-E)."""
+    return not any(":" in text for text in FLAGS.rows)
 
 
 def one_fold(

@@ -23,7 +23,7 @@ from fer_tf import faces, figures, metrics, pipeline, records
 from fer_tf.models import gcnet
 
 PRESETS = {
-    "paper": {"folds": 10, "protocol": "strided", "epochs": 100, "views": 1, "only_folds": "0"},
+    "paper": {"folds": 10, "epochs": 100, "views": 1, "only_folds": "0"},
     "quick": {"only_folds": "0", "epochs": 12, "views": 1},
     "smoke": {
         "folds": 2,
@@ -36,7 +36,7 @@ PRESETS = {
         "only_folds": "0",
     },
 }  # fmt: skip
-common.define_flags(PRESETS, init="none", batch_size=64, classes="eight")
+common.define_flags(PRESETS, init="none", batch_size=64, classes="eight", protocol="strided")
 folds.define_flags()
 flags.DEFINE_list("generators", list(gcnet.GENERATORS), "Which generators.")
 flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")

@@ -24,6 +24,9 @@ PRESETS = {
     "quick": {"epochs": 60},
     "smoke": {"epochs": 1, "batch_size": 8, "width": 0.0625, "max_steps": 2},
 }
+PARTS = {"autoencoder": "generator/encoder1", "identify": "encoder2"}
+"""Stage -> the layers that are written."""
+
 common.define_training_flags(PRESETS, init="none", batch_size=64)
 flags.DEFINE_enum("stage", "autoencoder", ["autoencoder", "identify"], "What is trained.")
 flags.DEFINE_enum("dataset", "rendered", common.data_sets(), "Which data set.")
@@ -99,7 +102,7 @@ def main() -> None:
         "seed": FLAGS.seed,
     }
     out = Path(FLAGS.out or folder / f"{FLAGS.stage}.h5")
-    weights.save(model, out, provenance=about, skip=("hidden", "logits") if FLAGS.stage == "identify" else ())
+    weights.save(model, out, provenance=about, only=PARTS[FLAGS.stage])
     print(f"{out}: {FLAGS.stage} on {about['data']}.")
 
 

@@ -35,7 +35,7 @@ def save(
     *,
     provenance: Mapping[str, Any],
     dtype: str = "float32",
-    skip: str | Iterable[str] = (),
+    only: str | None = None,
 ) -> dict[str, Any]:
     """Writes every weight of a built model, in one step (temporary name, then renamed).
 
@@ -47,17 +47,17 @@ def save(
         still missing of PROVENANCE is recorded as null.
       dtype: "float32", or "float16" to halve the file: kernels (two and more dimensions) are then stored in half
         precision, vectors (biases, norms, moving statistics) stay float32. Integer variables are stored as they are.
-      skip: layer paths ("logits") that are not written, with all below them; whoever loads the file skips them, too.
+      only: the path of a layer ("encoder"): it alone is written, with all below it.
     Returns:
       The provenance as written.
     Raises:
       ValueError: if the model has no weights, a layer is unbuilt or named automatically ("conv2d_3"), two variables
-        have one path, a value is not finite (or too large for float16), `skip` names nothing, or the provenance has no
+        have one path, a value is not finite (or too large for float16), `only` names nothing, or the provenance has no
         JSON form.
     """
     if dtype not in ("float32", "float16"):
         raise ValueError(f"weights are stored as float32 or float16, not {dtype}")
-    variables = _kept(_variables(model, saving=True), skip)
+    variables = _part(_variables(model, saving=True), only)
     arrays = {key: _stored(key, variable.numpy(), dtype) for key, variable in variables.items()}
     provenance = _provenance(model, provenance)
     text = _to_json(provenance)
@@ -75,7 +75,7 @@ def save(
     return provenance
 
 
-def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = ()) -> None:
+def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = (), *, only: str | None = None) -> None:
     """Sets a built model's weights from a file. Everything is checked first: on an error the model is as before.
 
     Args:
@@ -83,13 +83,20 @@ def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = (
       path: a file that `save` wrote.
       skip: layer paths ("logits", "encoder/fc1") that stay untouched, with all below them, such as the last layer where
         the number of classes differs. Whole names only: "fc1" does not skip "fc10".
+      only: the path of a layer: it alone is set, whatever else the model and the file have.
     Raises:
       FileNotFoundError: if there is no such file.
       ValueError: if the file is damaged or not ours, a weight is missing, left over or of another shape (the
-        message names them and both shapes), or `skip` names nothing.
+        message names them and both shapes), or `skip` or `only` names nothing.
     """
-    variables, (arrays, _) = _variables(model, saving=False), _read(path)
-    wanted, stored = _kept(variables, skip, arrays), _kept(arrays, skip, variables)
+    skip = (skip,) if isinstance(skip, str) else tuple(skip)
+    variables, (arrays, _) = _part(_variables(model, saving=False), only), _read(path)
+    arrays = arrays if only is None else {key: a for key, a in arrays.items() if _below(key, only)}
+    for prefix in skip:
+        if not any(_below(key, prefix) for key in (*variables, *arrays)):
+            raise ValueError(f"skip={prefix!r} names no layer; the model has {_names(variables)}")
+    wanted = {key: v for key, v in variables.items() if not any(_below(key, prefix) for prefix in skip)}
+    stored = {key: a for key, a in arrays.items() if not any(_below(key, prefix) for prefix in skip)}
     problems = []
     if missing := sorted(wanted.keys() - stored.keys()):
         problems.append("the file lacks " + _shapes({key: tuple(wanted[key].shape) for key in missing}))
@@ -290,13 +297,12 @@ def _file_hash(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _kept(found: Mapping[str, Any], skip: str | Iterable[str], other: Iterable[str] = ()) -> dict[str, Any]:
-    """`found` without what is at or below a path of `skip`, each of which names something in it or in `other`."""
-    skip = (skip,) if isinstance(skip, str) else tuple(skip)
-    for prefix in skip:
-        if not any(_below(key, prefix) for key in (*found, *other)):
-            raise ValueError(f"skip={prefix!r} names no layer; the model has {_names(found)}")
-    return {key: value for key, value in found.items() if not any(_below(key, prefix) for prefix in skip)}
+def _part(variables: dict[str, Any], only: str | None) -> dict[str, Any]:
+    """The variables at or below the path `only`; all for None."""
+    part = variables if only is None else {key: v for key, v in variables.items() if _below(key, only)}
+    if not part:
+        raise ValueError(f"only={only!r} names no layer; the model has {_names(variables)}")
+    return part
 
 
 def _below(key: str, prefix: str) -> bool:

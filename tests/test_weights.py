@@ -193,20 +193,31 @@ def test_misfits_are_all_listed_and_nothing_is_loaded(tmp_path):
         weights.load(other, path, skip="outer/nested/logit")
 
 
-def test_layers_can_be_left_out_of_the_file(tmp_path):
-    path, left_out = tmp_path / "part.h5", ("outer/nested/logits", "outer/top")
-    with pytest.raises(ValueError, match="skip='outer/to' names no layer"):
-        weights.save(pair(3, 1), path, provenance=PROVENANCE, skip="outer/to")
-    assert not path.exists()
-    weights.save(pair(3, 1), path, provenance=PROVENANCE, skip=left_out)
-    assert keys(path) and not any(key.startswith(left_out) for key in keys(path))
-    other = pair(7, 2)
-    with pytest.raises(ValueError, match="the file lacks outer/nested/logits/"):
-        weights.load(other, path)
-    weights.load(other, path, skip=left_out)
-    np.testing.assert_array_equal(
-        other.encoder.get_layer("conv1").kernel.numpy(), pair(3, 1).encoder.get_layer("conv1").kernel.numpy()
-    )
+def arrays(path) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        return {key: file[key][()] for key in keys(path)}
+
+
+def test_one_layer_alone_is_written_and_read(tmp_path):
+    part, whole, before, after = (tmp_path / f"{name}.h5" for name in ("part", "whole", "before", "after"))
+    model, below = pair(3, 1), "outer/nested/"
+    with pytest.raises(ValueError, match="only='outer/nest' names no layer"):
+        weights.save(model, part, provenance=PROVENANCE, only="outer/nest")
+    assert not part.exists()
+    weights.save(model, part, provenance=PROVENANCE, only="outer/nested")
+    weights.save(model, whole, provenance=PROVENANCE)
+    assert arrays(part) and all(key.startswith(below) for key in arrays(part))
+    for file in (part, whole):
+        other = pair(3, 2)
+        weights.save(other, before, provenance=PROVENANCE)
+        weights.load(other, file, only="outer/nested")
+        weights.save(other, after, provenance=PROVENANCE)
+        old, new, given = (arrays(path) for path in (before, after, whole))
+        for key, value in new.items():
+            np.testing.assert_array_equal(value, (given if key.startswith(below) else old)[key], key)
+            assert not np.array_equal(given[key], old[key])
+    with pytest.raises(ValueError, match="the file lacks outer/top/"):
+        weights.load(pair(3, 2), part, only="outer/top")
 
 
 def test_is_ours(tmp_path):
