@@ -33,6 +33,10 @@ class PlayersModel(keras.Model):
     xla = False
     """Whether `compile` asked for XLA."""
 
+    def __init__(self, *args: Any, **options: Any):
+        # its layers follow the policy; the model itself would round its inputs, and any weight it reads
+        super().__init__(*args, **{"dtype": "float32", **options})
+
     def players(self) -> dict[str, Player]:
         """Name -> Player, in the order in which a training step lets them move."""
         return {name: Player(variables, getattr(self, f"{name}_optimizer", None)) for name, variables in self.sides()}
@@ -185,6 +189,13 @@ if KERAS_3:
             )
 else:
     Adam = keras.optimizers.Adam
+
+
+def precision_of(layer: Any) -> str | None:
+    """The half-precision policy of a layer or of the first below it that has one, else its own; None without any."""
+    own = getattr(getattr(layer, "dtype_policy", None), "name", None)
+    found = [own, *(precision_of(below) for below in sublayers(layer))]
+    return next((name for name in found if name and name != "float32"), own)
 
 
 def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:

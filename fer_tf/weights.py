@@ -243,7 +243,7 @@ def _provenance(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     filled = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"python": sys.version.split()[0], **versions},
-        "precision": getattr(getattr(model, "dtype_policy", None), "name", None),
+        "precision": compat.precision_of(model),
     }
     return {**dict.fromkeys(PROVENANCE), **filled, **given}
 

@@ -200,8 +200,12 @@ def test_mixed_precision(module, policy):
     assert all(v.dtype in (tf.float32, "float32") for v in model.trainable_variables)
     assert any(np.any(a != b) for a, b in zip(before, values(model.trainable_variables), strict=True))
     assert answer(model, batch["image"]).dtype == np.float32
-    named = recogniser(module)[0].classify(batch["image"])
+    model = recogniser(module)[0]
+    named, called = model.classify(batch["image"]), model(batch["image"])
     assert named.dtype == tf.float32 and np.isfinite(named).all()
+    called = called["probabilities"] if isinstance(called, dict) else called
+    assert called.dtype == tf.float32
+    np.testing.assert_allclose(called, named, atol=1e-5)
 
 
 @every
