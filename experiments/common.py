@@ -149,25 +149,27 @@ def workdir(experiment: str) -> Path:
     return path
 
 
-def load_records(classes: tuple[str, ...], **options: Any) -> list[records.Record]:
-    """The records of --dataset that show one of the classes.
+def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[records.Record]:
+    """The records of --dataset that show one of the classes; all of them for None, without a label or with any.
 
     Raises:
       ValueError: fewer than two classes, a damaged file, or no record that shows one of the classes.
       FileNotFoundError: it is not there; the message shows what is expected.
     """
-    if min(len(classes), len(records.classes_of(FLAGS.classes))) < 2:
+    if classes is not None and min(len(classes), len(records.classes_of(FLAGS.classes))) < 2:
         raise ValueError(f"--classes={FLAGS.classes} is one class, with nothing to tell it from: give two or more.")
     module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
     where = f"--dataset={FLAGS.dataset} --data_dir={FLAGS.data_dir or ''}"
     try:
-        found = records.of_classes(module.records(FLAGS.data_dir, **options), classes)
+        found = module.records(FLAGS.data_dir, **options)
+        found = found if classes is None else records.of_classes(found, classes)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ValueError(f"{where} cannot be read, a file of it is damaged: {error}") from error
     if not found:
-        raise ValueError(f"{where} has no image of {', '.join(classes)}: give other --classes.")
+        shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
+        raise ValueError(f"{where} has no image{shown}.")
     return found
 
 

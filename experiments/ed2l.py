@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import common, folds
+from experiments import common, distilling, folds
 from fer_tf import export, figures, pipeline, records, weights
-from fer_tf.compat import keras
 from fer_tf.models import ed2l
 
 PRESETS = {
@@ -50,36 +49,21 @@ common.define_flags(PRESETS, init="ed2l_fer2013", batch_size=64)
 folds.define_flags()
 flags.DEFINE_list("rows", list(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
 flags.DEFINE_string("baseline_init", "ed2l_baseline_fer2013", "What the baseline starts from, as --init.")
-flags.DEFINE_float("rate", 1e-4, "Learning rate of Adam at the start.")
-flags.DEFINE_float("decay_to", 1.0, "What it falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
-flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
-flags.DEFINE_float("margin", 0.35, "m of eq. (2).")
-flags.DEFINE_float("scale", 30.0, "s of eq. (2).")
-flags.DEFINE_float("lambda_t", 1.0, "Weight of eq. (3) in eq. (6).")
-flags.DEFINE_float("lambda_p", 10.0, "Weight of the dispelling branch's losses in eq. (6).")
-flags.DEFINE_float("weight_decay", 5e-4, "L2 in the gradient.")
-flags.DEFINE_bool("confusion_updates_dispeller", True, "Whether eq. (5) moves the dispeller too.")
+distilling.define_flags()
 FLAGS = flags.FLAGS
 
 
 def build(row: str, classes: tuple[str, ...], steps: int) -> ed2l.ED2L:
     """The compiled network of a row, which is to be trained for so many steps."""
     dispelling = row.startswith("ed2l")
-    given = {n: getattr(FLAGS, n) for n in ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width")}
-    model = ed2l.ED2L(
-        classes=classes,
-        dispelling=dispelling,
-        confusion_updates_dispeller=FLAGS.confusion_updates_dispeller,
-        **given,
-    )
+    model = distilling.build(classes, dispelling)
     if row.endswith("_pretrained"):
         file = common.weights_file(FLAGS.init if dispelling else FLAGS.baseline_init)
         if file is None:
             raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
         common.unseen(file, "init" if dispelling else "baseline_init")
         weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
-    rate = keras.optimizers.schedules.CosineDecay(FLAGS.rate, max(steps, 1), alpha=FLAGS.decay_to)
-    model.compile(classifier_optimizer=ed2l.optimizer(rate))
+    distilling.compile(model, steps)
     return model
 
 
@@ -97,7 +81,7 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
 
 
 def draw_features(models: dict[str, ed2l.ED2L], test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
-    """Fig. 4: t-SNE of f_t of held-out people, the last baseline and the last ED2L side by side."""
+    """Fig. 4: t-SNE of f_t of held-out people, every row's network side by side."""
     batch = list(test.epoch(0))
     labels = np.concatenate([b["label"].numpy() for b in batch])
     shown = {ROWS[row]: model for row, model in models.items()}
@@ -106,8 +90,8 @@ def draw_features(models: dict[str, ed2l.ED2L], test: pipeline.Batches, classes:
         figures.save(figures.tsne(features, labels, classes, seed=FLAGS.seed), folder / "tsne.png")
 
 
-def draw_maps(model: ed2l.ED2L, test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
-    """Fig. 5: where both branches look, two held-out people in every expression."""
+def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
+    """Fig. 5: where both branches of a row's network look, two held-out people in every expression."""
     batch = next(iter(test.epoch(0)))
     labels, index = batch["label"].numpy(), batch["index"].numpy()
     people = [test.records[i].subject for i in index]
@@ -119,7 +103,7 @@ def draw_maps(model: ed2l.ED2L, test: pipeline.Batches, classes: tuple[str, ...]
         images = batch["image"].numpy()[rows]
         maps = {f"ED2L-{n}": m.numpy() for n, m in model.maps(images).items()}
         picture = figures.heatmaps(images, maps, [classes[labels[i]] for i in rows])
-        figures.save(picture, folder / f"heatmaps_{number}.png")
+        figures.save(picture, folder / f"heatmaps_{row}_{number}.png")
 
 
 def main() -> None:
@@ -139,7 +123,7 @@ def main() -> None:
                 draw_features(models, test, classes, folder)
     for row in ("ed2l", "ed2l_pretrained"):
         if row in models:
-            draw_maps(models[row], test, classes, folder)
+            draw_maps(row, models[row], test, classes, folder)
     folds.report(results, classes, folder, time.time() - start)
     last = results[-1]
     faces = folds.some_faces(test.records, ed2l.TEMPLATE)

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import common, folds, on_fer2013
+from experiments import common, distilling, folds, on_fer2013
 from fer_tf import pipeline, weights
-from fer_tf.compat import keras
 from fer_tf.models import ed2l
 
 PRESETS = {
@@ -29,9 +28,7 @@ common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=64
 flags.DEFINE_string("out", None, "File for the weights; in --workdir when left out.")
 flags.DEFINE_bool("dispelling", True, "False trains the baseline, without the dispelling branch.")
 flags.DEFINE_integer("views", 0, "Random patches a picture and epoch; 0 for all ten (the paper).", lower_bound=0)
-flags.DEFINE_float("rate", 1e-4, "Learning rate of Adam at the start.")
-flags.DEFINE_float("decay_to", 1.0, "What it falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
-flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
+distilling.define_flags()
 FLAGS = flags.FLAGS
 
 
@@ -50,12 +47,10 @@ def main() -> None:
         views_per_image=FLAGS.views or None,
     )
     with strategy.scope():
-        model = ed2l.ED2L(classes=on_fer2013.SHOWN, dispelling=FLAGS.dispelling, width=FLAGS.width)
+        model = distilling.build(on_fer2013.SHOWN, FLAGS.dispelling)
         if common.init_weights():
             weights.load(model, common.init_weights())
-        steps = FLAGS.epochs * len(data)
-        rate = keras.optimizers.schedules.CosineDecay(FLAGS.rate, steps, alpha=FLAGS.decay_to)
-        model.compile(classifier_optimizer=ed2l.optimizer(rate))
+        distilling.compile(model, FLAGS.epochs * len(data))
     out = Path(FLAGS.out or folder / f"{name}_fer2013.h5")
     on_fer2013.train(model, data, found, strategy, folder, "experiments.pretrain_ed2l", out, "float16")
 

@@ -4,7 +4,7 @@
     python -m experiments.pretrain_gcnet --stage=identify --part=wild --rate=0.03      # --encoder2
 
 The paper does both on CASIA-WebFace. Any data set serves: the autoencoder needs faces alone, the other one people's
-names. `--part=wild` takes 80 rendered people who are not in `lab`, where the folds are.
+names, neither an expression. `--part=wild` takes 80 rendered people who are not in `lab`, where the folds are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ common.define_training_flags(PRESETS, init="none", batch_size=64)
 flags.DEFINE_enum("stage", "autoencoder", ["autoencoder", "identify"], "What is trained.")
 flags.DEFINE_enum("dataset", "rendered", common.data_sets(), "Which data set.")
 flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "Part of the rendered faces.")
-flags.DEFINE_string("classes", "eight", "Expressions whose faces are taken.")
+flags.DEFINE_string("classes", None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
 flags.DEFINE_string("out", None, "File for the weights; in --workdir when left out.")
 flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
 flags.DEFINE_float("rate", 0.001, "Base learning rate.")
@@ -65,10 +65,12 @@ def build(people: tuple[str, ...]) -> Any:
 def main() -> None:
     """Trains, writes the weights with their provenance."""
     options = {"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}
-    found = common.load_records(records.classes_of(FLAGS.classes), **options)
-    folder, people = common.workdir(f"pretrain_gcnet_{FLAGS.stage}"), records.classes_of(FLAGS.classes)
+    found = common.load_records(records.classes_of(FLAGS.classes) if FLAGS.classes else None, **options)
+    folder = common.workdir(f"pretrain_gcnet_{FLAGS.stage}")
     if FLAGS.stage == "identify":
         found, people = named(found)
+    else:
+        found, people = [replace(r, expression="face") for r in found], ("face",)
     strategy = folds.setup(FLAGS.seed)
     data = pipeline.batches(
         found,

@@ -12,7 +12,9 @@ are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in additive
 introduction lets l_p move base, branch and dispeller, section 2.3 base and branch: `confusion_updates_dispeller`
 (True). The weight decay is L2 in the gradient, on every trainable variable, as frameworks of the time had it:
 `weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind. Batch norm's momentum is 0.9. The
-centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its PReLU.
+centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its PReLU. The rate stays at its "initial"
+1e-4 (a schedule is an argument of `optimizer`); convolutions start from He's normal distribution. FER-2013's 48x48
+pictures are stretched to 128x110 as they are, so that pre-training sees faces 16 % narrower than the aligned ones.
 
 **Deviations**: faces are found by dlib, not by MTCNN.
 """

@@ -38,7 +38,14 @@ def test_four_rows_are_in_the_table_and_the_files(run):
     names = ("Baseline", "ED2L", "Baseline, pre-trained", "ED2L, pre-trained")
     assert tuple(found["methods"]) == names and all(f"\n{name} " in printed for name in names)
     assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [12] * 4
-    pictures = ("tsne", "heatmaps_0", "heatmaps_1", "per_class", "confusion_ed2l", "confusion_baseline__pre_trained")
+    pictures = (
+        "tsne",
+        "heatmaps_ed2l_0",
+        "heatmaps_ed2l_pretrained_1",
+        "per_class",
+        "confusion_ed2l",
+        "confusion_baseline__pre_trained",
+    )
     for name in pictures:
         with Image.open(folder / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, name
