@@ -2,13 +2,14 @@
 
     python -m experiments.gcnet --preset=quick                  # one fold of the rendered faces: CNN and S1R1
     python -m experiments.gcnet --preset=paper --dataset=ck_plus --data_dir=... --encoder1=... --encoder2=...
-    python -m experiments.gcnet --preset=quick --test_on=rendered/wild                  # another data set, Table VI
-    python -m experiments.gcnet --preset=quick --rows=S1R1@0.1,S1R1@1,S1R1@10           # draws Fig. 11, too
+    python -m experiments.gcnet --preset=quick --test_on=rendered/posed                 # another data set, Table VI
+    python -m experiments.gcnet --preset=quick --rows=S1R1@0.001,S1R1@0.01,S1R1@0.1     # draws Fig. 11, too
 
 --rows names the networks: cnn, metric_cnn, S0R0, S1R0, S0R1, S1R1 (Fig. 2); with another generator of Fig. 7 as in
 S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Training pairs a face with a neutral one of the
 same person; who has none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights
-of `experiments/pretrain_gcnet.py`. A finished run that is started again draws and tests anew from its checkpoints.
+of `experiments/pretrain_gcnet.py`; where a row names its generator, none are used (section IV-E). A finished run that
+is started again draws and tests anew from its checkpoints.
 
 Not yet run.
 """
@@ -23,8 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import common, cross, folds, regeneration
-from fer_tf import export, figures, pipeline, records, weights
+from experiments import common, cross, folds, gcnet_pictures
+from fer_tf import export, records, weights
 from fer_tf.models import gcnet
 
 PRESETS = {
@@ -54,6 +55,7 @@ flags.DEFINE_float("gamma", 1e-4, "Of the inverse policy.")
 flags.DEFINE_float("power", 0.75, "Of the inverse policy.")
 flags.DEFINE_float("multiplier", 10.0, "Of the decoders' rate.")
 flags.DEFINE_float("margin", 1.0, "m of eq. (6).")
+flags.DEFINE_float("lambda_c", 1.0, "Weight of the classification in eq. (4); 0 with --rows=S0R1 is Fig. 8 (d).")
 flags.DEFINE_float("lambda_g", 1.0, "Weight of eq. (5).")
 flags.DEFINE_float("lambda_s", 1.0, "Weight of eq. (6).")
 flags.DEFINE_float("lambda_ri", 0.25, "Weight of eq. (8).")
@@ -95,7 +97,7 @@ class Row(NamedTuple):
 
 def build(row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
     """The compiled network of a row."""
-    given = ("padding", "margin", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
+    given = ("padding", "margin", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
     model = gcnet.GCNet(
         classes=classes,
         variant=row.variant,
@@ -139,78 +141,6 @@ def one_fold(
     return models, methods, test
 
 
-def draw_faces(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: Any, folder: Path) -> None:
-    """Figs. 4 and 8: input, generated reference, both reconstructions and the real neutral of held-out people."""
-    batch = next(iter(test.epoch(0)))
-    people = [test.records[i].subject or str(i) for i in batch["index"].numpy()]
-    first = [people.index(p) for p in dict.fromkeys(people)][:8]
-    images = batch["image"].numpy()[[i + 3 * n % people.count(people[i]) for n, i in enumerate(first)]]
-    neutral = {r.subject: r for r in reversed(found) if r.expression == "neutral"}
-    real = [pipeline.face(neutral[people[i]], gcnet.TEMPLATE) if people[i] in neutral else None for i in first]
-    real = [None if f is None else gcnet.views.test_view(f[None]).numpy()[0] / 255.0 for f in real]
-    for row, model in models.items():
-        if not model.compares:
-            continue
-        rows, titles = [images, model.regenerate(images).numpy()], ["input", "generated reference"]
-        if hasattr(model, "decoder_i"):
-            back, back_r = (x.numpy() for x in model.reconstruct(images))
-            rows, titles = [*rows, back_r, back], [*titles, "reconstructed reference", "reconstructed input"]
-        picture = figures.grid([*rows, real], row_titles=[*titles, "real neutral"])
-        figures.save(picture, folder / f"faces_{folds.plain(row.name)}.png")
-
-
-def draw_features(models: dict[Row, gcnet.GCNet], test: pipeline.Batches, folder: Path) -> None:
-    """Figs. 5 and 6: t-SNE of pixels and of each network's 384 features; paler where the expression is weaker."""
-    batches = list(test.epoch(0))
-    labels, index = (np.concatenate([b[n].numpy() for b in batches]) for n in ("label", "index"))
-    if len(labels) < 4:
-        return
-    pixels = np.concatenate([b["image"].numpy().reshape(len(b["label"]), -1) for b in batches])
-    features = {"pixels": pixels} | {
-        row.name: np.concatenate([m.features(b["image"]).numpy() for b in batches]) for row, m in models.items()
-    }
-    figures.save(figures.tsne(features, labels, test.classes, seed=FLAGS.seed), folder / "tsne.png")
-    intensity = [test.records[i].info.get("intensity") for i in index]
-    if all(value is not None for value in intensity):
-        strength = np.array(intensity, float) / max(intensity)
-        picture = figures.tsne(features, labels, test.classes, seed=FLAGS.seed, intensity=strength)
-        figures.save(picture, folder / "tsne_intensity.png")
-
-
-def draw_weights(methods: dict[str, Any], rows: list[Row], folder: Path) -> None:
-    """Fig. 11: accuracy over the weight of eq. (6), one line for each variant that has more than one weight."""
-    lines: dict[str, list[tuple[float, float, float]]] = {}
-    for row in rows:
-        found = methods[row.name]["last"]["macro"]
-        lines.setdefault(f"{row.variant}, {row.generator}", []).append(
-            (row.lambda_s, found["fold_mean"], found["fold_std"])
-        )
-    lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
-    if lines:
-        figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")
-
-
-def report_generation(
-    models: dict[Row, gcnet.GCNet], test: pipeline.Batches, found: list[records.Record]
-) -> dict[str, Any]:
-    """How far each generated reference is from the real neutral, beside the input itself: {name: {l1, ssim}}."""
-    batches = list(test.epoch(0))
-    images, index = (np.concatenate([b[n].numpy() for b in batches]) for n in ("image", "index"))
-    kept = [test.records[i] for i in index]
-    people = {r.subject for r in kept}
-    neutral = [r for r in found if r.expression == "neutral" and r.subject in people]
-    if not neutral:
-        return {}
-    real = gcnet.views.test_view(np.stack([pipeline.face(r, gcnet.TEMPLATE) for r in neutral])).numpy() / 255.0
-    everything, faces = [*kept, *neutral], np.concatenate([images, real.astype(np.float32)])
-    table = {}
-    for row, model in models.items():
-        if model.compares:
-            made = np.concatenate([model.regenerate(faces[i : i + 256]) for i in range(0, len(faces), 256)])
-            table[row.name] = regeneration.errors(faces, made[:, None], everything, ("neutral",))
-    return table
-
-
 def main() -> None:
     """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
     start, classes = time.time(), records.classes_of(FLAGS.classes)
@@ -233,14 +163,17 @@ def main() -> None:
             place = folder / f"run{run}" / f"fold{number}"
             models, methods, test = one_fold(found, parts[number], rows, classes, FLAGS.seed + run, place)
             held_out = [found[i] for i in parts[number].test]
-            generation = report_generation(models, test, held_out)
+            generation = gcnet_pictures.report_generation(models, test, held_out)
             results.append({"run": run, "fold": number, "methods": methods, "generation": generation})
             if len(results) == 1:
-                draw_features(models, test, folder)
-                draw_faces(models, test, held_out, folder)
-    generation = [r["generation"] for r in results]
-    methods = folds.report(results, classes, folder, time.time() - start, generation=generation)
-    draw_weights(methods, rows, folder)
+                gcnet_pictures.draw_features(models, test, folder)
+                gcnet_pictures.draw_sequences(models, held_out, classes, folder)
+                gcnet_pictures.draw_faces(models, test, held_out, folder)
+    sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in models.items()}
+    more = {"generation": [r["generation"] for r in results], "parameters": sizes}
+    methods = folds.report(results, classes, folder, time.time() - start, **more)
+    print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
+    gcnet_pictures.draw_weights(methods, rows, folder)
     last = results[-1]
     about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
     faces = folds.some_faces(test.records, gcnet.TEMPLATE)

@@ -3,19 +3,21 @@
 Kim, Yoo, Kwak, Choi, Kim: "Deep generative-contrastive networks for facial expression recognition" (2017). Table I:
 `build_encoder`, `build_decoder`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and
 section IV-E: `fer_tf/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
-Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI and Figs. 4 to 11 are made
-by `experiments/gcnet.py`.
+Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI, Figs. 4 to 8 and 11 are made
+by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 
 **Readings** (what the paper leaves open). `padding="same"`: the whole S1R1 net has 2,736,365 weights with seven
 classes, the "3M" of section IV-C; with "valid" 1,704,173, the "1.7 M" of section IV-E. No bias before a norm. The last
 ReLU of a decoder stays: pixels live in [0, 1]. e of eq. (2) is the flattened last map; FC-384 has a ReLU. Eq. (5),
 (8), (9): means over the pixels and the batch. As sums they diverge at the printed rates: the shift of a decoder's last
 norm alone sees a curvature of 4,096 (`lambda_g=4096` is the sum). Eq. (6): on the un-normalised e, margin 1 (not
-given; `margin_share` logs how often it binds), alpha = 0 for a neutral input. Encoder2 normalises image and reference
-as two batches. The metric-learning CNN classifies e and has eq. (6) with the real neutral. Who has no neutral is left
-out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity, CLAHE (clip 2.0, 8x8 tiles); the centre
-crop at test. Caffe's "inv" policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's
-1e-4. The decoders' rate is ten times the others'. Weight decay is L2 in the gradient. VAE and DCGAN have DCGAN's
+given), alpha = 0 for a neutral input. Two such codes are some 15 apart (rendered faces), so that a margin of 1 never
+binds, and without a neutral class eq. (6) is zero: `margin_share` logs how often it binds, `margin=20` does. Encoder2
+normalises image and reference as two batches. The metric-learning CNN classifies e and has eq. (6) with the real
+neutral. Who has no neutral is left out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity,
+CLAHE (clip 2.0, 8x8 tiles); the centre crop at test. Convolutions start from He's normal distribution. Caffe's "inv"
+policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's 1e-4. The decoders' rate is ten
+times the others'. Weight decay is L2 in the gradient of `GCNet`; `Autoencoder` has none. VAE and DCGAN have DCGAN's
 layers (a code of 100), a sigmoid at the end, and batch norm; the DCGAN's encoder is a fixed random projection, and its
 discriminator sees real and generated neutral faces. The KL and the adversarial term are divided by the 4,096 pixels,
 as eq. (5) is.
@@ -192,7 +194,7 @@ class GCNet(PlayersModel):
       generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7.
       padding: of the convolutions, "same" or "valid".
       margin: m of eq. (6).
-      lambda_g, lambda_s: weights of eq. (5) and (6) in eq. (4).
+      lambda_c, lambda_g, lambda_s: weights of the classification and of eq. (5) and (6) in eq. (4).
       lambda_ri, lambda_rr: weights of eq. (8) and (9) in eq. (7).
       dropout: before the fully connected layer.
       weight_decay: of the L2 term, weight_decay / 2 * ||theta||^2.
@@ -210,6 +212,7 @@ class GCNet(PlayersModel):
         generator: str = "conv_ae",
         padding: str = "same",
         margin: float = 1.0,
+        lambda_c: float = 1.0,
         lambda_g: float = 1.0,
         lambda_s: float = 1.0,
         lambda_ri: float = 0.25,
@@ -230,8 +233,9 @@ class GCNet(PlayersModel):
             if value not in known:
                 raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
         self.classes, self.variant, self.generator_name, self.padding = tuple(classes), variant, generator, padding
-        self.margin, self.lambda_g, self.lambda_s, self.lambda_ri = margin, lambda_g, lambda_s, lambda_ri
-        self.lambda_rr, self.weight_decay, self.width, self.seed = lambda_rr, weight_decay, width, seed
+        self.margin, self.lambda_c, self.lambda_g, self.lambda_s = margin, lambda_c, lambda_g, lambda_s
+        self.lambda_ri, self.lambda_rr, self.weight_decay = lambda_ri, lambda_rr, weight_decay
+        self.width, self.seed = width, seed
         self.encoder2 = build_encoder(width=width, padding=padding, name="encoder2")
         self.compares, reconstructs = variant.startswith("S"), variant.endswith("R1")
         logs = ["classifier_loss", "classification_loss", "decay_loss", "accuracy"]
@@ -347,7 +351,8 @@ class GCNet(PlayersModel):
         elif self.variant == "metric_cnn":
             e_r, _ = self.encode(wanted, training=True)
         logits = self.named(vector, training=True)
-        terms["classification_loss"] = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        named = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        terms["classification_loss"] = self.lambda_c * tf.reduce_mean(named)
         logs["accuracy"] = correct(logits, labels)
         if "contrastive_loss" in self._means:
             alpha = tf.cast(labels != self.neutral, tf.float32)
@@ -392,8 +397,8 @@ class GCNet(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "variant", "padding", "margin", "lambda_g", "lambda_s", "lambda_ri", "lambda_rr")
-        names += ("weight_decay", "width", "seed")
+        names = ("name", "classes", "variant", "padding", "margin", "lambda_c", "lambda_g", "lambda_s", "lambda_ri")
+        names += ("lambda_rr", "weight_decay", "width", "seed")
         found = {n: getattr(self, n) for n in names}
         return {**found, "generator": self.generator_name, "dropout": self.dropout.rate}
 

@@ -40,7 +40,7 @@ def test_every_row_is_in_the_table_and_the_files(run):
     assert tuple(found["methods"]) == NAMES and all(f"\n{name} " in printed for name in NAMES)
     assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [12] * 2
     (generation,) = found["generation"]
-    assert set(generation) == set(NAMES) and 0 < generation[NAMES[1]]["l1"]["input"]["neutral"] < 0.2
+    assert set(generation) == set(NAMES) and 0 < generation[NAMES[1]]["l1"]["input"] < 0.2
     pictures = (
         "tsne",
         "tsne_intensity",
@@ -58,6 +58,46 @@ def test_the_exported_model_is_the_last_row(run):
     p = predictor(list(np.random.default_rng(0).integers(0, 256, (3, 90, 80), dtype=np.uint8)))
     assert p.shape == (3, 2) and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert predictor.metadata["row"] == NAMES[-1] and predictor.metadata["model"] == "GCNet"
+
+
+def test_parameters_are_told_beside_the_table(run):
+    folder, printed = run
+    model = gcnet.GCNet(width=1 / 16, classes=("anger", "happiness"))
+    wanted = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    found = json.loads((folder / "metrics.json").read_text())["parameters"]
+    assert found == dict.fromkeys(NAMES, wanted) and f"{NAMES[0]} {wanted:,}" in printed
+
+
+def test_sequences_end_in_their_expression_and_grow():
+    """A neutral frame belongs to its sequence; strength is the intensity, else the place in the sequence."""
+    script = "from experiments import gcnet_pictures; from fer_tf.records import Record; "
+    script += "given = [('neutral', 's1', 1), ('fear', 's1', 3), ('fear', 's1', 2), ('neutral', 's2', 0)]; "
+    script += "found = [Record(b'', e, 'a', sequence=s, frame=f) for e, s, f in given]; "
+    script += "print(gcnet_pictures.whole_sequences(found)); from dataclasses import replace; "
+    script += "told = [replace(r, info={'intensity': i}) for r, i in zip(found, (0.0, 0.8, 0.4, 0.0))]; "
+    script += "print(list(gcnet_pictures.whole_sequences(told)[1]))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    first, second = done.stdout.splitlines()[-2:]
+    assert first.startswith("(['fear', 'fear', 'fear', 'neutral'], ") and "0.        , 1.        , 0.66" in first
+    assert second.count("0.0") == 2 and "1.0" in second and "0.5" in second, done.stderr[-500:]
+
+
+def test_pretraining_needs_no_expression(tmp_path):
+    """The autoencoder takes faces alone, the identification names alone."""
+    script = "import sys; from dataclasses import replace; from fer_tf.datasets import rendered; "
+    script += "real = rendered.records; rendered.records = lambda *a, **k: [replace(r, expression=None) for r in "
+    script += "real(*a, **k)[:64]]; from experiments import common, pretrain_gcnet as p; "
+    script += "common.run(p.main, p.PRESETS)"
+    for stage in ("autoencoder", "identify"):
+        flags = [
+            *SMOKE,
+            f"--stage={stage}",
+            "--part=wild",
+            f"--workdir={tmp_path / stage}",
+            f"--out={tmp_path / stage}.h5",
+        ]
+        done = subprocess.run([sys.executable, "-c", script, *flags], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0 and "64 faces" in done.stdout, done.stderr[-2000:]
 
 
 def test_another_data_set_to_test_on(tmp_path):
@@ -98,6 +138,6 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
         "--views=0": "drawn at random",
         "--test_on=nowhere": "'nowhere' names no data set",
         "--test_on=rendered/tame": "rendered has no part 'tame'",
-        "--encoder2=fer_net_fer2013": "does not fit the model",
+        "--encoder2=fer_net_fer2013": "the file lacks encoder2/",
     }
     refused("gcnet", cases, *SMOKE, f"--workdir={tmp_path}", "--only_folds=0")
