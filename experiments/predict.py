@@ -28,11 +28,17 @@ from experiments import common
 from fer_tf import export, faces, figures
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-RELEASED = {"fer_net": "fer_net_fer2013", "ia_gen": "ia_gen_rendered"}  # short names of weights/
+RELEASED = {
+    "fer_net": "fer_net_fer2013",
+    "ia_gen": "ia_gen_rendered",
+    "ed2l": "ed2l_fer2013",
+}  # short names of weights/
 MEMORY = 2**28  # bytes of decoded pictures that wait for a full batch of faces
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("image", [], "A picture, a folder of pictures, or a pattern such as 'holiday/*.jpg'.")
-flags.DEFINE_string("model", "fer_net", "fer_net, ia_gen, or another name in weights/; a .h5 file; an exported folder.")
+flags.DEFINE_string(
+    "model", "fer_net", "fer_net, ia_gen, ed2l, or another name in weights/; a .h5 file; an exported folder."
+)
 flags.DEFINE_string("out", "runs/predict", "Folder for the annotated pictures; empty for none.")
 flags.DEFINE_bool("all_faces", False, "Every face of a picture rather than the largest.")
 flags.DEFINE_float("min_score", 0.2, "Drop faces that the detector scores lower: near 0 it doubts, above 1 it is sure.")

@@ -1,0 +1,41 @@
+"""The files of weights/: those that weights/README.md lists, whole, and ready to name a face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_tf import export, weights
+from fer_tf.models import gcnet
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+FILES = sorted(FOLDER.glob("*.h5"))
+RECOGNISERS = [path.stem for path in FILES if "model" in weights.provenance(path)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_file_is_the_one_of_the_table(path):
+    digest = weights.sha256(path)
+    row = f"| `{path.name}` | {path.stat().st_size / 1e6:.1f} MB, `{digest}` |"
+    assert row in (FOLDER / "README.md").read_text(), row
+    assert path.stat().st_size < 25e6
+    weights.verify(path, digest)
+    about = weights.provenance(path)
+    assert about["data"] and about["commit"] and about["command"]
+
+
+@pytest.mark.parametrize("name", RECOGNISERS)
+def test_recogniser_names_a_face(name):
+    face = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    model = export.released(name)
+    p = model(face)
+    assert p.shape == (1, len(model.classes)) and np.isclose(p.sum(), 1, atol=1e-5)
+
+
+def test_encoders_fit_gcnet():
+    model = gcnet.GCNet()
+    before = [np.array(v) for v in (*model.generator.encoder.weights, *model.encoder2.weights)]
+    weights.load(model, weights.released("gcnet_encoder1_rendered"), only="generator/encoder1")
+    weights.load(model, weights.released("gcnet_encoder2_rendered"), only="encoder2")
+    after = [np.array(v) for v in (*model.generator.encoder.weights, *model.encoder2.weights)]
+    assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
