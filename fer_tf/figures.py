@@ -267,7 +267,7 @@ def tsne(
     seed: int = 0,
     intensity: np.ndarray | None = None,
 ) -> Figure:
-    """t-SNE maps of features, one colour and marker per class; of several networks side by side.
+    """t-SNE maps of features, one colour and marker per class; of several networks side by side, four in a row.
 
     Args:
       features: (N, F) float, finite, N >= 4; or {network: such features of the same pictures}.
@@ -279,9 +279,13 @@ def tsne(
     """
     named, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
     maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in named.items()}
-    fig = Figure(figsize=(1.8 + 4.8 * len(maps), 5.0), layout="constrained")
-    places = fig.subplots(1, len(maps), squeeze=False)[0]
-    for axes, (name, (points, used)) in zip(places, maps.items(), strict=True):
+    columns, rows = min(4, len(maps)), -(-len(maps) // 4)
+    fig = Figure(figsize=(1.8 + 4.8 * columns, 5.0 * rows), layout="constrained")
+    grid = fig.subplots(rows, columns, squeeze=False)
+    places = grid.ravel()
+    for axes in places[len(maps) :]:
+        axes.set_axis_off()
+    for axes, (name, (points, used)) in zip(places, maps.items(), strict=False):
         for k, label in enumerate(classes):
             chosen = points[labels == k]
             if len(chosen):
@@ -293,7 +297,9 @@ def tsne(
         axes.set_ylabel("t-SNE 2 (no unit)")
         axes.set_title(f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    places[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, title="expression", alignment="left")
+    handles, texts = places[0].get_legend_handles_labels()
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False, "alignment": "left"}
+    grid[0, -1].legend(handles, texts, title="expression", **beside)
     return fig
 
 
