@@ -4,12 +4,13 @@
     python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
 
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
-FER-2013 (weights of `experiments/pretrain_ed2l.py`, not shipped yet): --init and --baseline_init. Besides the table and
-the confusion matrices (Fig. 3) it draws the t-SNE of both networks' FC-256 features on the first fold that is run
-(Fig. 4) and the heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started
-again draws and tests anew from its checkpoints.
+FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. Besides the table and the confusion
+matrices (Fig. 3) it draws the t-SNE of every row's FC-256 features on the first fold that is run (Fig. 4) and the
+heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
+tests anew from its checkpoints.
 
-Not yet run.
+One CPU core (Xeon with AMX) beside other work, seed 0, `quick` with all four rows and --only_folds=0,1,2, 64 minutes:
+baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %; pre-trained 86.75 +- 5.20 and 88.49 +- 2.52 %. Not run: `paper`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from fer_tf.models import ed2l
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
     "quick": {
-        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 8, "batch_size": 32, "views": 1,
+        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 12, "batch_size": 32, "views": 1,
         "rate": 3e-4, "decay_to": 0.0,
     },
     "smoke": {
