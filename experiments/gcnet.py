@@ -149,6 +149,8 @@ def main() -> None:
     rows = [Row.read(text) for text in FLAGS.rows]
     if not FLAGS.views:
         raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
+    if not pretrained():
+        print("A row names its generator, so no row starts from --encoder1 or --encoder2.", file=sys.stderr)
     if FLAGS.train_on and not FLAGS.test_on:
         raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
     found = common.load_records(tuple(dict.fromkeys([*classes, "neutral"])))

@@ -60,6 +60,9 @@ def draw_sequences(
     models: Mapping[Any, gcnet.GCNet], found: Sequence[records.Record], classes: Sequence[str], folder: Path
 ) -> None:
     """Fig. 6: t-SNE of whole sequences, from neutral to the expression; the weaker it is, the paler."""
+    found = [
+        r for r in found if r.expression != "neutral" or has_face(r)
+    ]  # nothing else has looked at the neutral ones
     labels, strength = whole_sequences(found)
     kept = [i for i, label in enumerate(labels) if label in (*classes, "neutral")]
     shown = tuple(dict.fromkeys([*classes, *(labels[i] for i in kept)]))
@@ -108,6 +111,14 @@ def draw_weights(methods: dict[str, Any], rows: Sequence[Any], folder: Path) -> 
     lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
     if lines:
         figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")
+
+
+def has_face(record: records.Record) -> bool:
+    """Whether a face can be cut out of it."""
+    with contextlib.suppress(ValueError):
+        pipeline.face(record, gcnet.TEMPLATE)
+        return True
+    return False
 
 
 def neutral_faces(found: Sequence[records.Record]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ classes, the "3M" of section IV-C; with "valid" 1,704,173, the "1.7 M" of sectio
 ReLU of a decoder stays: pixels live in [0, 1]. e of eq. (2) is the flattened last map; FC-384 has a ReLU. Eq. (5),
 (8), (9): means over the pixels and the batch. As sums they diverge at the printed rates: the shift of a decoder's last
 norm alone sees a curvature of 4,096 (`lambda_g=4096` is the sum). Eq. (6): on the un-normalised e, margin 1 (not
-given), alpha = 0 for a neutral input. Two such codes are some 15 apart (12 rendered people, pre-trained Encoder2): a margin of 1 never
+given), alpha = 0 for a neutral input. Two such codes are some 15 apart (rendered people), so that a margin of 1 never
 binds, and without a neutral class eq. (6) is zero: `margin_share` logs how often it binds, `margin=20` does. Encoder2
 normalises image and reference as two batches. The metric-learning CNN classifies e and has eq. (6) with the real
 neutral. Who has no neutral is left out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity,
