@@ -6,7 +6,15 @@ For Conv.AE, Conv.VAE and DCGAN (Fig. 7): one is trained to give its input back,
 same person, without classification. Held-out people: the pictures of Figs. 9 and 10, and what they show in numbers, the
 distance to the wanted face and whether it is still the person.
 
-Not yet run.
+One CPU core (Xeon with AMX), seed 0, `quick` (half the channels, fold 0), 19 minutes beside other work; L1, SSIM, and
+dlib's distance to the input, which is 0.59 between two people:
+
+    reconstructed: Conv.AE 0.078, 0.714, 0.40   Conv.VAE 0.139, 0.209, 0.59   DCGAN 0.127, 0.338, 0.54
+    disentangled:  Conv.AE 0.121, 0.361, 0.53   Conv.VAE 0.140, 0.188, 0.58   DCGAN 0.128, 0.301, 0.55
+
+As in the paper, both others lose the person and Conv.AE keeps who it is best (Fig. 10); it does not close every mouth.
+Unlike the paper, Conv.VAE gives back worse than DCGAN: after twelve epochs its faces are still blurred. `paper` has not
+been run.
 """
 
 from __future__ import annotations
@@ -24,7 +32,7 @@ from fer_tf.models import gcnet
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "views": 1, "only_folds": "0"},
-    "quick": {"only_folds": "0", "epochs": 12, "views": 1},
+    "quick": {"only_folds": "0", "epochs": 12, "views": 1, "width": 0.5},
     "smoke": {
         "folds": 2,
         "epochs": 1,
@@ -40,9 +48,12 @@ common.define_flags(PRESETS, init="none", batch_size=64, classes="eight", protoc
 folds.define_flags()
 flags.DEFINE_list("generators", list(gcnet.GENERATORS), "Which generators.")
 flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
-flags.DEFINE_float("rate", 0.001, "Base learning rate.")
+flags.DEFINE_float("rate", None, "Base learning rate; when left out, each generator's own (`RATES`).", lower_bound=0)
 flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
 FLAGS = flags.FLAGS
+
+RATES = {"conv_ae": 1.0, "conv_vae": 5.0, "dcgan": 10.0}
+"""Base learning rates at which means over the pixels teach each of them; the printed 0.001 leaves a decoder grey."""
 
 TASKS = {"image": ("reconstructed", "fig9"), "reference": ("disentangled", "fig10")}
 """Target of a generator -> (what is made, the picture's file)."""
@@ -58,7 +69,8 @@ def train(generator: str, target: str, learn: list[records.Record], classes: tup
     def build() -> gcnet.Autoencoder:
         given = {"generator": generator, "target": target, "width": FLAGS.width, "padding": FLAGS.padding}
         model = gcnet.Autoencoder(seed=FLAGS.seed, **given)
-        model.compile(**gcnet.optimizers(model, FLAGS.rate))
+        rate = RATES[generator] if FLAGS.rate is None else FLAGS.rate
+        model.compile(**gcnet.optimizers(model, rate))
         return model
 
     return folds.train_and_test(build, data, None, place, strategy)[0]

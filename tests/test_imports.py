@@ -13,6 +13,7 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 BELOW = {
     "augment": set(),
     "compat": set(),
+    "conv_ae": {"layers"},
     "dcgan": {"layers"},
     "faces": set(),
     "figures": set(),
@@ -25,7 +26,7 @@ BELOW = {
     "datasets": {"records"},
     "pipeline": {"augment", "faces", "records"},
     "softmax": {"layers", "losses"},
-    "models": {"softmax", "dcgan", "layers", "losses", "augment", "records", "spec"},
+    "models": {"softmax", "conv_ae", "dcgan", "layers", "losses", "augment", "records", "spec"},
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }

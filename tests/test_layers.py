@@ -143,10 +143,11 @@ def tolerance(dtype: str) -> dict[str, float]:
 
 
 @each_policy
-def test_batch_norm_in_training_and_its_moving_statistics(policy):
+@pytest.mark.parametrize("channels", [3, 16])
+def test_batch_norm_in_training_and_its_moving_statistics(policy, channels):
     dtype = INPUTS[policy]
-    layer, values = norm(policy, 3)
-    x, exact = activations(dtype)
+    layer, values = norm(policy, channels)
+    x, exact = activations(dtype, (5, 6, 7, channels))
     y = layer(x, training=True)
     mean, variance, count = exact.mean((0, 1, 2)), exact.var((0, 1, 2)), exact[..., 0].size
     expected = values["gamma"] * (exact - mean) / np.sqrt(variance + 1e-3) + values["beta"]
@@ -173,11 +174,12 @@ def test_batch_norm_by_its_moving_statistics_leaves_them_alone(policy, frozen):
 
 @each_policy
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-def test_batch_norm_gradients(policy, training):
+@pytest.mark.parametrize("channels", [3, 16])
+def test_batch_norm_gradients(policy, training, channels):
     dtype = INPUTS[policy]
-    layer, values = norm(policy, 3)
-    x, exact = activations(dtype)
-    dy, exact_dy = activations(dtype, (5, 6, 7, 3))
+    layer, values = norm(policy, channels)
+    x, exact = activations(dtype, (5, 6, 7, channels))
+    dy, exact_dy = activations(dtype, (5, 6, 7, channels))
     dy, exact_dy = dy[::-1], exact_dy[::-1]
     with tf.GradientTape() as tape:
         tape.watch(x)

@@ -1,8 +1,8 @@
 """GCNet: generate the neutral face of whom you see, and name the expression by comparing the two.
 
 Kim, Yoo, Kwak, Choi, Kim: "Deep generative-contrastive networks for facial expression recognition" (2017). Table I:
-`build_encoder`, `build_decoder`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and
-section IV-E: `fer_tf/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
+`fer_tf/conv_ae.py`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and section IV-E:
+`fer_tf/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
 Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI, Figs. 4 to 8 and 11 are made
 by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 
@@ -34,22 +34,14 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf import augment, dcgan
-from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.layers import Dropout, MaxPoolWithArgmax, MaxUnpooling
+from fer_tf.compat import Adam, PlayersModel, keras, minimize
+from fer_tf.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder, scaled
+from fer_tf.layers import Dropout
 from fer_tf.records import CLASSES
 from fer_tf.softmax import correct
 
 TEMPLATE = "gcnet"
 """The frame of a face for `faces.align`: 66x66."""
-
-SIZE = 64
-"""Pixels a side of a view."""
-
-ENCODER = ((5, 32), (3, 64), (3, 96))
-"""Table I: (kernel, channels) of the convolutions."""
-
-DECODER = ((3, 64), (3, 32), (5, 1))
-"""Table I: of the transposed ones."""
 
 HIDDEN = (SIZE // 2) ** 2 * len(ENCODER) // 2 ** len(ENCODER)
 """Section IV-A: (0.5 * 64)^2 * 3 / 2^3 = 384 units of the fully connected layer."""
@@ -91,39 +83,6 @@ class Views:
 views = Views()
 
 
-def scaled(channels: int, width: float) -> int:
-    """The printed channels times `width`, at least one."""
-    return max(1, round(channels * width))
-
-
-def build_encoder(*, width: float = 1.0, padding: str = "same", name: str = "encoder") -> Any:
-    """En of Table I: (N, 64, 64, 1) in [0, 1] -> [code (N, 8, 8, 96), three argmax maps int32, first pooling first]."""
-    inputs = x = keras.Input((SIZE, SIZE, 1), name="face")
-    places = []
-    for i, (size, channels) in enumerate(ENCODER, 1):
-        options = {"use_bias": False, "kernel_initializer": "he_normal", "name": f"conv{i}"}
-        x = keras.layers.Conv2D(scaled(channels, width), size, padding=padding, **options)(x)
-        x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(name=f"norm{i}")(x))
-        x, place = MaxPoolWithArgmax(name=f"pool{i}")(x)
-        places.append(place)
-    return keras.Model(inputs, [x, *places], name=name)
-
-
-def build_decoder(encoder: Any, *, width: float = 1.0, padding: str = "same", name: str = "decoder") -> Any:
-    """De of Table I: what `encoder` gives -> a face (N, 64, 64, 1) float32 >= 0; it unpools where that pooled."""
-    shapes = [tuple(output.shape[1:]) for output in encoder.outputs]
-    inputs = [keras.Input(shapes[0], name="code")]
-    inputs += [keras.Input(s, dtype="int32", name=f"place{i}") for i, s in enumerate(shapes[1:], 1)]
-    x = inputs[0]
-    for i, (size, printed) in enumerate(DECODER, 1):
-        channels = scaled(printed, width) if i < len(DECODER) else printed
-        x = MaxUnpooling(name=f"unpool{i}")([x, inputs[len(ENCODER) + 1 - i]])
-        options = {"use_bias": False, "kernel_initializer": "he_normal", "name": f"conv{i}"}
-        x = keras.layers.Conv2DTranspose(channels, size, padding=padding, **options)(x)
-        x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(name=f"norm{i}")(x))
-    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="face")(x), name=name)
-
-
 def mean_of_half_squares(given: tf.Tensor, wanted: tf.Tensor, kept: tf.Tensor | None = None) -> tf.Tensor:
     """1/2 ||given - wanted||^2 of eq. (5), (8), (9), averaged over the pixels and the batch.
 
@@ -159,22 +118,6 @@ def contrastive_loss(e: tf.Tensor, e_r: tf.Tensor, alpha: tf.Tensor, margin: flo
 def contrastive_vector(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
     """delta of eq. (2): |e / ||e|| - e_r / ||e_r|||, element by element: (N, p) float32 twice -> (N, p) >= 0."""
     return tf.abs(tf.math.l2_normalize(e, -1) - tf.math.l2_normalize(e_r, -1))
-
-
-class ConvAE(keras.layers.Layer):
-    """G of eq. (3) as Table I has it: Encoder1 and a decoder that unpools where it pooled."""
-
-    logs: tuple[str, ...] = ()
-
-    def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
-        super().__init__(name="generator", **options)
-        self.encoder = build_encoder(width=width, padding=padding, name="encoder1")
-        self.decoder = build_decoder(self.encoder, width=width, padding=padding, name="decoder")
-        self.built = True
-
-    def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """(N, 64, 64, 1) in [0, 1] -> the reference face (N, 64, 64, 1) >= 0, and no further losses."""
-        return self.decoder(self.encoder(images, training=training), training=training), {}
 
 
 GENERATORS = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
