@@ -99,11 +99,34 @@ def loss_scaled(optimizer: Any) -> Any:
     return wrapper(optimizer)
 
 
-def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> None:
+def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape, when: tf.Tensor | None = None) -> None:
     """One step of the player's optimizer down the gradient of `loss` (a float32 scalar recorded by `tape`).
 
     Under `tf.distribute` the step follows the mean of the replicas' losses, as if one replica had the whole batch.
+
+    Args:
+      player: who moves.
+      loss: scalar.
+      tape: persistent where it serves two players.
+      when: scalar bool, alike on all replicas: whether the step is made; None for always.
     """
+    if when is None:
+        _minimize(player, loss, tape)
+    elif tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        tf.cond(when, lambda: _done(_minimize(player, loss, tape)), lambda: True)
+    else:  # replicas cannot meet inside a condition: the step is made, and taken back
+        changed = [*player.variables, *_variables(player.optimizer)]
+        before = [tf.identity(tf.convert_to_tensor(v)) for v in changed]
+        _minimize(player, loss, tape)
+        for variable, value in zip(changed, before, strict=True):
+            variable.assign(tf.where(when, tf.convert_to_tensor(variable), value))
+
+
+def _done(_: None) -> bool:
+    return True
+
+
+def _minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> None:
     optimizer, variables = player.optimizer, list(player.variables)
     scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -203,11 +226,13 @@ def precision_of(layer: Any) -> str | None:
 
 def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:
     """Player name -> all variables of its optimizer (slots, step, loss scale), for checkpoints' tests."""
-    found = {}
-    for name, player in model.players().items():
-        variables = player.optimizer.variables
-        found[name] = list(variables() if callable(variables) else variables)
-    return found
+    return {name: _variables(player.optimizer) for name, player in model.players().items()}
+
+
+def _variables(optimizer: Any) -> list[tf.Variable]:
+    """An optimizer's own: slots, step, loss scale."""
+    variables = optimizer.variables
+    return list(variables() if callable(variables) else variables)
 
 
 def sublayers(layer: Any) -> list[Any]:

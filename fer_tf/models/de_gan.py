@@ -1,0 +1,530 @@
+"""DE-GAN: carry an expression to another person, and recognise what was carried.
+
+Ali, Hughes: "Facial Expression Representation Learning by Synthesizing Expression Images" (2020). Section 3.1, eq. (1)
+and (2), Fig. 2: `build_encoder`, `build_decoder`, `build_discriminator`, `DEGAN`. Section 3.2, eq. (3), Fig. 3:
+`DEGANClassifier`. Section 4.1: `views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables
+are made by `experiments/de_gan.py`.
+
+**Readings** (what the paper leaves open). No layer is printed; it follows DR-GAN (its reference [5]), whose nets for
+96x96 faces these are: fourteen 3x3 convolutions in five stages, stride 2 entering stages 2 to 5, batch norm and ELU
+after each, then the mean over the last 6x6 maps, of which f(x) has 350: 2,904,668 weights in all. The decoder mirrors
+it, with a tanh; its first layer sees [f(x), I, z], written as one product for each, so that other people change one
+alone. D has the encoder's trunk and two linear heads. z has 50 numbers from N(0, 1), zero at test. "VAE-GAN" is
+named, but no KL is printed: there is none. Both heads are softmaxes; that of D^e has N_e + 1 outputs, the last for
+fake. I is drawn evenly from the *other* training people ("with a different identity"); `own_share` is the share of
+those who keep their own. "Later, when D reaches to near optimal solution, G is updated more frequently": D moves at
+every step until its accuracy on real faces, a running mean, passes 0.9 on both heads, then at every fourth. Both
+players' gradients are taken at the same weights. "Momentum of 0.5" is Adam's beta1; kernels start from N(0, 0.02).
+Stage two: the "intermediate layers" are the ends of stages 1 to 4, after ELU; a local CNN is two 3x3 convolutions of
+64 channels, each with batch norm, ReLU and 2x2 max-pooling, the mean over a 3x3 grid, a fully connected layer of 128
+with ReLU, and its own softmax (L_1 to L_4). The fifth softmax sees f(x) and the four fully connected layers, and names
+the face. The frozen encoder's norms use their moving statistics. Images are grey, [-1, 1] inside; the centre is tested.
+
+**Deviations**: faces are found by dlib, not by CE-CLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf import augment
+from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
+from fer_tf.layers import Noise, step_seed
+from fer_tf.records import CLASSES
+from fer_tf.softmax import SoftmaxClassifier, correct
+
+TEMPLATE = "de_gan"
+"""The frame of a face for `faces.align`: 110x110."""
+
+SIZE = 96
+"""Pixels a side of a view, and of a generated face."""
+
+STAGES = ((32, 64), (64, 64, 128), (128, 96, 192), (192, 128, 256), (256, 160))
+"""Channels of the encoder's and D's convolutions; the last stage ends in one more, of `CODE` channels."""
+
+DECODER = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
+"""Channels of the decoder's, which ends in one more, of one channel; stride 2 enters all stages but the first."""
+
+CODE = 350
+"""Length of f(x), section 4.1."""
+
+NOISE = 50
+"""N^z."""
+
+LAMBDAS = (0.7, 0.6, 0.4, 0.3, 1.0)
+"""lambda_1 to lambda_5 of eq. (3), section 4.1."""
+
+USES = ("both", "code", "residues")
+"""What the fifth classifier sees: f(x) and the residues, f(x) alone, or the residues alone."""
+
+views = augment.de_gan_views
+"""The 110 views of section 4.1: five crops of 96x96 x eleven rotations x flip; the centre crop at test."""
+
+
+def normal() -> Any:
+    """N(0, 0.02), for every kernel."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def scaled(channels: int, width: float) -> int:
+    """The read channels times `width`, at least one."""
+    return max(1, round(channels * width))
+
+
+def conv(x: Any, channels: int, name: str, *, stride: int = 1, up: bool = False) -> Any:
+    """3x3 convolution without a bias (transposed where it goes `up`), batch norm, ELU."""
+    kind = keras.layers.Conv2DTranspose if up else keras.layers.Conv2D
+    options = {"use_bias": False, "kernel_initializer": normal(), "name": f"{name}_conv"}
+    x = BatchNorm(epsilon=1e-5, name=f"{name}_norm")(kind(channels, 3, stride, "same", **options)(x))
+    return keras.layers.Activation("elu", name=f"{name}_elu")(x)
+
+
+def trunk(x: Any, width: float, code: int) -> list[Any]:
+    """DR-GAN's convolutions: (N, 96, 96, 1) -> [the ends of stages 1 to 4, the mean of the last maps (N, code)]."""
+    ends = []
+    for s, stage in enumerate(STAGES, 1):
+        channels = [scaled(c, width) for c in stage] + [code] * (s == len(STAGES))
+        for i, c in enumerate(channels, 1):
+            x = conv(x, c, f"conv{s}{i}", stride=2 if i == 1 < s else 1)
+        ends.append(x)
+    return [*ends[:-1], keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)]
+
+
+def build_encoder(*, width: float = 1.0, code: int = CODE, name: str = "encoder") -> Any:
+    """G_en: (N, 96, 96, 1) in [-1, 1] -> [maps of stages 1 to 4, 96 to 12 pixels a side, f(x) (N, code) float32]."""
+    inputs = keras.Input((SIZE, SIZE, 1), name="face")
+    return keras.Model(inputs, trunk(inputs, width, code), name=name)
+
+
+def build_decoder(
+    identities: int, *, width: float = 1.0, code: int = CODE, noise: int = NOISE, name: str = "decoder"
+) -> Any:
+    """G_de: [f(x) (N, code), I (N, identities) one-hot, z (N, noise)] -> a face (N, 96, 96, 1) float32 in [-1, 1]."""
+    sizes = {"code": code, "identity": identities, "noise": noise}
+    inputs = [keras.Input((size,), name=f"{n}_in") for n, size in sizes.items()]
+    side, channels = SIZE // 2 ** (len(DECODER) - 1), scaled(CODE, width)
+    options = {"use_bias": False, "kernel_initializer": normal()}
+    parts = [keras.layers.Dense(side**2 * channels, name=n, **options)(x) for n, x in zip(sizes, inputs, strict=True)]
+    x = keras.layers.Reshape((side, side, channels), name="maps")(keras.layers.Add(name="sum")(parts))
+    x = keras.layers.Activation("elu", name="elu")(BatchNorm(epsilon=1e-5, name="norm")(x))
+    for s, stage in enumerate(DECODER, 1):
+        for i, c in enumerate(stage, 1):
+            up = i == 1 < s
+            x = conv(x, scaled(c, width), f"conv{s}{i}", stride=2 if up else 1, up=up)
+    x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer=normal(), name="end")(x)
+    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="face")(x), name=name)
+
+
+def build_discriminator(
+    expressions: int, identities: int, *, width: float = 1.0, code: int = CODE, name: str = "discriminator"
+) -> Any:
+    """D: (N, 96, 96, 1) in [-1, 1] -> logits of [D^e (N, expressions + 1), the last is fake; D^i (N, identities)]."""
+    inputs = keras.Input((SIZE, SIZE, 1), name="face")
+    x = trunk(inputs, width, code)[-1]
+    options = {"kernel_initializer": normal(), "dtype": "float32"}
+    heads = {"expression": expressions + 1, "identity": identities}
+    return keras.Model(inputs, [keras.layers.Dense(n, name=h, **options)(x) for h, n in heads.items()], name=name)
+
+
+def grey(images: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [-1, 1], what the nets see."""
+    images = tf.cast(images, tf.float32)
+    if images.shape[-1] == 3:
+        images = tf.image.rgb_to_grayscale(images)
+    return 2.0 * images - 1.0
+
+
+def log_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log D_label, the mean over the batch: (N, K) float32, (N,) int -> scalar float32 >= 0."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class OtherIdentity(keras.layers.Layer):
+    """Draws y^idx, the person whom the fake face shall show: another one, evenly, or with `own_share` the same one.
+
+    Args:
+      identities: N_i, at least two.
+      own_share: share of the batch that keeps its own identity.
+      seed: of the draws, which follow from (seed, number of training steps).
+    """
+
+    def __init__(self, identities: int, own_share: float = 0.0, seed: int = 0, **options: Any):
+        super().__init__(**options)
+        self.identities, self.own_share, self.seed = identities, own_share, seed
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the step counter, which checkpoints hold and `weights.save` leaves out."""
+        self.seed_step = self.add_weight(
+            name="seed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def call(self, own: tf.Tensor) -> tf.Tensor:
+        """(N,) int32 in 0 .. N_i - 1 -> (N,) int32 likewise."""
+        seed = step_seed(self)
+        further = tf.random.stateless_uniform(tf.shape(own), seed, 1, self.identities, tf.int32)
+        kept = tf.random.stateless_uniform(tf.shape(own), seed + tf.constant([0, 1])) < self.own_share
+        return tf.where(kept, own, (own + further) % self.identities)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {n: getattr(self, n) for n in ("identities", "own_share", "seed")}
+        return {**super().get_config(), **own}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class Pace(keras.layers.Layer):
+    """When D moves: at every step until it is near its optimum, then at every `ratio`-th (section 4.1).
+
+    Args:
+      ratio: steps of G for one of D, near the optimum.
+      near: accuracy on real faces, on the worse head, beyond which D is there.
+      momentum: of the running mean of that accuracy.
+    """
+
+    def __init__(self, ratio: int = 4, near: float = 0.9, momentum: float = 0.95, **options: Any):
+        super().__init__(**options)
+        self.ratio, self.near, self.momentum = ratio, near, momentum
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the running mean and the count of G's steps since D moved; D moves at the first."""
+        options = {"shape": (), "trainable": False}
+        self.skill = self.add_weight(name="skill", initializer="zeros", dtype="float32", **options)
+        self.since = self.add_weight(name="since", initializer="zeros", dtype="int32", **options)
+        self.built = True
+
+    def call(self, accuracy: tf.Tensor) -> tf.Tensor:
+        """D's accuracy on this batch's real faces, scalar float32 -> whether D moves now, scalar bool."""
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            accuracy = context.all_reduce(tf.distribute.ReduceOp.MEAN, accuracy)
+        skill = self.momentum * tf.convert_to_tensor(self.skill) + (1.0 - self.momentum) * accuracy
+        since = tf.convert_to_tensor(self.since) + 1
+        moves = tf.logical_or(skill <= self.near, since >= self.ratio)
+        self.skill.assign(skill)
+        self.since.assign(tf.where(moves, 0, since))
+        return moves
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **{n: getattr(self, n) for n in ("ratio", "near", "momentum")}}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class DEGAN(PlayersModel):
+    """Stage one: an expression is taken from a face and given to another person. Eq. (1) and (2), section 3.1.
+
+    A batch has image, label (the expression) and subject (a number, the place in `subjects`).
+
+    Args:
+      classes: names of the N_e expressions.
+      subjects: names of the N_i people.
+      width: times the read channels.
+      code, noise: lengths of f(x) and z.
+      own_share: share of fakes that keep their own identity.
+      ratio, near: of `Pace`.
+      seed: of z and of the identities that are drawn.
+    Raises:
+      ValueError: fewer than two people.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["seven"],
+        subjects: Sequence[str],
+        width: float = 1.0,
+        code: int = CODE,
+        noise: int = NOISE,
+        own_share: float = 0.0,
+        ratio: int = 4,
+        near: float = 0.9,
+        seed: int = 0,
+        name: str = "de_gan",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        if len(subjects) < 2:
+            raise ValueError(f"DE-GAN carries expressions between people: it needs two or more, not {len(subjects)}.")
+        self.classes, self.subjects, self.width = tuple(classes), tuple(subjects), width
+        self.code, self.noise_size, self.own_share, self.seed = code, noise, own_share, seed
+        count = len(self.subjects)
+        self.encoder = build_encoder(width=width, code=code)
+        self.decoder = build_decoder(count, width=width, code=code, noise=noise)
+        self.discriminator = build_discriminator(len(self.classes), count, width=width, code=code)
+        self.identities = OtherIdentity(count, own_share, seed, name="identities")
+        self.noise = Noise(seed + 1, dtype="float32", name="z")
+        self.pace = Pace(ratio, near, dtype="float32", name="pace_of_d")
+        for layer in (self.identities, self.noise, self.pace):
+            layer.build(())
+        self.built = True
+        terms = ("real_expression", "real_identity", "fake", "expression", "identity", "discriminator", "generator")
+        self.track(*(f"{n}_loss" for n in terms), "accuracy", "identity_accuracy", "discriminator_share")
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """D; then G, which is encoder and decoder."""
+        generator = [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
+        return [("discriminator", self.discriminator.trainable_variables), ("generator", generator)]
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """f(x): (N, 96, 96, 1|3) float32 in [0, 1] -> (N, code) float32."""
+        return self.encoder(grey(images), training=False)[-1]
+
+    def decode(self, code: tf.Tensor, identity: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """G_de(f(x), I, z).
+
+        Args:
+          code: (N, code) float32.
+          identity: (N,) int, places in `subjects`.
+          noise: (N, noise) float32; zeros when left out.
+        Returns:
+          (N, 96, 96, 1) float32 in [0, 1].
+        """
+        noise = tf.zeros((tf.shape(code)[0], self.noise_size)) if noise is None else noise
+        return (self.decoder([code, tf.one_hot(identity, len(self.subjects)), noise], training=False) + 1.0) / 2.0
+
+    def transfer(self, images: tf.Tensor, identity: tf.Tensor) -> tf.Tensor:
+        """The expression of images (N, 96, 96, 1|3) in [0, 1] on the people `identity` (N,) int -> faces in [0, 1]."""
+        return self.decode(self.features(images), identity)
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> their expressions on the first of `subjects`."""
+        images = images["image"] if isinstance(images, Mapping) else images
+        return self.transfer(images, tf.zeros(tf.shape(images)[:1], tf.int32))
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """({player: terms}, D's accuracies on real faces) on a batch, from one forward pass."""
+        image, expression, own = grey(batch["image"]), batch["label"], batch["subject"]
+        wanted = self.identities(own)  # y^idx
+        z = self.noise(tf.zeros((tf.shape(image)[0], self.noise_size)), training=True)
+        f = self.encoder(image, training=True)[-1]
+        fake = self.decoder([f, tf.one_hot(wanted, len(self.subjects)), z], training=True)
+        e, i = self.discriminator(image, training=True)
+        e_fake, i_fake = self.discriminator(fake, training=True)
+        terms = {
+            "discriminator": {  # eq. (1), which D maximises: its negative
+                "real_expression_loss": log_loss(e, expression),
+                "real_identity_loss": log_loss(i, own),
+                "fake_loss": log_loss(e_fake, tf.fill(tf.shape(expression), len(self.classes))),
+            },
+            "generator": {  # eq. (2), likewise
+                "expression_loss": log_loss(e_fake, expression),
+                "identity_loss": log_loss(i_fake, wanted),
+            },
+        }
+        return terms, {"accuracy": correct(e, expression), "identity_accuracy": correct(i, own)}
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The terms of "discriminator" or "generator"; their sum is what it descends."""
+        return self.losses(batch)[0][name]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step: D up eq. (1) if it is its turn, G up eq. (2)."""
+        with tf.GradientTape(persistent=True) as tape:
+            losses, accuracies = self.losses(batch)
+            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
+        moves = self.pace(tf.minimum(*accuracies.values()))
+        players = self.players()
+        minimize(players["discriminator"], totals["discriminator"], tape, when=moves)
+        minimize(players["generator"], totals["generator"], tape)
+        logs = {f"{name}_loss": total for name, total in totals.items()}
+        share = tf.cast(moves, tf.float32)
+        return self.log(
+            **logs, **losses["discriminator"], **losses["generator"], **accuracies, discriminator_share=share
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "classes", "subjects", "width", "code", "own_share", "seed")
+        own = {n: getattr(self, n) for n in names} | {"noise": self.noise_size}
+        return {**own, "ratio": self.pace.ratio, "near": self.pace.near}
+
+
+def build_local(maps: Any, *, width: float = 1.0, name: str = "local") -> Any:
+    """A local CNN of Fig. 3 on one stage's maps: (N, s, s, C) -> its last fully connected layer (N, 128) float32."""
+    inputs = x = keras.Input(tuple(maps.shape[1:]), name="residue")
+    for i in (1, 2):
+        options = {"use_bias": False, "kernel_initializer": normal(), "name": f"conv{i}"}
+        x = keras.layers.Conv2D(scaled(64, width), 3, padding="same", **options)(x)
+        x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(epsilon=1e-5, name=f"norm{i}")(x))
+        x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
+    x = keras.layers.AveragePooling2D(x.shape[1] // 3, name="mean")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    options = {"kernel_initializer": "he_normal", "dtype": "float32"}
+    return keras.Model(inputs, keras.layers.Dense(scaled(128, width), "relu", name="fc", **options)(x), name=name)
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class DEGANClassifier(PlayersModel):
+    """Stage two: the expression is read from f(x) and from the frozen encoder's stages. Eq. (3), section 3.2.
+
+    Set `encoder` from a trained `DEGAN` first.
+
+    Args:
+      classes: names of the K expressions.
+      uses: what the fifth classifier sees, one of `USES`; "code" has no local CNNs.
+      lambdas: lambda_1 to lambda_5.
+      width, code: of the encoder; `width` also of the local CNNs.
+    Raises:
+      ValueError: an unknown `uses`, or not five lambdas.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["seven"],
+        uses: str = "both",
+        lambdas: Sequence[float] = LAMBDAS,
+        width: float = 1.0,
+        code: int = CODE,
+        name: str = "de_gan_classifier",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        if uses not in USES:
+            raise ValueError(f"Unknown uses {uses!r}: use {', '.join(USES)}.")
+        if len(lambdas) != len(STAGES):
+            raise ValueError(f"Eq. (3) has {len(STAGES)} lambdas: {len(lambdas)} were given.")
+        self.classes, self.uses, self.lambdas = tuple(classes), uses, tuple(lambdas)
+        self.width, self.code = width, code
+        self.encoder = build_encoder(width=width, code=code)
+        self.encoder.trainable = False
+        maps, joined = self.encoder.outputs[:-1], code * (uses != "residues")
+        self.locals = [build_local(m, width=width, name=f"local{i}") for i, m in enumerate(maps, 1) if uses != "code"]
+        self.heads = []
+        for number, net in enumerate([*self.locals, None], 1):
+            size = net.outputs[0].shape[-1] if net is not None else joined
+            head = keras.layers.Dense(len(self.classes), dtype="float32", name=f"logits{number if net else 5}")
+            head.build((None, size))
+            self.heads.append(head)
+            joined += size if net is not None else 0
+        self.built = True
+        self.track("classifier_loss", *(f"l{n}_loss" for n in self.numbers), "accuracy")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """i of the classifiers L_i that there are: 1 to 5, or 5 alone."""
+        return (1, 2, 3, 4, 5) if self.locals else (5,)
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """One player: the local CNNs and the five classifiers; never the encoder."""
+        return [("classifier", self.trainable_variables)]
+
+    def features(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        """What each classifier sees: images (N, 96, 96, 1|3) in [0, 1] -> [(N, F_i) float32, the fifth's last]."""
+        *maps, f = (tf.stop_gradient(x) for x in self.encoder(grey(images), training=False))
+        seen = [net(residue, training=training) for net, residue in zip(self.locals, maps, strict=False)]
+        return [*seen, tf.concat([f, *seen] if self.uses != "residues" else seen, -1)]
+
+    def logits(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        """Of the classifiers `numbers`: images in [0, 1] -> [(N, K) float32]."""
+        return [head(x) for head, x in zip(self.heads, self.features(images, training), strict=True)]
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """The fifth classifier's: (N, 96, 96, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
+        return tf.nn.softmax(self.logits(images)[-1])
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
+        return self.classify(images["image"] if isinstance(images, Mapping) else images)
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """({l<i>_loss: lambda_i L_i} of eq. (3), the fifth's accuracy) on a batch with image and label."""
+        found = self.logits(batch["image"], training=True)
+        terms = {
+            f"l{n}_loss": self.lambdas[n - 1] * log_loss(logits, batch["label"])
+            for n, logits in zip(self.numbers, found, strict=True)
+        }
+        return terms, {"accuracy": correct(found[-1], batch["label"])}
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weighted terms of eq. (3)."""
+        return self.losses(batch)[0]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step down eq. (3)."""
+        with tf.GradientTape() as tape:
+            terms, accuracy = self.losses(batch)
+            total = tf.add_n(list(terms.values()))
+        minimize(self.players()["classifier"], total, tape)
+        return self.log(classifier_loss=total, **terms, **accuracy)
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The fifth classifier's loss and accuracy."""
+        logits = self.logits(batch["image"])[-1]
+        return self.log(l5_loss=log_loss(logits, batch["label"]), accuracy=correct(logits, batch["label"]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {n: getattr(self, n) for n in ("name", "classes", "uses", "lambdas", "width", "code")}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class EncoderCNN(SoftmaxClassifier):
+    """CNN (baseline) of Tables 1 to 3: the encoder's convolutions and a softmax on the mean of its last maps.
+
+    Args:
+      classes: names of the K classes, expressions or people.
+      width, code: of the encoder.
+      dropout, label_smoothing, seed: see `SoftmaxClassifier`.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["seven"],
+        width: float = 1.0,
+        code: int = CODE,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        name: str = "encoder_cnn",
+        **options: Any,
+    ):
+        net = build_encoder(width=width, code=code, name="trunk")
+        super().__init__(
+            classes=classes,
+            trunk=keras.Model(net.inputs, net.outputs[-2:], name="trunk"),
+            options={"width": width, "code": code},
+            dropout=dropout,
+            label_smoothing=label_smoothing,
+            seed=seed,
+            name=name,
+            **options,
+        )
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, 96, 96, 1|3) float32 in [0, 1] -> (N, 96, 96, 1) float32 in [-1, 1]."""
+        return grey(images)
+
+
+def optimizer(rate: Any = 1e-4) -> Any:
+    """What moves each player: Adam of section 4.1, beta1 0.5."""
+    return Adam(rate, beta_1=0.5)
+
+
+def full() -> DEGAN:
+    """The paper's size, for the benchmark: 106 people, nine tenths of CK+'s 118."""
+    return DEGAN(subjects=tuple(f"s{i}" for i in range(106)))
+
+
+def full_recogniser() -> DEGANClassifier:
+    """The paper's size, likewise."""
+    return DEGANClassifier()
+
+
+def tiny() -> tuple[DEGAN, dict[str, tf.Tensor]]:
+    """A small model and a batch for the contract tests."""
+    model = DEGAN(width=1 / 32, code=8, noise=4, classes=CLASSES["six"], subjects=("a", "b", "c"))
+    image = tf.random.stateless_uniform((6, SIZE, SIZE, 1), (1, 2))
+    batch = {"image": image, "label": tf.range(6), "subject": tf.constant([0, 1, 2, 0, 1, 2]), "index": tf.range(6)}
+    return model, batch
+
+
+def tiny_recogniser() -> tuple[DEGANClassifier, dict[str, tf.Tensor]]:
+    """A small recogniser and a batch for the contract tests."""
+    return DEGANClassifier(width=1 / 32, code=8, classes=CLASSES["six"]), tiny()[1]

@@ -1,0 +1,230 @@
+"""fer_tf.models.de_gan: the layers' sizes, eq. (1) to (3) by hand, whose turn it is, and what stays frozen."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_tf import training, weights
+from fer_tf.compat import keras, minimize
+from fer_tf.models import de_gan
+from fer_tf.records import CLASSES
+
+SIX = CLASSES["six"]
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def pick(probabilities, labels):
+    """-log of the named entries, the mean over the rows."""
+    return -np.mean(np.log(probabilities[np.arange(len(labels)), labels]))
+
+
+def trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def test_encoder_has_dr_gans_layers():
+    """Fourteen convolutions: 9 in out + 2 out of the norm each; 2.9 M, as the docstring says."""
+    net = de_gan.build_encoder()
+    channels = [1, *(c for stage in de_gan.STAGES for c in stage), de_gan.CODE]
+    assert len(channels) == 15
+    wanted = sum(9 * a * b + 2 * b for a, b in zip(channels, channels[1:], strict=False))
+    assert trainable(net) == wanted and f"{wanted:,}" in de_gan.__doc__
+    shapes = [tuple(x.shape[1:]) for x in net.outputs]
+    assert shapes == [(96, 96, 64), (48, 48, 128), (24, 24, 192), (12, 12, 256), (350,)]
+    assert [tuple(x.shape[1:]) for x in de_gan.build_encoder(width=0.25).outputs][3:] == [(12, 12, 64), (350,)]
+
+
+def test_decoder_and_discriminator():
+    decoder = de_gan.build_decoder(7, width=1 / 16)
+    assert [tuple(x.shape[1:]) for x in decoder.inputs] == [(350,), (7,), (50,)]
+    assert tuple(decoder.outputs[0].shape[1:]) == (96, 96, 1)
+    judge = de_gan.build_discriminator(6, 7, width=1 / 16)
+    assert [tuple(x.shape[1:]) for x in judge.outputs] == [(7,), (7,)]
+    kernels = [w for w in (*decoder.weights, *judge.weights) if len(w.shape) > 1 and np.prod(w.shape) > 2000]
+    assert kernels and all(abs(float(np.std(w)) - 0.02) < 0.002 for w in kernels)
+
+
+def test_first_decoder_layer_is_one_product_of_the_joined_vector():
+    net = de_gan.build_decoder(3, width=1 / 32, code=5, noise=2)
+    parts = [np.random.default_rng(i).normal(size=(4, n)).astype(np.float32) for i, n in enumerate((5, 3, 2))]
+    seen = keras.Model(net.inputs, net.get_layer("sum").output)(parts)
+    kernel = np.concatenate([np.array(net.get_layer(n).kernel) for n in ("code", "identity", "noise")])
+    np.testing.assert_allclose(seen, np.concatenate(parts, -1) @ kernel, atol=1e-5)
+
+
+def test_equations_1_and_2_by_hand():
+    training.setup(seed=0, precision="float32")
+    model, batch = de_gan.tiny()
+    for layer in (*model.discriminator.layers, *model.encoder.layers, *model.decoder.layers):
+        if "norm" in layer.name:
+            layer.trainable = False  # so that the losses, too, are taken with the moving statistics
+    real = [x.numpy() for x in model.discriminator(2 * batch["image"] - 1, training=False)]
+    terms, right = model.losses(batch)
+    twin = de_gan.tiny()[0]  # draws the same identities and the same z
+    wanted = twin.identities(batch["subject"])
+    z = twin.noise(tf.zeros((6, 4)), training=True)
+    f = model.features(batch["image"])
+    fake = [x.numpy() for x in model.discriminator(2 * model.decode(f, wanted, z) - 1, training=False)]
+    labels, own = batch["label"].numpy(), batch["subject"].numpy()
+    given = {
+        "real_expression_loss": pick(softmax(real[0]), labels),
+        "real_identity_loss": pick(softmax(real[1]), own),
+        "fake_loss": pick(softmax(fake[0]), np.full(6, len(SIX))),
+        "expression_loss": pick(softmax(fake[0]), labels),
+        "identity_loss": pick(softmax(fake[1]), wanted.numpy()),
+    }
+    found = {**terms["discriminator"], **terms["generator"]}
+    assert set(found) == set(given)
+    for name, value in given.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-4), name
+    assert float(right["identity_accuracy"]) == pytest.approx(np.mean(real[1].argmax(-1) == own))
+
+
+def test_identities_are_others_and_all_of_them():
+    own = tf.constant(np.random.default_rng(0).integers(0, 5, 2000), tf.int32)
+    layer = de_gan.OtherIdentity(5, seed=3)
+    drawn, again = layer(own).numpy(), layer(own).numpy()
+    assert not np.any(drawn == own.numpy()) and np.any(drawn != again)
+    assert np.all(np.abs(np.bincount((drawn - own.numpy()) % 5, minlength=5)[1:] - 500) < 100)
+    keeps = de_gan.OtherIdentity(5, own_share=0.25, seed=3)(own).numpy()
+    assert abs(np.mean(keeps == own.numpy()) - 0.25) < 0.04
+    np.testing.assert_array_equal(de_gan.OtherIdentity(5, seed=3)(own), drawn)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_d_moves_at_every_step_and_near_its_optimum_at_every_fourth(compiled):
+    pace = de_gan.Pace(ratio=4, near=0.9, momentum=0.5)
+    pace.build(())
+    step = tf.function(pace) if compiled else pace
+    moved = [bool(step(tf.constant(a))) for a in [0.5] * 4 + [1.0] * 12]
+    # the running mean is 0.47 after the first four, then 0.73, 0.87, 0.93: near from the seventh step on
+    assert moved == [True] * 6 + [False, False, False, True] * 2 + [False, False]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_players_step_can_be_left_out(compiled):
+    """Under `when`, a step is whole or not at all, slots and step count included; also beside a second player."""
+    training.setup(seed=0, precision="float32")
+    model, batch = de_gan.tiny()
+    model.compile(discriminator_optimizer=de_gan.optimizer(1e-2), generator_optimizer=de_gan.optimizer(1e-2))
+    model.pace.near = -1.0  # near its optimum at once
+    step = tf.function(model.train_step) if compiled else model.train_step
+    seen = {name: [] for name in ("discriminator", "generator")}
+    for _ in range(5):
+        before = {n: np.array(p.variables[0]) for n, p in model.players().items()}
+        counts = {n: int(p.optimizer.iterations) for n, p in model.players().items()}
+        step(batch)
+        for n, p in model.players().items():
+            moved = bool(np.any(before[n] != np.array(p.variables[0])))
+            assert moved == (int(p.optimizer.iterations) - counts[n] == 1)
+            seen[n].append(moved)
+    assert seen == {"discriminator": [False, False, False, True, False], "generator": [True] * 5}
+
+
+def test_a_step_taken_back_on_two_replicas():
+    """Where replicas cannot meet inside a condition, the step's traces are removed."""
+    strategy = training.setup(seed=0, precision="float32", strategy="mirrored")
+    with strategy.scope():
+        model, batch = de_gan.tiny()
+        model.compile(discriminator_optimizer=de_gan.optimizer(1e-2), generator_optimizer=de_gan.optimizer(1e-2))
+    player = model.players()["discriminator"]
+
+    @tf.function
+    def step(when):
+        def one():
+            with tf.GradientTape() as tape:
+                loss = tf.add_n(list(model.losses_of("discriminator", batch).values()))
+            minimize(player, loss, tape, when=when)
+
+        strategy.run(one)
+
+    for when in (True, False):
+        before = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
+        step(tf.constant(when))
+        after = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
+        assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when
+
+
+def test_other_people_change_the_code_and_the_head_alone(tmp_path):
+    """Fine-tuning with another set's identities: the rest comes from the pre-trained file."""
+    first = de_gan.DEGAN(width=1 / 32, code=8, noise=4, classes=SIX, subjects=("a", "b", "c"), seed=1)
+    weights.save(first, tmp_path / "w.h5", provenance={})
+    second = de_gan.DEGAN(width=1 / 32, code=8, noise=4, classes=SIX, subjects=tuple("defgh"), seed=2)
+    with pytest.raises(ValueError, match=r"decoder/identity/kernel is \(3, .*discriminator/identity"):
+        weights.load(second, tmp_path / "w.h5")
+    weights.load(second, tmp_path / "w.h5", skip=("decoder/identity", "discriminator/identity"))
+    other = [tuple(a.shape) != tuple(b.shape) for a, b in zip(first.weights, second.weights, strict=True)]
+    assert sum(other) == 3  # the code's product, the head's kernel and bias
+    image = de_gan.tiny()[1]["image"]
+    np.testing.assert_allclose(second.features(image), first.features(image), atol=1e-6)
+
+
+def test_equation_3_by_hand():
+    training.setup(seed=0, precision="float32")
+    model, batch = de_gan.tiny_recogniser()
+    for net in model.locals:
+        for layer in net.layers:
+            if "norm" in layer.name:
+                layer.trainable = False
+    terms, _ = model.losses(batch)
+    labels = batch["label"].numpy()
+    for number, logits in enumerate(model.logits(batch["image"]), 1):
+        value = (0.7, 0.6, 0.4, 0.3, 1.0)[number - 1] * pick(softmax(logits.numpy()), labels)
+        assert float(terms[f"l{number}_loss"]) == pytest.approx(value, rel=1e-4)
+    fifth = softmax(model.logits(batch["image"])[4].numpy())
+    np.testing.assert_allclose(model.classify(batch["image"]), fifth, atol=1e-6)
+
+
+@pytest.mark.parametrize("uses", de_gan.USES)
+def test_no_gradient_reaches_the_encoder(uses):
+    """It is frozen, its moving statistics too; all that is trained has a gradient."""
+    training.setup(seed=0, precision="float32")
+    model, batch = de_gan.DEGANClassifier(width=1 / 32, code=8, classes=SIX, uses=uses), de_gan.tiny()[1]
+    model.encoder.trainable = True  # even then
+    with tf.GradientTape() as tape:
+        loss = tf.add_n(list(model.losses_of("classifier", batch).values()))
+    gradients = dict(
+        zip((id(v) for v in model.trainable_variables), tape.gradient(loss, model.trainable_variables), strict=True)
+    )
+    inside = {id(v) for v in model.encoder.trainable_variables}
+    assert inside and all((g is None) == (key in inside) for key, g in gradients.items())
+    model.encoder.trainable = False
+    before = [np.array(v) for v in model.encoder.weights]
+    model.compile(classifier_optimizer=de_gan.optimizer(1e-2))
+    model.train_step(batch)
+    assert all(np.array_equal(a, np.array(v)) for a, v in zip(before, model.encoder.weights, strict=True))
+    assert model.numbers == ((5,) if uses == "code" else (1, 2, 3, 4, 5))
+    sizes = {"code": 8, "residues": 4 * 4, "both": 8 + 4 * 4}
+    assert model.heads[-1].kernel.shape[0] == sizes[uses]
+
+
+def test_the_encoder_of_the_gan_is_the_one_that_names():
+    gan, batch = de_gan.tiny()
+    model = de_gan.tiny_recogniser()[0]
+    model.encoder.set_weights(gan.encoder.get_weights())
+    np.testing.assert_allclose(model.features(batch["image"])[-1][:, :8], gan.features(batch["image"]), atol=1e-6)
+
+
+def test_the_baseline_is_the_encoders_shape():
+    model = de_gan.EncoderCNN(width=1 / 32, code=8, classes=SIX)
+    extra = 8 * 6 + 6
+    assert trainable(model) == trainable(de_gan.build_encoder(width=1 / 32, code=8)) + extra
+    image = de_gan.tiny()[1]["image"]
+    p = model.classify(image).numpy()
+    assert p.shape == (6, 6) and model.features(image).shape == (6, 8)
+    twin = de_gan.EncoderCNN.from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    np.testing.assert_allclose(twin(image), p, atol=1e-6)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="two or more, not 1"):
+        de_gan.DEGAN(subjects=("a",))
+    with pytest.raises(ValueError, match="Unknown uses 'all'"):
+        de_gan.DEGANClassifier(uses="all")
+    with pytest.raises(ValueError, match="5 lambdas: 2"):
+        de_gan.DEGANClassifier(lambdas=(1, 2))
