@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ def first_subjects(found: list[records.Record]) -> list[records.Record]:
         return found
     people = {*records.subject_order(r.subject for r in found)[: FLAGS.take]}
     return [r for r in found if r.subject in people]
+
+
+def named_after_people(found: list[records.Record]) -> list[records.Record]:
+    """The records of those whose name is known, with it in the expression's place: for nets that tell people apart."""
+    return [replace(r, expression=r.subject) for r in found if r.subject is not None]
 
 
 def some_faces(found: list[records.Record], template: str, count: int = 8) -> np.ndarray:

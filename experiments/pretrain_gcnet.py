@@ -49,7 +49,7 @@ def named(found: list[records.Record]) -> tuple[list[records.Record], tuple[str,
     people = tuple(records.subject_order({r.subject for r in found if r.subject is not None}))
     if len(people) < 2:
         raise ValueError(f"--dataset={FLAGS.dataset} names {len(people)} people: --stage=identify needs two or more.")
-    return [replace(r, expression=r.subject) for r in found if r.subject is not None], people
+    return folds.named_after_people(found), people
 
 
 def build(people: tuple[str, ...]) -> Any:

@@ -1,0 +1,240 @@
+"""DE-GAN on people it never saw, beside the CNN of its encoder's shape (Tables 1 to 3), and what its code holds.
+
+    python -m experiments.de_gan --preset=quick                     # one fold of the rendered faces, width 1/4
+    python -m experiments.de_gan --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<de_gan.h5 of the next>
+    python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=...        # pre-training
+
+Per fold: the GAN learns to carry expressions between the training people (stage one); its encoder, frozen, feeds the
+classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone. The baseline
+is a CNN of the encoder's shape. Each stage resumes by itself. --gan_init starts from another set's GAN: its identity
+code and head are new, the rest is kept. Pictures: held-out people's expressions on training people (transfer.png),
+and between two f(x) (interpolation.png). Measured on held-out people: what independent classifiers read in the made
+faces, and what a linear probe reads from f(x), from the residues and from the baseline's features.
+
+Not yet run.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import common, expression_transfer, folds
+from fer_tf import export, figures, pipeline, records, training, weights
+from fer_tf.models import de_gan
+
+PRESETS = {
+    "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
+    "quick": {
+        "only_folds": "0", "width": 0.25, "gan_epochs": 30, "epochs": 6, "batch_size": 32, "views": 1,
+        "gan_rate": 4e-4, "rate": 1e-3,
+    },
+    "smoke": {
+        "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
+        "code": 8, "take": 4, "classes": "anger,happiness",
+    },
+}  # fmt: skip
+NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, residues alone"}
+"""Value of --uses -> its name in the table."""
+BASELINE = "CNN (baseline)"
+
+common.define_flags(PRESETS, init="none", batch_size=150, protocol="strided")
+folds.define_flags()
+flags.DEFINE_list("uses", list(NAMES), "What the fifth classifier sees: both, code, residues; one network each.")
+flags.DEFINE_integer("gan_epochs", 300, "Epochs of stage one; --epochs are those of stage two and the baseline.", 1)
+flags.DEFINE_float("gan_rate", 1e-4, "Learning rate of Adam (beta1 0.5) in stage one.")
+flags.DEFINE_float("rate", 1e-4, "In stage two, and of the baseline.")
+flags.DEFINE_float("width", 1.0, "Times the read channels.", lower_bound=0.01)
+flags.DEFINE_integer("code", de_gan.CODE, "Length of f(x).", lower_bound=1)
+flags.DEFINE_integer("noise", de_gan.NOISE, "Length of z.", lower_bound=1)
+flags.DEFINE_float("own_share", 0.0, "Share of fakes that keep their own identity.", 0, 1)
+flags.DEFINE_integer("ratio", 4, "Steps of G for one of D, once D is near its optimum.", lower_bound=1)
+flags.DEFINE_float("near", 0.9, "D's accuracy on real faces, on both heads, from which it is.", 0, 1)
+flags.DEFINE_string("gan_init", "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.")
+flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weights to release or to start from.")
+FLAGS = flags.FLAGS
+
+
+def train_gan(people: list[records.Record], classes: tuple[str, ...], seed: int, folder: Path) -> de_gan.DEGAN:
+    """Stage one on these people."""
+    strategy = folds.setup(seed)
+    data = folds.batches(people, classes, de_gan, seed, True)
+    with strategy.scope():
+        given = {n: getattr(FLAGS, n) for n in ("width", "code", "noise", "own_share", "ratio", "near")}
+        model = de_gan.DEGAN(classes=classes, subjects=data.subjects, seed=seed, **given)
+        if file := common.weights_file(FLAGS.gan_init):
+            skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]
+            same = tuple(weights.provenance(file).get("classes") or ()) == classes
+            weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
+        model.compile(**{f"{name}_optimizer": de_gan.optimizer(FLAGS.gan_rate) for name, _ in model.sides()})
+
+    def sample(m: de_gan.DEGAN, epoch: int) -> None:
+        figures.save(expression_transfer.draw_transfer(m, people, people), folder / "samples" / f"epoch{epoch:03d}.png")
+
+    training.fit(
+        model,
+        data,
+        workdir=folder,
+        epochs=FLAGS.gan_epochs,
+        strategy=strategy,
+        after_epoch=sample,
+        max_steps=FLAGS.max_steps,
+        checkpoint_steps=200,
+        tensorboard=FLAGS.tensorboard,
+        progress=FLAGS.progress,
+    )
+    figures.save(figures.history(folder / "history.csv"), folder / "history.png")
+    return model
+
+
+def build_classifier(gan: de_gan.DEGAN, uses: str) -> de_gan.DEGANClassifier:
+    """Stage two on a trained GAN's encoder."""
+    model = de_gan.DEGANClassifier(classes=gan.classes, uses=uses, width=FLAGS.width, code=FLAGS.code)
+    model.encoder.set_weights(gan.encoder.get_weights())
+    model.compile(classifier_optimizer=de_gan.optimizer(FLAGS.rate))
+    return model
+
+
+def build_cnn(classes: tuple[str, ...], seed: int) -> de_gan.EncoderCNN:
+    """The baseline, or a judge."""
+    model = de_gan.EncoderCNN(classes=classes, width=FLAGS.width, code=FLAGS.code, seed=seed)
+    model.compile(classifier_optimizer=de_gan.optimizer(FLAGS.rate))
+    return model
+
+
+def train_cnn(
+    found: list[records.Record], test: pipeline.Batches | None, classes: tuple[str, ...], seed: int, place: Path
+) -> Any:
+    """A CNN of the encoder's shape on these records, and its predictions: see `folds.train_and_test`."""
+    strategy = folds.setup(seed)
+    data = folds.batches(found, classes, de_gan, seed, True)
+    return folds.train_and_test(lambda: build_cnn(classes, seed), data, test, place, strategy)
+
+
+def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
+    """All networks of one fold: (gan, {uses: classifier}, {method: {last|best: ...}}, measures)."""
+    people, held_out = ([found[i] for i in part] for part in fold)
+    gan = train_gan(people, classes, seed, place / "gan")
+    test = folds.batches(held_out, classes, de_gan, seed, False) if held_out else None
+    methods, models = {}, {}
+    net, methods[BASELINE] = train_cnn(people, test, classes, seed, place / "baseline")
+    for uses in FLAGS.uses:
+        strategy = folds.setup(seed)
+        data = folds.batches(people, classes, de_gan, seed, True)
+        models[uses], methods[NAMES[uses]] = folds.train_and_test(
+            lambda uses=uses: build_classifier(gan, uses), data, test, place / uses, strategy
+        )
+    if not held_out:
+        return gan, models, {}, {}
+    for name, pairs in methods.items():
+        print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
+    figures.save(expression_transfer.draw_transfer(gan, test.records, people), place / "transfer.png")
+    figures.save(expression_transfer.draw_interpolation(gan, test.records), place / "interpolation.png")
+    return gan, models, methods, measure(gan, net, models, people, test.records, seed, place)
+
+
+def measure(
+    gan: de_gan.DEGAN,
+    net: de_gan.EncoderCNN,
+    models: dict[str, de_gan.DEGANClassifier],
+    people: list[records.Record],
+    held_out: list[records.Record],
+    seed: int,
+    place: Path,
+) -> dict[str, Any]:
+    """What the made faces show and what the features hold, on held-out people; the judges are trained here."""
+    judge, _ = train_cnn(people, None, gan.classes, seed + 1000, place / "judge_of_expression")
+    knows, _ = train_cnn(folds.named_after_people(people), None, gan.subjects, seed + 2000, place / "judge_of_identity")
+    features = {"f(x)": lambda x: gan.features(x).numpy(), BASELINE: lambda x: net.features(x).numpy()}
+    if own := models.get("residues", models.get("both")):
+        features["residues"] = lambda x: np.concatenate([f.numpy() for f in own.features(x)[:4]], -1)
+    images = expression_transfer.test_views(held_out)
+    labels = np.array([gan.classes.index(r.expression) for r in held_out])
+    local = {}
+    for uses, model in models.items():
+        named = [np.stack(model.logits(part)) for part in np.array_split(images, len(images) // 64 + 1)]
+        rates = np.mean(np.argmax(np.concatenate(named, 1), -1) == labels, 1)
+        local[uses] = {f"L{n}": float(rate) for n, rate in zip(model.numbers, rates, strict=True)}
+    return {
+        "reached": expression_transfer.reached(gan, held_out, judge, knows, seed),
+        "probes": expression_transfer.probes(features, people, held_out, gan.classes),
+        "classifiers": local,
+    }
+
+
+def release(gan: de_gan.DEGAN, models: dict[str, de_gan.DEGANClassifier], folder: Path, seen: list[str]) -> None:
+    """Writes the GAN, for --gan_init, and the recogniser, both in half precision, with their provenance."""
+    told = {
+        "command": common.command("experiments.de_gan"),
+        "commit": common.commit(), "data": f"{FLAGS.dataset}, {len(gan.subjects)} people, all of them",
+        "datasets": sorted({FLAGS.dataset, *seen}),
+        "hardware": common.hardware(), "seed": FLAGS.seed, "classes": gan.classes, "metric": None,
+    }  # fmt: skip
+    for file, model in {"de_gan": gan, "de_gan_recogniser": models.get("both")}.items():
+        if model is not None:
+            config = {k: v for k, v in model.get_config().items() if k != "name"}
+            about = {**told, "model": f"de_gan.{type(model).__name__}", "config": config}
+            weights.save(model, folder / f"{file}.h5", provenance=about, dtype="float16")
+            print(f"{folder / file}.h5 is written.")
+
+
+def main() -> None:
+    """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
+    start, classes = time.time(), records.classes_of(FLAGS.classes)
+    if unknown := [uses for uses in FLAGS.uses if uses not in NAMES]:
+        raise ValueError(f"--uses={','.join(FLAGS.uses)}: {unknown[0]!r} is none of {', '.join(NAMES)}.")
+    seen = common.unseen(common.weights_file(FLAGS.gan_init), "gan_init", not FLAGS.all_subjects)
+    found = folds.first_subjects(common.load_records(classes))
+    folder = common.workdir("de_gan")
+    if FLAGS.all_subjects:
+        everybody = records.Fold(tuple(range(len(found))), ())
+        gan, models, _, _ = one_fold(found, everybody, classes, FLAGS.seed, folder / "all")
+        release(gan, models, folder, seen)
+        return
+    parts, results = common.make_folds(found, classes, folder), []
+    for run in range(FLAGS.runs):
+        for number in common.chosen_folds(len(parts)):
+            place = folder / f"run{run}" / f"fold{number}"
+            gan, models, methods, measures = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
+            results.append({"run": run, "fold": number, "methods": methods, "generation": measures})
+    generation = [r["generation"] for r in results]
+    folds.report(results, classes, folder, time.time() - start, generation=generation)
+    print(text(generation))
+    last = results[-1]
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    held_out = [found[i] for i in parts[last["fold"]].test]
+    uses = "both" if "both" in models else FLAGS.uses[-1]
+    faces = folds.some_faces(held_out, de_gan.TEMPLATE)
+    export.save(models[uses], folder / "export", metadata={**about, "uses": uses}, faces=faces)
+    expression_transfer.save_transfer(gan, folder / "transfer", about)
+    print(f"Table, pictures and metrics.json are in {folder}, the recogniser in export/, the generator in transfer/.")
+
+
+def text(generation: list[dict[str, Any]]) -> str:
+    """The measures, the mean over the folds."""
+
+    def mean(*path: str) -> str:
+        values: list[Any] = list(generation)
+        for key in path:
+            values = [v[key] for v in values]
+        return f"{np.mean(values):.3f}"
+
+    lines = ["held-out people, mean over the folds", f"{'linear probe on':24}{'expression':>12}{'identity':>12}"]
+    for name in generation[0]["probes"]:
+        lines.append(f"{name:24}{mean('probes', name, 'expression'):>12}{mean('probes', name, 'identity'):>12}")
+    lines.append(
+        f"made faces: the expression is read in {mean('reached', 'expression')} of them (in the sources: "
+        f"{mean('reached', 'expression_of_sources')}), the person in {mean('reached', 'identity')}"
+    )
+    for uses in generation[0]["classifiers"]:
+        rates = ", ".join(f"{n} {mean('classifiers', uses, n)}" for n in generation[0]["classifiers"][uses])
+        lines.append(f"{NAMES[uses]}: {rates}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    common.run(main, PRESETS)
