@@ -1,4 +1,4 @@
-"""`python -m experiments.de_gan --preset=smoke`: both stages, the pictures, the measures, both exports, what is refused."""
+"""`python -m experiments.de_gan --preset=smoke`: both stages, pictures, measures, both exports, what is refused."""
 
 import json
 from pathlib import Path
