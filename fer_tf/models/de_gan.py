@@ -284,6 +284,7 @@ class DEGAN(PlayersModel):
         Returns:
           (N, 96, 96, 1) float32 in [0, 1].
         """
+        code = tf.convert_to_tensor(code, tf.float32)
         noise = tf.zeros((tf.shape(code)[0], self.noise_size)) if noise is None else noise
         return (self.decoder([code, tf.one_hot(identity, len(self.subjects)), noise], training=False) + 1.0) / 2.0
 
