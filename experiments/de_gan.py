@@ -35,7 +35,7 @@ PRESETS = {
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
-        "code": 8, "take": 4, "classes": "anger,happiness",
+        "code": 8, "take": 4, "classes": "anger,happiness", "uses": "both,code",
     },
 }  # fmt: skip
 NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, residues alone"}

@@ -162,7 +162,8 @@ class Transfer(tf.Module):
                 ["identity must be in 0 ..", len(gan.subjects) - 1, "but it was", identity],
             )
             with tf.control_dependencies([known]):
-                view = tf.cast(de_gan.views.test_view(export.framed(faces, size)), tf.float32) / 255.0
+                identity = tf.identity(identity)
+            view = tf.cast(de_gan.views.test_view(export.framed(faces, size)), tf.float32) / 255.0
             made = tf.cast(tf.round(255.0 * gan.transfer(view, identity)), tf.uint8)
             return {"faces": made, "names": tf.gather(names, identity)}
 
