@@ -12,8 +12,9 @@ SMOKE = {
     "CLASSES, INIT = 'anger,happiness', None",
     "ed2l": "PEOPLE, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 2, 1 / 16, 'anger,happiness'",
     "gcnet": "PEOPLE, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 2, 1 / 16, 'anger,happiness'",
+    "de_gan": "PEOPLE, GAN_EPOCHS, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 1, 2, 1 / 32, 'anger,happiness'",
 }
-BASELINE = {"fer_net": "FER-Net", "ia_gen": "FER-Net", "ed2l": "Baseline", "gcnet": "CNN"}
+BASELINE = {"fer_net": "FER-Net", "ia_gen": "FER-Net", "ed2l": "Baseline", "gcnet": "CNN", "de_gan": "CNN"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
