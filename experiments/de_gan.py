@@ -52,6 +52,7 @@ flags.DEFINE_float("width", 1.0, "Times the read channels.", lower_bound=0.01)
 flags.DEFINE_integer("code", de_gan.CODE, "Length of f(x).", lower_bound=1)
 flags.DEFINE_integer("noise", de_gan.NOISE, "Length of z.", lower_bound=1)
 flags.DEFINE_float("own_share", 0.0, "Share of fakes that keep their own identity.", 0, 1)
+flags.DEFINE_float("lambda_own", 0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", 0)
 flags.DEFINE_integer("ratio", 4, "Steps of G for one of D, once D is near its optimum.", lower_bound=1)
 flags.DEFINE_float("near", 0.9, "D's accuracy on real faces, on both heads, from which it is.", 0, 1)
 flags.DEFINE_string("gan_init", "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.")
@@ -64,7 +65,7 @@ def train_gan(people: list[records.Record], classes: tuple[str, ...], seed: int,
     strategy = folds.setup(seed)
     data = folds.batches(people, classes, de_gan, seed, True)
     with strategy.scope():
-        given = {n: getattr(FLAGS, n) for n in ("width", "code", "noise", "own_share", "ratio", "near")}
+        given = {n: getattr(FLAGS, n) for n in ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")}
         model = de_gan.DEGAN(classes=classes, subjects=data.subjects, seed=seed, **given)
         if file := common.weights_file(FLAGS.gan_init):
             skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]

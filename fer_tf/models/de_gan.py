@@ -226,6 +226,7 @@ class DEGAN(PlayersModel):
       width: times the read channels.
       code, noise: lengths of f(x) and z.
       own_share: share of fakes that keep their own identity.
+      lambda_own: weight of those fakes' distance (L1) to their source; 0, as in the paper, for no such term.
       ratio, near: of `Pace`.
       seed: of z and of the identities that are drawn.
     Raises:
@@ -241,6 +242,7 @@ class DEGAN(PlayersModel):
         code: int = CODE,
         noise: int = NOISE,
         own_share: float = 0.0,
+        lambda_own: float = 0.0,
         ratio: int = 4,
         near: float = 0.9,
         seed: int = 0,
@@ -251,7 +253,8 @@ class DEGAN(PlayersModel):
         if len(subjects) < 2:
             raise ValueError(f"DE-GAN carries expressions between people: it needs two or more, not {len(subjects)}.")
         self.classes, self.subjects, self.width = tuple(classes), tuple(subjects), width
-        self.code, self.noise_size, self.own_share, self.seed = code, noise, own_share, seed
+        self.code, self.noise_size, self.seed = code, noise, seed
+        self.own_share, self.lambda_own = own_share, lambda_own
         count = len(self.subjects)
         self.encoder = build_encoder(width=width, code=code)
         self.decoder = build_decoder(count, width=width, code=code, noise=noise)
@@ -263,6 +266,7 @@ class DEGAN(PlayersModel):
             layer.build(())
         self.built = True
         terms = ("real_expression", "real_identity", "fake", "expression", "identity", "discriminator", "generator")
+        terms += ("own",) * (lambda_own > 0)
         self.track(*(f"{n}_loss" for n in terms), "accuracy", "identity_accuracy", "discriminator_share")
 
     def sides(self) -> list[tuple[str, list[tf.Variable]]]:
@@ -317,6 +321,12 @@ class DEGAN(PlayersModel):
                 "identity_loss": log_loss(i_fake, wanted),
             },
         }
+        if self.lambda_own:
+            kept = tf.cast(wanted == own, tf.float32)
+            away = tf.math.divide_no_nan(
+                tf.reduce_sum(kept * tf.reduce_mean(tf.abs(fake - image), (1, 2, 3))), tf.reduce_sum(kept)
+            )
+            terms["generator"]["own_loss"] = self.lambda_own * away
         return terms, {"accuracy": correct(e, expression), "identity_accuracy": correct(i, own)}
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -340,7 +350,7 @@ class DEGAN(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "subjects", "width", "code", "own_share", "seed")
+        names = ("name", "classes", "subjects", "width", "code", "own_share", "lambda_own", "seed")
         own = {n: getattr(self, n) for n in names} | {"noise": self.noise_size}
         return {**own, "ratio": self.pace.ratio, "near": self.pace.near}
 
