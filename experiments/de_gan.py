@@ -3,6 +3,7 @@
     python -m experiments.de_gan --preset=quick                     # one fold of the rendered faces, width 1/4
     python -m experiments.de_gan --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<de_gan.h5 of the next>
     python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=...        # pre-training
+    python -m experiments.de_gan --preset=quick --all_subjects --part=wild                   # likewise, rendered people
 
 Per fold: the GAN learns to carry expressions between the training people (stage one); its encoder, frozen, feeds the
 classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone. The baseline
@@ -57,6 +58,7 @@ flags.DEFINE_integer("ratio", 4, "Steps of G for one of D, once D is near its op
 flags.DEFINE_float("near", 0.9, "D's accuracy on real faces, on both heads, from which it is.", 0, 1)
 flags.DEFINE_string("gan_init", "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.")
 flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weights to release or to start from.")
+flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "With --all_subjects: part of the rendered faces.")
 FLAGS = flags.FLAGS
 
 
@@ -167,12 +169,25 @@ def measure(
     }
 
 
+def load(classes: tuple[str, ...]) -> list[records.Record]:
+    """The records of --dataset, of --part with --all_subjects.
+
+    Raises:
+      ValueError: --part without --all_subjects.
+    """
+    if FLAGS.part != "lab" and not FLAGS.all_subjects:
+        raise ValueError(f"--part={FLAGS.part} is for pre-training: give --all_subjects, too; folds are of lab.")
+    return common.load_records(classes, **({"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}))
+
+
 def release(gan: de_gan.DEGAN, models: dict[str, de_gan.DEGANClassifier], folder: Path, seen: list[str]) -> None:
     """Writes the GAN, for --gan_init, and the recogniser, both in half precision, with their provenance."""
+    other = FLAGS.dataset == "rendered" and FLAGS.part in ("posed", "wild")  # nobody of lab is in these
+    name = f"rendered/{FLAGS.part}" if other else FLAGS.dataset
     told = {
         "command": common.command("experiments.de_gan"),
-        "commit": common.commit(), "data": f"{FLAGS.dataset}, {len(gan.subjects)} people, all of them",
-        "datasets": sorted({FLAGS.dataset, *seen}),
+        "commit": common.commit(), "data": f"{name}, {len(gan.subjects)} people, all of them",
+        "datasets": sorted({name, *seen}),
         "hardware": common.hardware(), "seed": FLAGS.seed, "classes": gan.classes, "metric": None,
     }  # fmt: skip
     for file, model in {"de_gan": gan, "de_gan_recogniser": models.get("both")}.items():
@@ -189,7 +204,7 @@ def main() -> None:
     if unknown := [uses for uses in FLAGS.uses if uses not in NAMES]:
         raise ValueError(f"--uses={','.join(FLAGS.uses)}: {unknown[0]!r} is none of {', '.join(NAMES)}.")
     seen = common.unseen(common.weights_file(FLAGS.gan_init), "gan_init", not FLAGS.all_subjects)
-    found = folds.first_subjects(common.load_records(classes))
+    found = folds.first_subjects(load(classes))
     folder = common.workdir("de_gan")
     if FLAGS.all_subjects:
         everybody = records.Fold(tuple(range(len(found))), ())
