@@ -31,8 +31,8 @@ from fer_tf.models import de_gan
 PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
     "quick": {
-        "only_folds": "0", "width": 0.25, "gan_epochs": 30, "epochs": 6, "batch_size": 32, "views": 1,
-        "gan_rate": 4e-4, "rate": 1e-3,
+        "only_folds": "0", "width": 0.25, "gan_epochs": 20, "epochs": 20, "batch_size": 32, "views": 1,
+        "gan_rate": 4e-4, "rate": 1e-3, "own_share": 0.5, "lambda_own": 100.0,
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
