@@ -20,7 +20,9 @@ Stage two: the "intermediate layers" are the ends of stages 1 to 4, after ELU; a
 with ReLU, and its own softmax (L_1 to L_4). The fifth softmax sees f(x) and the four fully connected layers, and names
 the face. The frozen encoder's norms use their moving statistics. Images are grey, [-1, 1] inside; the centre is tested.
 
-**Deviations**: faces are found by dlib, not by CE-CLM.
+**Deviations**: faces are found by dlib, not by CE-CLM. `lambda_own` (0 by default, as printed): fakes that keep their
+own identity are held to their source by L1; with some thousand steps in place of hundreds of thousands the decoder
+makes no face without it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`python -m experiments.de_gan --preset=smoke`: both stages, pictures, measures, both exports, what is refused."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,8 @@ NAMES = ("CNN (baseline)", "DE-GAN", "DE-GAN, f(x) alone")
 def everybody(cli, tmp_path_factory):
     """The folder of an --all_subjects run on other people."""
     folder = tmp_path_factory.mktemp("de_gan_all")
-    done = cli(*SMOKE, "--all_subjects", "--uses=both", "--dataset=rendered", f"--workdir={folder}", "--take=3")
+    own = ("--own_share=0.5", "--lambda_own=10")
+    done = cli(*SMOKE, "--all_subjects", "--uses=both", "--part=wild", f"--workdir={folder}", "--take=3", *own)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -86,7 +86,7 @@ def test_a_finished_run_starts_again_without_training(cli, run):
 def test_weights_of_everybody(everybody):
     gan, recogniser = (everybody / f"{n}.h5" for n in ("de_gan", "de_gan_recogniser"))
     about = weights.provenance(gan)
-    assert about["datasets"] == ["rendered"] and len(about["config"]["subjects"]) == 3
+    assert about["datasets"] == ["rendered/wild"] and len(about["config"]["subjects"]) == 3
     model = export.rebuild(gan)
     assert isinstance(model, de_gan.DEGAN) and model.subjects == tuple(about["config"]["subjects"])
     p = export.from_weights(recogniser)(np.zeros((2, 96, 96, 1), np.uint8))
@@ -94,9 +94,12 @@ def test_weights_of_everybody(everybody):
 
 
 def test_what_does_not_fit_gets_one_sentence(refused, everybody, tmp_path):
+    about = {**weights.provenance(everybody / "de_gan.h5"), "datasets": ["rendered"]}
+    weights.save(export.rebuild(everybody / "de_gan.h5"), tmp_path / "seen.h5", provenance=about)
     cases = {
+        "--part=wild": "give --all_subjects, too",
         "--uses=both,all": "'all' is none of both, code, residues",
-        f"--gan_init={everybody / 'de_gan.h5'}": "was trained on everybody in rendered",
+        f"--gan_init={tmp_path / 'seen.h5'}": "was trained on everybody in rendered",
         "--gan_init=fer_net_fer2013": "does not fit the model",
         "--gan_init=nothing": "nothing",
     }
@@ -105,9 +108,7 @@ def test_what_does_not_fit_gets_one_sentence(refused, everybody, tmp_path):
 
 @pytest.mark.slow
 def test_other_people_are_a_start(cli, everybody, tmp_path):
-    """--gan_init: a GAN of other people; here one whose file says that it has seen another set."""
-    about = {**weights.provenance(everybody / "de_gan.h5"), "datasets": ["elsewhere"]}
-    start = Path(tmp_path) / "start.h5"
-    weights.save(export.rebuild(everybody / "de_gan.h5"), start, provenance=about)
-    done = cli(*SMOKE, "--only_folds=0", "--uses=code", f"--gan_init={start}", f"--workdir={tmp_path / 'run'}")
+    """--gan_init: a GAN of other people, whose own code and head are left aside."""
+    given = (f"--gan_init={everybody / 'de_gan.h5'}", f"--workdir={tmp_path / 'run'}")
+    done = cli(*SMOKE, "--only_folds=0", "--uses=code", *given)
     assert done.returncode == 0, done.stderr[-3000:]

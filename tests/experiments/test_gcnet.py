@@ -114,6 +114,7 @@ def test_another_data_set_to_test_on(tmp_path):
     assert "tested on rendered/wild" in json.loads((tmp_path / "folds.json").read_text())["order"]
 
 
+@pytest.mark.slow
 def test_generators_alone(cli, tmp_path):
     done = cli("gcnet_generators", *SMOKE, "--generators=conv_ae", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -124,6 +124,7 @@ def test_weights_of_everybody_never_start_a_fold_of_the_same_people(ia_gen, ever
     assert not list(tmp_path.rglob("checkpoint")), "found out before anything is trained"
 
 
+@pytest.mark.slow
 def test_gans_start_from_another_data_sets_weights_and_from_nothing_where_it_has_none(ia_gen, tmp_path):
     """As from BU-4DFE, which has no contempt: what was trained there is named in what is made of it."""
     given = tmp_path / "elsewhere"
@@ -144,6 +145,7 @@ def test_gans_start_from_another_data_sets_weights_and_from_nothing_where_it_has
     assert done.returncode == 1 and "does not say what it was trained on" in done.stderr, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_neutral_inputs_make_more_pairs_and_the_same_folds(ia_gen, tmp_path):
     """Three people, three frames of two expressions: (6 or 9 inputs) x 3 targets of each, in batches of four."""
     steps, people = [], []

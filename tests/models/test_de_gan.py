@@ -96,7 +96,7 @@ def test_identities_are_others_and_all_of_them():
 
 
 def test_own_term_is_the_distance_of_those_who_keep_their_identity():
-    """L1 over the fakes of the own person alone; without a weight there is no such term, and nobody to count is zero."""
+    """L1 over the fakes of the own person alone; without a weight there is no such term, without such fakes it is 0."""
     training.setup(seed=0, precision="float32")
     plain, batch = de_gan.tiny()
     assert "own_loss" not in plain.losses_of("generator", batch) and plain.lambda_own == 0
