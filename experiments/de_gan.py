@@ -32,7 +32,7 @@ PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
     "quick": {
         "only_folds": "0", "width": 0.25, "gan_epochs": 20, "epochs": 20, "batch_size": 32, "views": 1,
-        "gan_rate": 4e-4, "rate": 1e-3, "own_share": 0.5, "lambda_own": 100.0,
+        "gan_rate": 4e-4, "rate": 1e-3, "own_share": 0.5, "lambda_own": 100.0, "gan_init": "de_gan_rendered",
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
@@ -124,7 +124,8 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
     gan = train_gan(people, classes, seed, place / "gan")
     test = folds.batches(held_out, classes, de_gan, seed, False) if held_out else None
     methods, models = {}, {}
-    net, methods[BASELINE] = train_cnn(people, test, classes, seed, place / "baseline")
+    if held_out:
+        net, methods[BASELINE] = train_cnn(people, test, classes, seed, place / "baseline")
     for uses in FLAGS.uses:
         strategy = folds.setup(seed)
         data = folds.batches(people, classes, de_gan, seed, True)
