@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fer_tf import export, weights
 from fer_tf.models import gcnet
+from fer_tf.records import CLASSES
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 FILES = sorted(FOLDER.glob("*.h5"))
-RECOGNISERS = [path.stem for path in FILES if "model" in weights.provenance(path)]
+NO_RECOGNISER = (None, "de_gan.DEGAN")
+RECOGNISERS = [path.stem for path in FILES if weights.provenance(path).get("model") not in NO_RECOGNISER]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -39,3 +42,12 @@ def test_encoders_fit_gcnet():
     weights.load(model, weights.released("gcnet_encoder2_rendered"), only="encoder2")
     after = [np.array(v) for v in (*model.generator.encoder.weights, *model.encoder2.weights)]
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
+
+
+def test_de_gan_carries_expressions_to_its_people():
+    """Another person or another source, another face; the same command's classes."""
+    model = export.rebuild(weights.released("de_gan_rendered"))
+    faces = tf.random.stateless_uniform((2, 96, 96, 1), (0, 1))
+    made = [model.transfer(faces, tf.fill((2,), i)).numpy() for i in (0, 41)]
+    assert made[0].shape == (2, 96, 96, 1) and np.abs(made[0] - made[1]).mean() > 0.01
+    assert model.classes == CLASSES["seven"] and len(model.subjects) == 80 and 0 < made[0].min() < made[0].max() < 1
