@@ -60,7 +60,8 @@ def define_training_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: 
     flags.DEFINE_enum("precision", "auto", training.PRECISIONS, "Dtype policy.")
     flags.DEFINE_enum("strategy", "none", training.STRATEGIES, "Replicas.")
     flags.DEFINE_bool("deterministic", False, "The same bits at every run.")
-    flags.DEFINE_string("init", default["init"], "Weights to start from: a name in weights/, a file, or none.")
+    if default["init"] is not None:
+        flags.DEFINE_string("init", default["init"], "Weights to start from: a name in weights/, a file, or none.")
     flags.DEFINE_integer("epochs", 20, "Epochs.", lower_bound=1)
     flags.DEFINE_integer("batch_size", default["batch_size"], "Views a batch.", lower_bound=1)
     flags.DEFINE_integer("max_steps", None, "Stop each training after so many steps.", lower_bound=1)

@@ -3,7 +3,8 @@
     python -m experiments.de_gan --preset=quick                     # one fold of the rendered faces, width 1/4
     python -m experiments.de_gan --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<de_gan.h5 of the next>
     python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=...        # pre-training
-    python -m experiments.de_gan --preset=quick --all_subjects --part=wild                   # likewise, rendered people
+    python -m experiments.de_gan --preset=quick --all_subjects --part=wild --gan_init=none --baseline_init=none \
+        --own_share=0.5 --lambda_own=100 --gan_epochs=60                                     # likewise, rendered people
 
 Per fold: the GAN learns to carry expressions between the training people (stage one); its encoder, frozen, feeds the
 classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone. The baseline
@@ -32,7 +33,7 @@ PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
     "quick": {
         "only_folds": "0", "width": 0.25, "gan_epochs": 20, "epochs": 20, "batch_size": 32, "views": 1,
-        "gan_rate": 4e-4, "rate": 1e-3, "own_share": 0.5, "lambda_own": 100.0, "gan_init": "de_gan_rendered",
+        "gan_rate": 4e-4, "rate": 1e-3, "gan_init": "de_gan_rendered", "baseline_init": "de_gan_baseline_rendered",
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
@@ -43,7 +44,7 @@ NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, re
 """Value of --uses -> its name in the table."""
 BASELINE = "CNN (baseline)"
 
-common.define_flags(PRESETS, init="none", batch_size=150, protocol="strided")
+common.define_flags(PRESETS, init=None, batch_size=150, protocol="strided")
 folds.define_flags()
 flags.DEFINE_list("uses", list(NAMES), "What the fifth classifier sees: both, code, residues; one network each.")
 flags.DEFINE_integer("gan_epochs", 300, "Epochs of stage one; --epochs are those of stage two and the baseline.", 1)
@@ -56,16 +57,17 @@ flags.DEFINE_float("own_share", 0.0, "Share of fakes that keep their own identit
 flags.DEFINE_float("lambda_own", 0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", 0)
 flags.DEFINE_integer("ratio", 4, "Steps of G for one of D, once D is near its optimum.", lower_bound=1)
 flags.DEFINE_float("near", 0.9, "D's accuracy on real faces, on both heads, from which it is.", 0, 1)
+flags.DEFINE_integer("baseline_epochs", None, "Of the baseline; --gan_epochs + --epochs when left out.", 1)
+flags.DEFINE_string("baseline_init", "none", "A de_gan_baseline.h5 of an --all_subjects run for the baseline, or none.")
 flags.DEFINE_string("gan_init", "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.")
 flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weights to release or to start from.")
 flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "With --all_subjects: part of the rendered faces.")
 FLAGS = flags.FLAGS
 
 
-def train_gan(people: list[records.Record], classes: tuple[str, ...], seed: int, folder: Path) -> de_gan.DEGAN:
-    """Stage one on these people."""
-    strategy = folds.setup(seed)
-    data = folds.batches(people, classes, de_gan, seed, True)
+def train_gan(data: pipeline.Batches, classes: tuple[str, ...], seed: int, folder: Path) -> de_gan.DEGAN:
+    """Stage one on these people's views."""
+    strategy, people = folds.setup(seed), folds.usable(data)
     with strategy.scope():
         given = {n: getattr(FLAGS, n) for n in ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")}
         model = de_gan.DEGAN(classes=classes, subjects=data.subjects, seed=seed, **given)
@@ -102,43 +104,49 @@ def build_classifier(gan: de_gan.DEGAN, uses: str) -> de_gan.DEGANClassifier:
     return model
 
 
-def build_cnn(classes: tuple[str, ...], seed: int) -> de_gan.EncoderCNN:
+def build_cnn(classes: tuple[str, ...], seed: int, init: str = "none") -> de_gan.EncoderCNN:
     """The baseline, or a judge."""
     model = de_gan.EncoderCNN(classes=classes, width=FLAGS.width, code=FLAGS.code, seed=seed)
+    if file := common.weights_file(init):
+        weights.load(model, file, skip="logits" if weights.provenance(file).get("classes") != list(classes) else ())
     model.compile(classifier_optimizer=de_gan.optimizer(FLAGS.rate))
     return model
 
 
-def train_cnn(
-    found: list[records.Record], test: pipeline.Batches | None, classes: tuple[str, ...], seed: int, place: Path
-) -> Any:
-    """A CNN of the encoder's shape on these records, and its predictions: see `folds.train_and_test`."""
-    strategy = folds.setup(seed)
-    data = folds.batches(found, classes, de_gan, seed, True)
-    return folds.train_and_test(lambda: build_cnn(classes, seed), data, test, place, strategy)
-
-
 def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
-    """All networks of one fold: (gan, {uses: classifier}, {method: {last|best: ...}}, measures)."""
-    people, held_out = ([found[i] for i in part] for part in fold)
-    gan = train_gan(people, classes, seed, place / "gan")
-    test = folds.batches(held_out, classes, de_gan, seed, False) if held_out else None
-    methods, models = {}, {}
-    if held_out:
-        net, methods[BASELINE] = train_cnn(people, test, classes, seed, place / "baseline")
+    """All networks of one fold: (gan, baseline, {uses: classifier}, {method: {last|best: ...}}, measures)."""
+    data = folds.batches([found[i] for i in fold.train], classes, de_gan, seed, True)
+    test = folds.batches([found[i] for i in fold.test], classes, de_gan, seed, False) if fold.test else None
+    gan, people = train_gan(data, classes, seed, place / "gan"), folds.usable(data)
+    methods, models, strategy = {}, {}, folds.setup(seed)
+    net, methods[BASELINE] = folds.train_and_test(
+        lambda: build_cnn(classes, seed, FLAGS.baseline_init),
+        data,
+        test,
+        place / "baseline",
+        strategy,
+        epochs=FLAGS.baseline_epochs or FLAGS.gan_epochs + FLAGS.epochs,
+    )
     for uses in FLAGS.uses:
         strategy = folds.setup(seed)
-        data = folds.batches(people, classes, de_gan, seed, True)
         models[uses], methods[NAMES[uses]] = folds.train_and_test(
             lambda uses=uses: build_classifier(gan, uses), data, test, place / uses, strategy
         )
-    if not held_out:
-        return gan, models, {}, {}
+    if test is None:
+        return gan, net, models, {}, {}
     for name, pairs in methods.items():
         print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
-    figures.save(expression_transfer.draw_transfer(gan, test.records, people), place / "transfer.png")
-    figures.save(expression_transfer.draw_interpolation(gan, test.records), place / "interpolation.png")
-    return gan, models, methods, measure(gan, net, models, people, test.records, seed, place)
+    held_out = folds.usable(test)
+    figures.save(expression_transfer.draw_transfer(gan, held_out, people), place / "transfer.png")
+    figures.save(expression_transfer.draw_interpolation(gan, held_out), place / "interpolation.png")
+    return gan, net, models, methods, measure(gan, net, models, people, held_out, seed, place)
+
+
+def train_judge(found: list[records.Record], classes: tuple[str, ...], seed: int, place: Path) -> de_gan.EncoderCNN:
+    """A CNN of the encoder's shape, with weights of its own, that says what made faces show."""
+    strategy = folds.setup(seed)
+    data = folds.batches(found, classes, de_gan, seed, True)
+    return folds.train_and_test(lambda: build_cnn(classes, seed), data, None, place, strategy)[0]
 
 
 def measure(
@@ -151,11 +159,25 @@ def measure(
     place: Path,
 ) -> dict[str, Any]:
     """What the made faces show and what the features hold, on held-out people; the judges are trained here."""
-    judge, _ = train_cnn(people, None, gan.classes, seed + 1000, place / "judge_of_expression")
-    knows, _ = train_cnn(folds.named_after_people(people), None, gan.subjects, seed + 2000, place / "judge_of_identity")
-    features = {"f(x)": lambda x: gan.features(x).numpy(), BASELINE: lambda x: net.features(x).numpy()}
+    known = folds.named_after_people(people)
+    back = known[2::5]  # the judge of identity has not seen these faces
+    judge = train_judge(people, gan.classes, seed + 1000, place / "judge_of_expression")
+    seen = [r for i, r in enumerate(known) if i % 5 != 2]
+    knows = train_judge(seen, gan.subjects, seed + 2000, place / "judge_of_identity")
+    fresh = de_gan.build_encoder(width=FLAGS.width, code=FLAGS.code)
+
+    def stages(images: np.ndarray) -> np.ndarray:
+        maps = gan.encoder(de_gan.grey(images), training=False)[:-1]
+        return np.concatenate([np.mean(np.asarray(m, np.float32), (1, 2)) for m in maps], -1)
+
+    features = {
+        "f(x)": lambda x: gan.features(x).numpy(),
+        "residues, each map's mean": stages,
+        BASELINE: lambda x: net.features(x).numpy(),
+        "f(x), untrained": lambda x: fresh(de_gan.grey(x), training=False)[-1].numpy(),
+    }
     if own := models.get("residues", models.get("both")):
-        features["residues"] = lambda x: np.concatenate([f.numpy() for f in own.features(x)[:4]], -1)
+        features["last FC of the local CNNs"] = lambda x: np.concatenate([f.numpy() for f in own.features(x)[:4]], -1)
     images = expression_transfer.test_views(held_out)
     labels = np.array([gan.classes.index(r.expression) for r in held_out])
     local = {}
@@ -164,7 +186,7 @@ def measure(
         rates = np.mean(np.argmax(np.concatenate(named, 1), -1) == labels, 1)
         local[uses] = {f"L{n}": float(rate) for n, rate in zip(model.numbers, rates, strict=True)}
     return {
-        "reached": expression_transfer.reached(gan, held_out, judge, knows, seed),
+        "reached": expression_transfer.reached(gan, held_out, back, judge, knows, seed),
         "probes": expression_transfer.probes(features, people, held_out, gan.classes),
         "classifiers": local,
     }
@@ -181,8 +203,14 @@ def load(classes: tuple[str, ...]) -> list[records.Record]:
     return common.load_records(classes, **({"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}))
 
 
-def release(gan: de_gan.DEGAN, models: dict[str, de_gan.DEGANClassifier], folder: Path, seen: list[str]) -> None:
-    """Writes the GAN, for --gan_init, and the recogniser, both in half precision, with their provenance."""
+def release(
+    gan: de_gan.DEGAN,
+    net: de_gan.EncoderCNN,
+    models: dict[str, de_gan.DEGANClassifier],
+    folder: Path,
+    seen: list[str],
+) -> None:
+    """Writes GAN and baseline, to start from, and the recogniser, in half precision, with their provenance."""
     other = FLAGS.dataset == "rendered" and FLAGS.part in ("posed", "wild")  # nobody of lab is in these
     name = f"rendered/{FLAGS.part}" if other else FLAGS.dataset
     told = {
@@ -191,7 +219,8 @@ def release(gan: de_gan.DEGAN, models: dict[str, de_gan.DEGANClassifier], folder
         "datasets": sorted({name, *seen}),
         "hardware": common.hardware(), "seed": FLAGS.seed, "classes": gan.classes, "metric": None,
     }  # fmt: skip
-    for file, model in {"de_gan": gan, "de_gan_recogniser": models.get("both")}.items():
+    nets = {"de_gan": gan, "de_gan_baseline": net, "de_gan_recogniser": models.get("both")}
+    for file, model in nets.items():
         if model is not None:
             config = {k: v for k, v in model.get_config().items() if k != "name"}
             about = {**told, "model": f"de_gan.{type(model).__name__}", "config": config}
@@ -204,19 +233,23 @@ def main() -> None:
     start, classes = time.time(), records.classes_of(FLAGS.classes)
     if unknown := [uses for uses in FLAGS.uses if uses not in NAMES]:
         raise ValueError(f"--uses={','.join(FLAGS.uses)}: {unknown[0]!r} is none of {', '.join(NAMES)}.")
-    seen = common.unseen(common.weights_file(FLAGS.gan_init), "gan_init", not FLAGS.all_subjects)
+    if not FLAGS.uses:
+        raise ValueError(f"--uses is empty: give one or more of {', '.join(NAMES)}.")
+    seen = []
+    for flag in ("gan_init", "baseline_init"):
+        seen += common.unseen(common.weights_file(FLAGS[flag].value), flag, not FLAGS.all_subjects)
     found = folds.first_subjects(load(classes))
     folder = common.workdir("de_gan")
     if FLAGS.all_subjects:
         everybody = records.Fold(tuple(range(len(found))), ())
-        gan, models, _, _ = one_fold(found, everybody, classes, FLAGS.seed, folder / "all")
-        release(gan, models, folder, seen)
+        gan, net, models, _, _ = one_fold(found, everybody, classes, FLAGS.seed, folder / "all")
+        release(gan, net, models, folder, seen)
         return
     parts, results = common.make_folds(found, classes, folder), []
     for run in range(FLAGS.runs):
         for number in common.chosen_folds(len(parts)):
             place = folder / f"run{run}" / f"fold{number}"
-            gan, models, methods, measures = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
+            gan, _, models, methods, measures = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
             results.append({"run": run, "fold": number, "methods": methods, "generation": measures})
     generation = [r["generation"] for r in results]
     folds.report(results, classes, folder, time.time() - start, generation=generation)
@@ -238,14 +271,16 @@ def text(generation: list[dict[str, Any]]) -> str:
         values: list[Any] = list(generation)
         for key in path:
             values = [v[key] for v in values]
-        return f"{np.mean(values):.3f}"
+        told = [v for v in values if v is not None]
+        return f"{np.mean(told):.3f}" if told else "-"
 
-    lines = ["held-out people, mean over the folds", f"{'linear probe on':24}{'expression':>12}{'identity':>12}"]
+    lines = ["held-out people, mean over the folds", f"{'linear probe on':28}{'expression':>12}{'identity':>12}"]
     for name in generation[0]["probes"]:
-        lines.append(f"{name:24}{mean('probes', name, 'expression'):>12}{mean('probes', name, 'identity'):>12}")
+        lines.append(f"{name:28}{mean('probes', name, 'expression'):>12}{mean('probes', name, 'identity'):>12}")
     lines.append(
-        f"made faces: the expression is read in {mean('reached', 'expression')} of them (in the sources: "
-        f"{mean('reached', 'expression_of_sources')}), the person in {mean('reached', 'identity')}"
+        f"made faces: the expression is read in {mean('reached', 'expression')} of them (real sources: "
+        f"{mean('reached', 'expression_of_real')}), the person in {mean('reached', 'identity')} (real faces: "
+        f"{mean('reached', 'identity_of_real')}, chance: {mean('reached', 'identity_by_chance')})"
     )
     for uses in generation[0]["classifiers"]:
         rates = ", ".join(f"{n} {mean('classifiers', uses, n)}" for n in generation[0]["classifiers"][uses])

@@ -31,11 +31,12 @@ def in_parts(function: Callable[[Any], Any], *arrays: np.ndarray, size: int = 64
 
 
 def draw_transfer(gan: de_gan.DEGAN, sources: Sequence[Record], people: Sequence[Record], columns: int = 6) -> Any:
-    """Rows of expressions, columns of people: held-out sources, and targets from training under their real faces.
+    """Rows of expressions, columns of people: sources, and targets from training under their real faces.
 
     Args:
       gan: trained on `people`.
-      sources: of held-out people; one of each expression is taken, each of another person where that is possible.
+      sources: of held-out people, or of training to see how it goes; one of each expression is taken, each of another
+        person where that is possible.
       people: of training.
       columns: number of targets.
     """
@@ -58,7 +59,7 @@ def draw_interpolation(gan: de_gan.DEGAN, sources: Sequence[Record], steps: int 
     """Between two f(x) on one person, from a source's expression to another's; three pairs of expressions."""
     shown = {c: [r for r in sources if r.expression == c] for c in gan.classes}
     there = [c for c in gan.classes if shown[c]]
-    pairs = [(there[i % len(there)], there[(i + 1 + len(there) // 2) % len(there)]) for i in range(3)]
+    pairs = [(there[i % len(there)], there[(i + max(1, len(there) // 2)) % len(there)]) for i in range(3)]
     rows, titles = [], []
     for n, (a, b) in enumerate(pairs):
         ends = test_views([shown[a][0], shown[b][-1]])
@@ -71,17 +72,24 @@ def draw_interpolation(gan: de_gan.DEGAN, sources: Sequence[Record], steps: int 
 
 
 def reached(
-    gan: de_gan.DEGAN, sources: Sequence[Record], expression_judge: Any, identity_judge: Any, seed: int
+    gan: de_gan.DEGAN,
+    sources: Sequence[Record],
+    known: Sequence[Record],
+    expression_judge: Any,
+    identity_judge: Any,
+    seed: int,
 ) -> dict[str, float]:
     """How often independent classifiers read a made face as the expression and as the person that were asked for.
 
     Args:
       gan: trained.
       sources: of held-out people, each of which is carried to one person of training, drawn evenly.
+      known: faces of training people, named after them, that the judge of identity has not seen.
       expression_judge, identity_judge: images in [0, 1] -> probabilities over `gan.classes` and over `gan.subjects`.
       seed: of the draws.
     Returns:
-      {"expression", "expression_of_sources", "identity"}: shares in [0, 1]; the second is of the real sources.
+      {"expression", "identity"}: shares in [0, 1] of the made faces; with "_of_real": of real ones, the sources and
+      `known`; "identity_by_chance".
     """
     images, labels = test_views(sources), np.array([gan.classes.index(r.expression) for r in sources])
     wanted = np.random.default_rng(seed).integers(0, len(gan.subjects), len(images)).astype(np.int32)
@@ -90,10 +98,13 @@ def reached(
     def named(judge: Any, faces: np.ndarray) -> np.ndarray:
         return np.argmax(in_parts(lambda x: judge(x).numpy(), faces), -1)
 
+    who = np.array([gan.subjects.index(r.expression) for r in known])
     return {
         "expression": float(np.mean(named(expression_judge, made) == labels)),
-        "expression_of_sources": float(np.mean(named(expression_judge, images) == labels)),
+        "expression_of_real": float(np.mean(named(expression_judge, images) == labels)),
         "identity": float(np.mean(named(identity_judge, made) == wanted)),
+        "identity_of_real": float(np.mean(named(identity_judge, test_views(known)) == who)),
+        "identity_by_chance": 1 / len(gan.subjects),
     }
 
 
@@ -102,18 +113,20 @@ def probes(
     learn: Sequence[Record],
     test: Sequence[Record],
     classes: Sequence[str],
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """What a linear probe (logistic regression on standardised features) reads from each kind of features.
 
     Expression: fitted on the training people, tested on the held-out. Identity: fitted on the held-out people's faces
-    of every second expression, tested on their others; the features have never seen these people.
+    of every second expression, tested on their others; the features have never seen these people. Who shows only one
+    half of the expressions is left out of it.
 
     Args:
       features: name -> images (N, 96, 96, 1) in [0, 1] -> (N, F).
       learn, test: of training and of held-out people.
       classes: expressions.
     Returns:
-      {name: {"expression", "identity"}}, and under "chance" what guessing gives.
+      {name: {"expression", "identity"}}, and under "chance" what always naming the most frequent one gives; None for
+      identity where fewer than two people show both halves.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -123,19 +136,22 @@ def probes(
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
         return float(probe.fit(fitted_x, fitted_y).score(x, y))
 
+    def most(answers: np.ndarray) -> float:
+        return float(np.unique(answers, return_counts=True)[1].max() / len(answers))
+
     shown, other = (np.array([r.expression for r in part]) for part in (learn, test))
     people = np.array([r.subject for r in test])
     first = np.isin(other, list(classes)[::2])
+    known = np.intersect1d(people[first], people[~first])
+    here, there = (half & np.isin(people, known) for half in (first, ~first))
     pictures = [test_views(part) for part in (learn, test)]
-    table = {}
+    table: dict[str, dict[str, float | None]] = {}
     for name, function in features.items():
         a, b = (in_parts(function, part) for part in pictures)
-        table[name] = {
-            "expression": score(a, shown, b, other),
-            "identity": score(b[first], people[first], b[~first], people[~first]),
-        }
-    counts = (len(set(other)), len(set(people)))
-    return {**table, "chance": dict(zip(("expression", "identity"), (1 / n for n in counts), strict=True))}
+        named = score(b[here], people[here], b[there], people[there]) if len(known) > 1 else None
+        table[name] = {"expression": score(a, shown, b, other), "identity": named}
+    table["chance"] = {"expression": most(other), "identity": most(people[there]) if len(known) > 1 else None}
+    return table
 
 
 class Transfer(tf.Module):

@@ -78,6 +78,11 @@ def batches(
     return data
 
 
+def usable(data: pipeline.Batches) -> list[records.Record]:
+    """The records whose face was cut; --strict=false leaves the others out."""
+    return [r for i, r in enumerate(data.records) if i not in data.skipped]
+
+
 @functools.lru_cache(maxsize=4)
 def compiled(model: Any) -> Any:
     """`classify` of a model as one graph, kept: a new one for each call would be traced anew after each epoch."""
@@ -100,9 +105,16 @@ def setup(seed: int) -> tf.distribute.Strategy:
 
 
 def train_and_test(
-    build: Callable[[], Any], data: Any, test: pipeline.Batches | None, folder: Path, strategy: Any, steps: int = 500
+    build: Callable[[], Any],
+    data: Any,
+    test: pipeline.Batches | None,
+    folder: Path,
+    strategy: Any,
+    *,
+    steps: int = 500,
+    epochs: int | None = None,
 ) -> tuple[Any, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Trains what `build` makes, or goes on with it, for --epochs.
+    """Trains what `build` makes, or goes on with it.
 
     Args:
       build: makes the compiled model; called under the strategy.
@@ -111,6 +123,7 @@ def train_and_test(
       folder: of this training.
       strategy: from `setup`.
       steps: between two checkpoints.
+      epochs: --epochs when left out.
     Returns:
       The model of the last epoch, and {last|best: (labels, predictions)} of the held-out people, empty without them.
     """
@@ -120,7 +133,7 @@ def train_and_test(
         model,
         data,
         workdir=folder,
-        epochs=FLAGS.epochs,
+        epochs=epochs or FLAGS.epochs,
         strategy=strategy,
         validation=(lambda m: {"accuracy": float(np.mean(np.equal(*predict(m, test))))}) if test else None,
         max_steps=FLAGS.max_steps,

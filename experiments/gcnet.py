@@ -46,7 +46,7 @@ PRESETS = {
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 """Variant -> its name in the table; the others are GCNet with the variant."""
 
-common.define_flags(PRESETS, init="none", batch_size=64, protocol="strided")
+common.define_flags(PRESETS, init=None, batch_size=64, protocol="strided")
 folds.define_flags()
 cross.define_flags()
 flags.DEFINE_list("rows", ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"], "Which networks; see the docstring.")

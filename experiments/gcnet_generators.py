@@ -44,7 +44,7 @@ PRESETS = {
         "only_folds": "0",
     },
 }  # fmt: skip
-common.define_flags(PRESETS, init="none", batch_size=64, classes="eight", protocol="strided")
+common.define_flags(PRESETS, init=None, batch_size=64, classes="eight", protocol="strided")
 folds.define_flags()
 flags.DEFINE_list("generators", list(gcnet.GENERATORS), "Which generators.")
 flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")

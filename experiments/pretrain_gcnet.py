@@ -27,7 +27,7 @@ PRESETS = {
 PARTS = {"autoencoder": "generator/encoder1", "identify": "encoder2"}
 """Stage -> the layers that are written."""
 
-common.define_training_flags(PRESETS, init="none", batch_size=64)
+common.define_training_flags(PRESETS, init=None, batch_size=64)
 flags.DEFINE_enum("stage", "autoencoder", ["autoencoder", "identify"], "What is trained.")
 flags.DEFINE_enum("dataset", "rendered", common.data_sets(), "Which data set.")
 flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "Part of the rendered faces.")

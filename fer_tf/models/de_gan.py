@@ -56,6 +56,9 @@ CODE = 350
 NOISE = 50
 """N^z."""
 
+NOISE_SEED = 104_729
+"""Between the seeds of the identities and of z, so that the two streams stay apart."""
+
 LAMBDAS = (0.7, 0.6, 0.4, 0.3, 1.0)
 """lambda_1 to lambda_5 of eq. (3), section 4.1."""
 
@@ -262,7 +265,7 @@ class DEGAN(PlayersModel):
         self.decoder = build_decoder(count, width=width, code=code, noise=noise)
         self.discriminator = build_discriminator(len(self.classes), count, width=width, code=code)
         self.identities = OtherIdentity(count, own_share, seed, name="identities")
-        self.noise = Noise(seed + 1, dtype="float32", name="z")
+        self.noise = Noise(seed + NOISE_SEED, dtype="float32", name="z")
         self.pace = Pace(ratio, near, dtype="float32", name="pace_of_d")
         for layer in (self.identities, self.noise, self.pace):
             layer.build(())
@@ -367,7 +370,7 @@ def build_local(maps: Any, *, width: float = 1.0, name: str = "local") -> Any:
         x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
     x = keras.layers.AveragePooling2D(x.shape[1] // 3, name="mean")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    options = {"kernel_initializer": "he_normal", "dtype": "float32"}
+    options = {"kernel_initializer": normal(), "dtype": "float32"}
     return keras.Model(inputs, keras.layers.Dense(scaled(128, width), "relu", name="fc", **options)(x), name=name)
 
 
@@ -411,7 +414,8 @@ class DEGANClassifier(PlayersModel):
         self.heads = []
         for number, net in enumerate([*self.locals, None], 1):
             size = net.outputs[0].shape[-1] if net is not None else joined
-            head = keras.layers.Dense(len(self.classes), dtype="float32", name=f"logits{number if net else 5}")
+            start = {"kernel_initializer": normal(), "dtype": "float32"}
+            head = keras.layers.Dense(len(self.classes), name=f"logits{number if net else 5}", **start)
             head.build((None, size))
             self.heads.append(head)
             joined += size if net is not None else 0
@@ -509,6 +513,11 @@ class EncoderCNN(SoftmaxClassifier):
             name=name,
             **options,
         )
+        self.head.kernel.assign(normal()(tuple(self.head.kernel.shape)))
+
+    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """(N, 96, 96, 1|3) float32 in [0, 1] -> (N, code) float32, means of ELUs: above -1."""
+        return super().features(images, training)
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 96, 96, 1|3) float32 in [0, 1] -> (N, 96, 96, 1) float32 in [-1, 1]."""

@@ -1,6 +1,9 @@
 """`python -m experiments.de_gan --preset=smoke`: both stages, pictures, measures, both exports, what is refused."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from fer_tf import export, weights
 from fer_tf.models import de_gan
 
 SMOKE = ("de_gan", "--preset=smoke", "--precision=float32")
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("CNN (baseline)", "DE-GAN", "DE-GAN, f(x) alone")
 
 
@@ -40,10 +44,10 @@ def test_table_measures_and_pictures(run):
     assert tuple(found["methods"]) == NAMES and all(f"\n{name} " in printed for name in NAMES)
     assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [12] * 3
     (measures,) = found["generation"]
-    assert set(measures["probes"]) == {"f(x)", "CNN (baseline)", "residues", "chance"}
+    kinds = {"f(x)", "f(x), untrained", "CNN (baseline)", "residues, each map's mean", "last FC of the local CNNs"}
+    assert set(measures["probes"]) == {*kinds, "chance"}
     assert measures["probes"]["chance"] == {"expression": 0.5, "identity": 0.5}
-    shares = [v for table in (*measures["probes"].values(), measures["reached"]) for v in table.values()]
-    assert all(0 <= v <= 1 for v in shares) and "made faces: the expression is read in" in printed
+    assert measures["reached"]["identity_by_chance"] == 0.5 and "made faces: the expression is read in" in printed
     assert set(measures["classifiers"]["both"]) == {"L1", "L2", "L3", "L4", "L5"}
     assert set(measures["classifiers"]["code"]) == {"L5"}
     both = found["methods"]["DE-GAN"]["last"]["micro"]["pooled"]
@@ -69,6 +73,21 @@ def test_both_exports(run):
     assert [n.decode() for n in made["names"].numpy()] == [people[0], people[1], people[1]]
     with pytest.raises(tf.errors.InvalidArgumentError, match="identity must be in 0 .."):
         transfer.signatures["serving_default"](faces=tf.constant(faces), identity=tf.constant([0, 1, 2]))
+
+
+def test_the_exported_generator_gives_the_models_faces(tmp_path):
+    """Of a face in its frame, for two people: the GAN's own answer to the centre view, rounded."""
+    from experiments import expression_transfer
+
+    gan = export.rebuild(weights.released("de_gan_rendered"))
+    expression_transfer.save_transfer(gan, tmp_path / "transfer", {})
+    served = tf.saved_model.load(str(tmp_path / "transfer")).signatures["serving_default"]
+    pictures = np.asarray(tf.random.stateless_uniform((2, 110, 110, 1), (0, 1), 0, 256, tf.int32), np.uint8)
+    found = served(faces=tf.constant(pictures), identity=tf.constant([3, 60]))
+    view = np.asarray(de_gan.views.test_view(pictures), np.float32) / 255
+    wanted = 255 * gan.transfer(view, tf.constant([3, 60])).numpy()
+    assert wanted.std() > 5 and np.abs(found["faces"].numpy() - wanted).max() < 1
+    assert [n.decode() for n in found["names"].numpy()] == [gan.subjects[3], gan.subjects[60]]
 
 
 @pytest.mark.slow
@@ -108,7 +127,50 @@ def test_what_does_not_fit_gets_one_sentence(refused, everybody, tmp_path):
 
 @pytest.mark.slow
 def test_other_people_are_a_start(cli, everybody, tmp_path):
-    """--gan_init: a GAN of other people, whose own code and head are left aside."""
-    given = (f"--gan_init={everybody / 'de_gan.h5'}", f"--workdir={tmp_path / 'run'}")
-    done = cli(*SMOKE, "--only_folds=0", "--uses=code", *given)
+    """--gan_init, --baseline_init: nets of other people; at a rate of zero the encoder that comes out is theirs."""
+    given = [
+        f"--{flag}_init={everybody / name}.h5" for flag, name in (("gan", "de_gan"), ("baseline", "de_gan_baseline"))
+    ]
+    still = ("--gan_rate=0", "--rate=0", f"--workdir={tmp_path / 'run'}")
+    done = cli(*SMOKE, "--only_folds=0", "--uses=code", *given, *still)
     assert done.returncode == 0, done.stderr[-3000:]
+    start = np.array(export.rebuild(everybody / "de_gan.h5").encoder.trainable_variables[0])
+    found = [np.array(v) for v in tf.saved_model.load(str(tmp_path / "run/transfer")).used]
+    assert any(v.shape == start.shape and np.allclose(v, start, atol=1e-3) for v in found)
+
+
+PLANTED = """
+import json, sys
+import numpy as np
+from fer_tf.datasets import rendered
+from fer_tf.models import de_gan
+from fer_tf.records import Record, of_classes
+from experiments import expression_transfer as t
+
+found = of_classes(rendered.records(part="lab"), ("anger", "fear", "sadness"))[:60]
+people = sorted({r.subject for r in found})
+learn, test = [r for r in found if r.subject not in people[:3]], [r for r in found if r.subject in people[:3]]
+pictures = {t.test_views([r])[0].tobytes(): r for r in found}
+
+
+def one_hot(names, key):
+    return lambda x: np.array([[getattr(pictures[i.tobytes()], key) == n for n in names] for i in x], np.float32)
+
+
+classes = ("anger", "fear", "sadness")
+kinds = {"expression": one_hot(classes, "expression"), "person": one_hot(people, "subject")}
+print(json.dumps(t.probes(kinds, learn, test, classes)))
+alone = [r for r in test if r.subject == people[0]]
+print(json.dumps(t.probes(kinds, learn, alone, classes)))
+"""
+
+
+def test_probes_read_what_is_there_and_nothing_else():
+    """Features that are the expression, and features that are the person; one person alone leaves no identity."""
+    done = subprocess.run([sys.executable, "-c", PLANTED], cwd=ROOT, capture_output=True, text=True)
+    several, alone = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    chance = several["chance"]
+    assert several["expression"] == {"expression": 1, "identity": chance["identity"]}, done.stderr[-2000:]
+    assert several["person"]["identity"] == 1 and several["person"]["expression"] <= chance["expression"] + 1e-9
+    assert chance == {"expression": pytest.approx(1 / 3), "identity": pytest.approx(1 / 3)}
+    assert alone["expression"] == {"expression": 1, "identity": None} and alone["chance"]["identity"] is None
