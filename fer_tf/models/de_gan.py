@@ -14,15 +14,15 @@ named, but no KL is printed: there is none. Both heads are softmaxes; that of D^
 fake. I is drawn evenly from the *other* training people ("with a different identity"); `own_share` is the share of
 those who keep their own. "Later, when D reaches to near optimal solution, G is updated more frequently": D moves at
 every step until its accuracy on real faces, a running mean, passes 0.9 on both heads, then at every fourth. Both
-players' gradients are taken at the same weights. "Momentum of 0.5" is Adam's beta1; kernels start from N(0, 0.02).
+players' gradients are taken at the same weights. "Momentum of 0.5" is Adam's beta1; all kernels start from N(0, 0.02).
 Stage two: the "intermediate layers" are the ends of stages 1 to 4, after ELU; a local CNN is two 3x3 convolutions of
 64 channels, each with batch norm, ReLU and 2x2 max-pooling, the mean over a 3x3 grid, a fully connected layer of 128
 with ReLU, and its own softmax (L_1 to L_4). The fifth softmax sees f(x) and the four fully connected layers, and names
 the face. The frozen encoder's norms use their moving statistics. Images are grey, [-1, 1] inside; the centre is tested.
 
 **Deviations**: faces are found by dlib, not by CE-CLM. `lambda_own` (0 by default, as printed): fakes that keep their
-own identity are held to their source by L1; with some thousand steps in place of hundreds of thousands the decoder
-makes no face without it.
+own identity are held to their source by L1. It shows the decoder faces within two thousand steps and makes f(x) hold
+who is seen, which eq. (1) and (2) alone then drive out again: for pre-training only.
 """
 
 from __future__ import annotations

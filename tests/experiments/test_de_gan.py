@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from experiments import expression_transfer
 from fer_tf import export, weights
 from fer_tf.models import de_gan
 
@@ -77,8 +78,6 @@ def test_both_exports(run):
 
 def test_the_exported_generator_gives_the_models_faces(tmp_path):
     """Of a face in its frame, for two people: the GAN's own answer to the centre view, rounded."""
-    from experiments import expression_transfer
-
     gan = export.rebuild(weights.released("de_gan_rendered"))
     expression_transfer.save_transfer(gan, tmp_path / "transfer", {})
     served = tf.saved_model.load(str(tmp_path / "transfer")).signatures["serving_default"]
