@@ -13,7 +13,7 @@ is started again draws and tests anew from its checkpoints.
 
 One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2, 95 minutes beside other work:
 CNN 88.02 +- 1.53 %, metric-learning CNN 84.92 +- 2.76 %, S0R0 78.33 +- 2.03 %, S1R0 80.48 +- 3.92 %, S0R1
-82.78 +- 2.15 %, S1R1 82.38 +- 1.56 %; README says what falls short. `quick` as it stands takes some nine minutes on one
+82.78 +- 2.15 %, S1R1 82.38 +- 1.56 %; README says what falls short. `quick` with eight classes took ten minutes on one
 core. README also has Fig. 11, Table VI and eight classes, one fold each. Not run: `paper`.
 """
 

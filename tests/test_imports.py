@@ -15,6 +15,7 @@ BELOW = {
     "compat": set(),
     "conv_ae": {"layers"},
     "dcgan": {"layers"},
+    "dr_gan": set(),
     "faces": set(),
     "figures": set(),
     "layers": set(),
@@ -26,7 +27,7 @@ BELOW = {
     "datasets": {"records"},
     "pipeline": {"augment", "faces", "records"},
     "softmax": {"layers", "losses"},
-    "models": {"softmax", "conv_ae", "dcgan", "layers", "losses", "augment", "records", "spec"},
+    "models": {"softmax", "conv_ae", "dcgan", "dr_gan", "layers", "losses", "augment", "records", "spec"},
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }

@@ -1,9 +1,9 @@
 """DE-GAN: carry an expression to another person, and recognise what was carried.
 
 Ali, Hughes: "Facial Expression Representation Learning by Synthesizing Expression Images" (2020). Section 3.1, eq. (1)
-and (2), Fig. 2: `build_encoder`, `build_decoder`, `build_discriminator`, `DEGAN`. Section 3.2, eq. (3), Fig. 3:
-`DEGANClassifier`. Section 4.1: `views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables
-are made by `experiments/de_gan.py`.
+and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/dr_gan.py`. Section 3.2, eq. (3), Fig. 3: `DEGANClassifier`. Section 4.1:
+`views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables are made by
+`experiments/de_gan.py`.
 
 **Readings** (what the paper leaves open). No layer is printed; it follows DR-GAN (its reference [5]), whose nets for
 96x96 faces these are: fourteen 3x3 convolutions in five stages, stride 2 entering stages 2 to 5, batch norm and ELU
@@ -34,27 +34,23 @@ import tensorflow as tf
 
 from fer_tf import augment
 from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
+from fer_tf.dr_gan import (
+    CODE,
+    NOISE,
+    SIZE,
+    STAGES,
+    build_decoder,
+    build_discriminator,
+    build_encoder,
+    normal,
+    scaled,
+)
 from fer_tf.layers import Noise, step_seed
 from fer_tf.records import CLASSES
 from fer_tf.softmax import SoftmaxClassifier, correct
 
 TEMPLATE = "de_gan"
 """The frame of a face for `faces.align`: 110x110."""
-
-SIZE = 96
-"""Pixels a side of a view, and of a generated face."""
-
-STAGES = ((32, 64), (64, 64, 128), (128, 96, 192), (192, 128, 256), (256, 160))
-"""Channels of the encoder's and D's convolutions; the last stage ends in one more, of `CODE` channels."""
-
-DECODER = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
-"""Channels of the decoder's, which ends in one more, of one channel; stride 2 enters all stages but the first."""
-
-CODE = 350
-"""Length of f(x), section 4.1."""
-
-NOISE = 50
-"""N^z."""
 
 NOISE_SEED = 104_729
 """Between the seeds of the identities and of z, so that the two streams stay apart."""
@@ -67,71 +63,6 @@ USES = ("both", "code", "residues")
 
 views = augment.de_gan_views
 """The 110 views of section 4.1: five crops of 96x96 x eleven rotations x flip; the centre crop at test."""
-
-
-def normal() -> Any:
-    """N(0, 0.02), for every kernel."""
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def scaled(channels: int, width: float) -> int:
-    """The read channels times `width`, at least one."""
-    return max(1, round(channels * width))
-
-
-def conv(x: Any, channels: int, name: str, *, stride: int = 1, up: bool = False) -> Any:
-    """3x3 convolution without a bias (transposed where it goes `up`), batch norm, ELU."""
-    kind = keras.layers.Conv2DTranspose if up else keras.layers.Conv2D
-    options = {"use_bias": False, "kernel_initializer": normal(), "name": f"{name}_conv"}
-    x = BatchNorm(epsilon=1e-5, name=f"{name}_norm")(kind(channels, 3, stride, "same", **options)(x))
-    return keras.layers.Activation("elu", name=f"{name}_elu")(x)
-
-
-def trunk(x: Any, width: float, code: int) -> list[Any]:
-    """DR-GAN's convolutions: (N, 96, 96, 1) -> [the ends of stages 1 to 4, the mean of the last maps (N, code)]."""
-    ends = []
-    for s, stage in enumerate(STAGES, 1):
-        channels = [scaled(c, width) for c in stage] + [code] * (s == len(STAGES))
-        for i, c in enumerate(channels, 1):
-            x = conv(x, c, f"conv{s}{i}", stride=2 if i == 1 < s else 1)
-        ends.append(x)
-    return [*ends[:-1], keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)]
-
-
-def build_encoder(*, width: float = 1.0, code: int = CODE, name: str = "encoder") -> Any:
-    """G_en: (N, 96, 96, 1) in [-1, 1] -> [maps of stages 1 to 4, 96 to 12 pixels a side, f(x) (N, code) float32]."""
-    inputs = keras.Input((SIZE, SIZE, 1), name="face")
-    return keras.Model(inputs, trunk(inputs, width, code), name=name)
-
-
-def build_decoder(
-    identities: int, *, width: float = 1.0, code: int = CODE, noise: int = NOISE, name: str = "decoder"
-) -> Any:
-    """G_de: [f(x) (N, code), I (N, identities) one-hot, z (N, noise)] -> a face (N, 96, 96, 1) float32 in [-1, 1]."""
-    sizes = {"code": code, "identity": identities, "noise": noise}
-    inputs = [keras.Input((size,), name=f"{n}_in") for n, size in sizes.items()]
-    side, channels = SIZE // 2 ** (len(DECODER) - 1), scaled(CODE, width)
-    options = {"use_bias": False, "kernel_initializer": normal()}
-    parts = [keras.layers.Dense(side**2 * channels, name=n, **options)(x) for n, x in zip(sizes, inputs, strict=True)]
-    x = keras.layers.Reshape((side, side, channels), name="maps")(keras.layers.Add(name="sum")(parts))
-    x = keras.layers.Activation("elu", name="elu")(BatchNorm(epsilon=1e-5, name="norm")(x))
-    for s, stage in enumerate(DECODER, 1):
-        for i, c in enumerate(stage, 1):
-            up = i == 1 < s
-            x = conv(x, scaled(c, width), f"conv{s}{i}", stride=2 if up else 1, up=up)
-    x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer=normal(), name="end")(x)
-    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="face")(x), name=name)
-
-
-def build_discriminator(
-    expressions: int, identities: int, *, width: float = 1.0, code: int = CODE, name: str = "discriminator"
-) -> Any:
-    """D: (N, 96, 96, 1) in [-1, 1] -> logits of [D^e (N, expressions + 1), the last is fake; D^i (N, identities)]."""
-    inputs = keras.Input((SIZE, SIZE, 1), name="face")
-    x = trunk(inputs, width, code)[-1]
-    options = {"kernel_initializer": normal(), "dtype": "float32"}
-    heads = {"expression": expressions + 1, "identity": identities}
-    return keras.Model(inputs, [keras.layers.Dense(n, name=h, **options)(x) for h, n in heads.items()], name=name)
 
 
 def grey(images: tf.Tensor) -> tf.Tensor:
