@@ -19,6 +19,7 @@ alone 81.7 %, residues alone 81.7 %; README has the probes. Not run: `paper`, th
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,15 @@ from absl import flags
 
 from experiments import common, expression_transfer, folds
 from fer_tf import export, figures, pipeline, records, training, weights
+from fer_tf.compat import keras
 from fer_tf.models import de_gan
 
 PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
     "quick": {
         "only_folds": "0", "width": 0.25, "gan_epochs": 20, "epochs": 20, "batch_size": 32, "views": 1,
-        "gan_rate": 4e-4, "rate": 1e-3, "gan_init": "de_gan_rendered", "baseline_init": "de_gan_baseline_rendered",
+        "gan_rate": 4e-4, "rate": 1e-3, "decay_to": 0.0,
+        "gan_init": "de_gan_rendered", "baseline_init": "de_gan_baseline_rendered",
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
@@ -51,6 +54,7 @@ flags.DEFINE_list("uses", list(NAMES), "What the fifth classifier sees: both, co
 flags.DEFINE_integer("gan_epochs", 300, "Epochs of stage one; --epochs are those of stage two and the baseline.", 1)
 flags.DEFINE_float("gan_rate", 1e-4, "Learning rate of Adam (beta1 0.5) in stage one.")
 flags.DEFINE_float("rate", 1e-4, "In stage two, and of the baseline.")
+flags.DEFINE_float("decay_to", 1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
 flags.DEFINE_float("width", 1.0, "Times the read channels.", lower_bound=0.01)
 flags.DEFINE_integer("code", de_gan.CODE, "Length of f(x).", lower_bound=1)
 flags.DEFINE_integer("noise", de_gan.NOISE, "Length of z.", lower_bound=1)
@@ -97,20 +101,28 @@ def train_gan(data: pipeline.Batches, classes: tuple[str, ...], seed: int, folde
     return model
 
 
-def build_classifier(gan: de_gan.DEGAN, uses: str) -> de_gan.DEGANClassifier:
-    """Stage two on a trained GAN's encoder."""
+def optimizer(data: pipeline.Batches, epochs: int) -> Any:
+    """Adam at --rate, which falls to --decay_to of it over so many epochs."""
+    steps = min(epochs * len(data), FLAGS.max_steps or sys.maxsize)
+    return de_gan.optimizer(keras.optimizers.schedules.CosineDecay(FLAGS.rate, steps, alpha=FLAGS.decay_to))
+
+
+def build_classifier(gan: de_gan.DEGAN, uses: str, data: pipeline.Batches) -> de_gan.DEGANClassifier:
+    """Stage two on a trained GAN's encoder, to be trained on these views."""
     model = de_gan.DEGANClassifier(classes=gan.classes, uses=uses, width=FLAGS.width, code=FLAGS.code)
     model.encoder.set_weights(gan.encoder.get_weights())
-    model.compile(classifier_optimizer=de_gan.optimizer(FLAGS.rate))
+    model.compile(classifier_optimizer=optimizer(data, FLAGS.epochs))
     return model
 
 
-def build_cnn(classes: tuple[str, ...], seed: int, init: str = "none") -> de_gan.EncoderCNN:
-    """The baseline, or a judge."""
+def build_cnn(
+    classes: tuple[str, ...], seed: int, data: pipeline.Batches, epochs: int, init: str = "none"
+) -> de_gan.EncoderCNN:
+    """The baseline, or a judge, to be trained on these views for so many epochs."""
     model = de_gan.EncoderCNN(classes=classes, width=FLAGS.width, code=FLAGS.code, seed=seed)
     if file := common.weights_file(init):
         weights.load(model, file, skip="logits" if weights.provenance(file).get("classes") != list(classes) else ())
-    model.compile(classifier_optimizer=de_gan.optimizer(FLAGS.rate))
+    model.compile(classifier_optimizer=optimizer(data, epochs))
     return model
 
 
@@ -120,18 +132,19 @@ def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str
     test = folds.batches([found[i] for i in fold.test], classes, de_gan, seed, False) if fold.test else None
     gan, people = train_gan(data, classes, seed, place / "gan"), folds.usable(data)
     methods, models, strategy = {}, {}, folds.setup(seed)
+    epochs = FLAGS.baseline_epochs or FLAGS.gan_epochs + FLAGS.epochs
     net, methods[BASELINE] = folds.train_and_test(
-        lambda: build_cnn(classes, seed, FLAGS.baseline_init),
+        lambda: build_cnn(classes, seed, data, epochs, FLAGS.baseline_init),
         data,
         test,
         place / "baseline",
         strategy,
-        epochs=FLAGS.baseline_epochs or FLAGS.gan_epochs + FLAGS.epochs,
+        epochs=epochs,
     )
     for uses in FLAGS.uses:
         strategy = folds.setup(seed)
         models[uses], methods[NAMES[uses]] = folds.train_and_test(
-            lambda uses=uses: build_classifier(gan, uses), data, test, place / uses, strategy
+            lambda uses=uses: build_classifier(gan, uses, data), data, test, place / uses, strategy
         )
     if test is None:
         return gan, net, models, {}, {}
@@ -147,7 +160,7 @@ def train_judge(found: list[records.Record], classes: tuple[str, ...], seed: int
     """A CNN of the encoder's shape, with weights of its own, that says what made faces show."""
     strategy = folds.setup(seed)
     data = folds.batches(found, classes, de_gan, seed, True)
-    return folds.train_and_test(lambda: build_cnn(classes, seed), data, None, place, strategy)[0]
+    return folds.train_and_test(lambda: build_cnn(classes, seed, data, FLAGS.epochs), data, None, place, strategy)[0]
 
 
 def measure(
