@@ -85,6 +85,16 @@ class PlayersModel(keras.Model):
         self._logged = [keras.metrics.Mean(name=name) for name in names]
         self.__dict__["_means"] = dict(zip(names, self._logged, strict=True))
 
+    def _trackable_children(self, save_type: str = "checkpoint", **options: Any) -> dict[str, Any]:
+        """What a checkpoint holds: Keras 3 leaves out the layers of lists, where their optimizer does not move them."""
+        children = dict(super()._trackable_children(save_type, **options))
+        if KERAS_3 and save_type == "checkpoint":
+            for name, value in vars(self).items():
+                if isinstance(value, list) and not name.startswith("_"):
+                    layers = {f"{name}_{i}": v for i, v in enumerate(value) if isinstance(v, keras.layers.Layer)}
+                    children.update(layers)
+        return children
+
     @property
     def metrics(self) -> list[Any]:
         """The running means, which `fit` resets at each epoch's start."""

@@ -133,6 +133,19 @@ def test_weights_round_trip(module, tmp_path):
 
 
 @every
+def test_a_checkpoint_holds_every_variable(module, tmp_path):
+    """Of layers in lists too, and moving statistics, which no optimizer holds."""
+    for model, _ in (module.tiny(), recogniser(module)):
+        before = values(model.variables)
+        path = tf.train.Checkpoint(model=model).write(str(tmp_path / model.name))
+        for variable in model.variables:
+            variable.assign(variable + 1)
+        tf.train.Checkpoint(model=model).read(path)
+        lost = [v.name for v, b in zip(model.variables, before, strict=True) if not np.array_equal(np.array(v), b)]
+        assert not lost, f"{len(lost)} of {len(before)}: {lost[:3]}"
+
+
+@every
 def test_recogniser_from_its_weights_file_alone(module, tmp_path):
     """The provenance holds what it takes to build the model, parts included."""
     model, _ = recogniser(module)
