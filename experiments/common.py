@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,23 @@ def write_json(path: str | Path, value: Any) -> None:
     part = Path(f"{path}.{os.getpid()}.part")  # two processes may train parts of one run
     part.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(part, path)
+
+
+def save_module(module: tf.Module, path: Path) -> None:
+    """Writes a module with a `serving_default` as a SavedModel; it appears at `path` only when it is whole.
+
+    Raises:
+      ValueError: something else stands at `path`.
+    """
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{path} exists and is no SavedModel: remove it, or give another --workdir.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        part, old = Path(folder) / "export", Path(folder) / "old"
+        tf.saved_model.save(module, str(part), signatures={"serving_default": module.serving_default})
+        if path.exists():
+            os.replace(path, old)
+        os.replace(part, path)
 
 
 def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:

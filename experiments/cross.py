@@ -28,8 +28,8 @@ def define_flags() -> None:
     flags.DEFINE_string("test_on", None, "Test on this data set instead of on folds; name[/part][=folder].")
 
 
-def load(text: str, classes: Sequence[str]) -> list[records.Record]:
-    """The records of name[/part][=folder] that show one of the classes; their subjects are told apart by the name.
+def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
+    """The records of name[/part][=folder] that show one of the classes, all for None; subjects bear the name, too.
 
     Raises:
       ValueError: no such data set or part, or no image of these classes.
@@ -44,10 +44,15 @@ def load(text: str, classes: Sequence[str]) -> list[records.Record]:
     found = module.records(root or None, **({"part": part} if by_part else {}))
     if part and not by_part:
         found = [r for r in found if r.split == part]
-    found = records.of_classes(found, classes)
+    found = found if classes is None else records.of_classes(found, classes)
     if not found:
-        raise ValueError(f"{text!r} has no image of {', '.join(classes)}.")
+        raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
     return [r if r.subject is None else replace(r, subject=f"{place}:{r.subject}") for r in found]
+
+
+def named(text: str) -> str:
+    """name[/part] of name[/part][=folder]: what may be told to others."""
+    return text.partition("=")[0]
 
 
 def fold(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from experiments import common
 from fer_tf import export, figures, pipeline
 from fer_tf.faces import TEMPLATES
 from fer_tf.models import de_gan
@@ -190,17 +189,5 @@ class Transfer(tf.Module):
 
 
 def save_transfer(gan: de_gan.DEGAN, path: Path, about: Mapping[str, Any]) -> None:
-    """Writes the generator as a SavedModel in float32; it appears at `path` only when it is whole.
-
-    Raises:
-      ValueError: something else stands at `path`.
-    """
-    if path.exists() and not (path / "saved_model.pb").is_file():
-        raise ValueError(f"{path} exists and is no SavedModel: remove it, or give another --workdir.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        part, old, module = Path(folder) / "export", Path(folder) / "old", Transfer(export.in_float32(gan), about)
-        tf.saved_model.save(module, str(part), signatures={"serving_default": module.serving_default})
-        if path.exists():
-            os.replace(path, old)
-        os.replace(part, path)
+    """Writes the generator as a SavedModel in float32; see `common.save_module`."""
+    common.save_module(Transfer(export.in_float32(gan), about), path)

@@ -13,10 +13,12 @@ __all__ = [
     "Conv2D",
     "Conv2DTranspose",
     "Dropout",
+    "InstanceNorm",
     "MaxPoolWithArgmax",
     "MaxUnpooling",
     "Noise",
     "PReLU",
+    "ReflectionPadding",
     "conv_bn",
     "residual_block",
 ]
@@ -99,6 +101,73 @@ def step_seed(layer: Any) -> tf.Tensor:
     step = tf.convert_to_tensor(layer.seed_step) + 1
     layer.seed_step.assign(step)
     return tf.stack([tf.cast(step, tf.int32), layer.seed + 7919 * tf.cast(replica, tf.int32)])
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class InstanceNorm(keras.layers.Layer):
+    """Each channel of each picture at mean 0 and variance 1 over its pixels, statistics in float32; no scale, no shift.
+
+    It is batch norm on a batch of one, through TensorFlow's fused kernel: a batch of several pictures becomes one
+    picture with the channels of all.
+
+    Args:
+      epsilon: added to the variance.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **options: Any):
+        super().__init__(**options)
+        self.epsilon = epsilon
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) -> the same, the same dtype."""
+        size, channels = tf.shape(inputs), inputs.shape[-1]
+        count, height, width = (side or size[i] for i, side in enumerate(inputs.shape[:3]))
+        odd = inputs.dtype == tf.bfloat16 and channels % 16 != 0  # CPUs have no vector code for it
+        x = tf.transpose(tf.cast(inputs, tf.float32) if odd else inputs, (1, 2, 0, 3))
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=tf.reshape(x, (1, height, width, count * channels)),
+            scale=tf.ones(count * channels),
+            offset=tf.zeros(count * channels),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        x = tf.transpose(tf.reshape(outputs, (height, width, count, channels)), (2, 0, 1, 3))
+        return tf.ensure_shape(tf.cast(x, inputs.dtype), inputs.shape)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """That of the input."""
+        return shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class ReflectionPadding(keras.layers.Layer):
+    """Pixels mirrored at the border, which itself is not repeated: (N, H, W, C) -> (N, H + 2 size, W + 2 size, C).
+
+    Args:
+      size: pixels on each side.
+    """
+
+    def __init__(self, size: int = 1, **options: Any):
+        super().__init__(**options)
+        self.size = size
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Pads height and width."""
+        return tf.pad(inputs, [[0, 0], [self.size] * 2, [self.size] * 2, [0, 0]], "REFLECT")
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """Larger by twice `size`."""
+        return (shape[0], *(None if s is None else s + 2 * self.size for s in shape[1:3]), shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "size": self.size}
 
 
 @tf.custom_gradient

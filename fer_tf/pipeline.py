@@ -119,7 +119,7 @@ class Batches:
 
     Args:
       records: what to load.
-      classes: labels to number.
+      classes: labels to number; none, (), for pictures whose labels are not wanted: they are all -1.
       template: frame of the face, a name or a `faces.Template`.
       views: the paper's views.
       batch_size: views a batch.
@@ -179,7 +179,7 @@ class Batches:
         self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
         self._labels = self._numbers([r.expression for r in self.records], self.classes)
         shown = {self.records[i].expression for i in set(self.pairs["image"].tolist())}
-        if training and (strangers := shown - {*self.classes}):
+        if training and self.classes and (strangers := shown - {*self.classes}):
             raise ValueError(
                 f"Records to train on show {', '.join(sorted(map(str, strangers)))}, which is none of the classes "
                 f"{', '.join(self.classes)}: pick them with records.of_classes first."
@@ -344,6 +344,42 @@ class Batches:
     def _numbers(values: Sequence[str | None], names: Sequence[str]) -> tf.Tensor:
         number = {name: i for i, name in enumerate(names)}
         return tf.constant([number.get(value, -1) for value in values], tf.int32)
+
+
+class Unpaired:
+    """Two streams side by side: each batch of `first` also gets as many images of `second`; nothing pairs them.
+
+    An epoch is one pass through `first`; `second` goes round as often as that takes, in a new order each time.
+
+    Args:
+      first, second: `Batches` to train on.
+      name: of the images of `second`.
+    """
+
+    def __init__(self, first: Batches, second: Batches, name: str = "auxiliary"):
+        self.first, self.second, self.name, self.records = first, second, name, first.records
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.first)
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Exactly this epoch's batches, the same ones at every call."""
+        rounds = -(-self.first.views_per_epoch // self.second.views_per_epoch)
+        others = [self.second.epoch(epoch * rounds + i) for i in range(rounds)]
+        joined = others[0]
+        for other in others[1:]:
+            joined = joined.concatenate(other)
+        return untuned(self._beside(self.first.epoch(epoch), joined))
+
+    def dataset(self) -> tf.data.Dataset:
+        """One pass a time it is iterated, each with new views: for `model.fit`."""
+        return untuned(self._beside(self.first.dataset(), self.second.dataset().repeat()))
+
+    def _beside(self, first: tf.data.Dataset, second: tf.data.Dataset) -> tf.data.Dataset:
+        images = second.map(lambda batch: batch["image"]).rebatch(self.first.batch_size)
+        pairs = tf.data.Dataset.zip((first, images))
+        return pairs.map(lambda batch, other: {**batch, self.name: other[: tf.shape(batch["label"])[0]]})
 
 
 def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:

@@ -12,8 +12,10 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 # Module or folder of fer_tf -> the parts of fer_tf that it may import, beside compat and the package's own version.
 BELOW = {
     "augment": set(),
+    "backbones": {"layers"},
     "compat": set(),
     "conv_ae": {"layers"},
+    "cycle_gan": {"layers"},
     "dcgan": {"layers"},
     "dr_gan": set(),
     "faces": set(),
@@ -27,7 +29,8 @@ BELOW = {
     "datasets": {"records"},
     "pipeline": {"augment", "faces", "records"},
     "softmax": {"layers", "losses"},
-    "models": {"softmax", "conv_ae", "dcgan", "dr_gan", "layers", "losses", "augment", "records", "spec"},
+    "models": {"softmax", "layers", "losses", "augment", "records", "spec"}
+    | {"backbones", "conv_ae", "cycle_gan", "dcgan", "dr_gan"},
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }

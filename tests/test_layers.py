@@ -422,3 +422,52 @@ def test_noise_follows_from_the_step():
     a, b = first(x, training=True).numpy(), first(x, training=True).numpy()
     np.testing.assert_array_equal(a, second(x, training=True))
     assert abs(a.mean()) < 0.05 and abs(a.std() - 1) < 0.05 and np.abs(a - b).max() > 1
+
+
+def test_instance_norm_against_numpy():
+    """Each channel of each picture by itself, with its gradient, eager and in a graph of unknown batch size."""
+    x = np.random.default_rng(0).normal(3, 2, (3, 5, 7, 4)).astype(np.float32)
+    wanted = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    layer = layers.InstanceNorm()
+    np.testing.assert_allclose(layer(x), wanted, atol=1e-4)
+    compiled = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 4))])
+    np.testing.assert_allclose(compiled(x), wanted, atol=1e-4)
+    np.testing.assert_allclose(layer(x[1:2]), wanted[1:2], atol=1e-4)
+    upstream = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+
+    def plain(v):
+        variance = tf.math.reduce_variance(v, (1, 2), keepdims=True)
+        return (v - tf.reduce_mean(v, (1, 2), keepdims=True)) * tf.math.rsqrt(variance + 1e-5)
+
+    gradients = []
+    for norm in (layer, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(given := tf.constant(x))
+            loss = tf.reduce_sum(upstream * norm(given))
+        gradients.append(tape.gradient(loss, given).numpy())
+    np.testing.assert_allclose(*gradients, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [4, 16])
+def test_instance_norm_in_half_precision_takes_its_statistics_in_float32(channels):
+    x = 100 + np.random.default_rng(0).normal(size=(2, 16, 16, channels)).astype(np.float32)
+    half = tf.cast(x, tf.bfloat16)
+    seen = tf.cast(half, tf.float32).numpy()
+    wanted = (seen - seen.mean((1, 2), keepdims=True)) / np.sqrt(seen.var((1, 2), keepdims=True) + 1e-5)
+    made = layers.InstanceNorm(dtype="mixed_bfloat16")(half)
+    assert made.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(made, tf.float32), wanted, atol=0.03)
+
+
+def test_instance_norm_equals_addons():
+    tfa = pytest.importorskip("tensorflow_addons", exc_type=ImportError)
+    x = tf.random.stateless_normal((3, 6, 5, 8), (0, 1))
+    theirs = tfa.layers.InstanceNormalization(center=False, scale=False, epsilon=1e-5)
+    np.testing.assert_allclose(layers.InstanceNorm()(x), theirs(x), atol=1e-5)
+
+
+def test_reflection_padding_against_numpy():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
+    layer = layers.ReflectionPadding(3)
+    np.testing.assert_array_equal(layer(x), np.pad(x, [(0, 0), (3, 3), (3, 3), (0, 0)], "reflect"))
+    assert layer.compute_output_shape((None, 5, None, 3)) == (None, 11, None, 3)

@@ -442,3 +442,25 @@ def test_no_stream_is_tuned():
         data = batches(made(4), training=training)
         for stream in (data.epoch(0), data.dataset(), data.epoch(0).skip(1), data.epoch(0).enumerate()):
             assert stream.options().autotune.enabled is False
+
+
+def test_unpaired_streams_side_by_side():
+    """All of the first once; the second goes round; both repeat under a seed and differ between epochs."""
+
+    def part(count, value, classes):
+        faces = [np.full((14, 12), value + i, np.uint8) for i in range(count)]
+        found = [Record(face, "anger", info={"framed": True}) for face in faces]
+        return batches(found, classes=classes, batch_size=4, views_per_image=1)
+
+    data = pipeline.Unpaired(part(10, 0, LABELS), part(4, 100, ()), "other")
+    epochs = [taken(data.epoch(number)) for number in (0, 0, 1)]
+    assert len(data) == 3 and [len(b["other"]) for b in epochs[0]] == [4, 4, 2] == [len(b["image"]) for b in epochs[0]]
+
+    def greys(epoch, name):
+        return np.round(255 * np.concatenate([batch[name][:, 0, 0, 0] for batch in epoch])).astype(int)
+
+    for name, first in (("image", list(range(10))), ("other", [100, 101, 102, 103])):
+        given, again, later = (greys(epoch, name) for epoch in epochs)
+        assert sorted(set(given)) == first and np.any(given != later)
+        np.testing.assert_array_equal(given, again)
+    assert [len(batch["other"]) for batch in data.dataset()] == [4, 4, 2] and len(data.records) == 10

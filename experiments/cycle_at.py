@@ -1,0 +1,284 @@
+"""CycleAT: from the laboratory to the wild, all rows of Table 4 on people who were never seen (Tables 2 to 8).
+
+    python -m experiments.cycle_at --preset=quick                        # rendered faces, one fold of the target
+    python -m experiments.cycle_at --preset=paper --dataset=bu3dfe --data_dir=... --auxiliary=celeba=...,lfw=... \
+        --target=sfew=...
+
+--rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_alone, the target
+network on the target's labels alone; svm, alexnet, vgg16 (Table 8). Stages, each in its folder and resumed by itself:
+source/ (f_S), gan1/ (stage I), gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ (stage
+II, with f_W), fold<k>/<row>/ (f_T). --stages stops after one of them. `cycle_at_domains.py` says what the domains are,
+`cycle_at_features.py` how generated faces are selected, `cycle_at_pictures.py` draws and measures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import common, cross, cycle_at_features, cycle_at_pictures, folds
+from experiments import cycle_at_classifiers as classifiers
+from experiments import cycle_at_domains as domains
+from fer_tf import export, figures, metrics, pipeline, records, training
+from fer_tf.backbones import NETWORKS
+from fer_tf.models import cycle_at
+
+PRESETS = {
+    "paper": {
+        "source_network": "resnet50", "target_network": "resnet18", "epochs": 20, "gan_epochs": 1, "target_epochs": 50,
+        "gan_batch_size": 1, "candidates": 20_000,
+    },
+    "quick": {
+        "only_folds": "0", "size": 64, "filters": 16, "blocks": 6, "width": 0.5, "pool": False, "rate": 1e-3,
+        "source_network": "resnet18", "target_network": "resnet10", "epochs": 6, "gan_epochs": 1, "target_epochs": 12,
+        "gan_batch_size": 4, "batch_size": 32, "epoch_views": 1200, "decay_to": 0.0, "lambda_cycle": 10.0,
+    },
+    "smoke": {
+        "size": 32, "filters": 4, "blocks": 1, "width": 0.0625, "pool": False, "take": 4, "epochs": 1, "gan_epochs": 1,
+        "target_epochs": 1, "max_steps": 2, "batch_size": 4, "gan_batch_size": 2, "classes": "anger,happiness",
+        "source_network": "resnet10", "target_network": "resnet10", "candidates": 8, "judge_epochs": 1,
+    },
+}  # fmt: skip
+ROWS = {
+    "S2T": "S2T", "S2T_fine_tune": "S2T_fine-tune", "T_alone": "f_T, target alone", "S2T_attention": "S2T_attention",
+    "S2T_att_gen": "S2T_att.&gen.", "CycleAT": "CycleAT", "svm": "Multi-SVM", "alexnet": "AlexNet", "vgg16": "VGG-16",
+}  # fmt: skip
+"""Value of --rows -> its name in the table."""
+STAGES = ("source", "generation", "target")
+
+common.define_flags(PRESETS, init=None, batch_size=32, classes="six_neutral", folds=2)
+domains.define_flags()
+classifiers.define_flags()
+flags.DEFINE_list("rows", ["S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen", "CycleAT"], "See the docstring.")
+flags.DEFINE_enum("stages", "target", STAGES, "The last stage that is run.")
+flags.DEFINE_string("imagenet", "none", "What vgg16 starts from: imagenet, a file of Keras, or none.")
+flags.DEFINE_float("gan_rate", 2e-4, "Adam's learning rate in stages I and II.")
+flags.DEFINE_integer("gan_epochs", 1, "Passes over the source in stage I, and again in stage II.", lower_bound=1)
+flags.DEFINE_integer("gan_batch_size", 1, "Faces of either domain a step in stages I and II.", lower_bound=1)
+flags.DEFINE_integer("target_epochs", 50, "Epochs of each target classifier; --epochs are f_S's.", lower_bound=1)
+flags.DEFINE_integer("filters", 64, "First channels of generators and discriminators.", lower_bound=1)
+flags.DEFINE_integer("blocks", 9, "Residual blocks of a generator.", lower_bound=1)
+flags.DEFINE_float("lambda_cycle", 1.0, "Weight of eq. (6).", 0)
+flags.DEFINE_enum("gan_loss", "log", cycle_at.GAN_LOSSES, "Of eq. (4) and (5).")
+flags.DEFINE_integer("image_pool", 0, "Past fakes that each D is shown, 50 in CycleGAN.", lower_bound=0)
+flags.DEFINE_integer("t", 8, "Generated faces that each target face selects (SFEW: 8, EmotioNet: 3).", lower_bound=1)
+flags.DEFINE_integer("candidates", 2000, "Generated faces among which is selected.", lower_bound=1)
+FLAGS = flags.FLAGS
+
+
+class Source(NamedTuple):
+    """What the stages before the target give."""
+
+    f_s: cycle_at.AttentionClassifier
+    tested: dict[str, Any]
+    gans: dict[str, cycle_at.CycleAT]
+    train: list[records.Record]
+    held_out: list[records.Record]
+
+
+def train_source(found: domains.Domains, classes: tuple[str, ...], seed: int, place: Path) -> Source:
+    """Source domain learning, eq. (3): f_S, the first of --source_network; the others are for Table 2."""
+    train, held_out = domains.split_source(found.source, seed)
+    learn = domains.batches(train, classes, seed, FLAGS.batch_size)
+    test, tested, models = domains.batches(held_out, classes, seed), {}, []
+    for network in FLAGS.source_network.split(","):
+        make = lambda network=network: classifiers.build(network, classes, seed)  # noqa: E731
+        model, tested[network] = classifiers.train(learn, test, place / "source" / network, seed, FLAGS.epochs, make)
+        models.append(model)
+    return Source(models[0], tested, {}, train, held_out)
+
+
+def train_gan(
+    source: Source, auxiliary: Sequence[records.Record], stage: int, seed: int, place: Path, start: Any = None
+) -> cycle_at.CycleAT:
+    """Stage I or II of the auxiliary domain learning; a later one starts from the nets of the one before."""
+    strategy, folder = folds.setup(seed), place
+    classes = source.f_s.classes
+    data = pipeline.Unpaired(
+        domains.batches(source.train, classes, seed, FLAGS.gan_batch_size),
+        domains.batches(auxiliary, (), seed + 1, FLAGS.gan_batch_size),
+    )
+    names = ("filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
+    with strategy.scope():
+        given = {n: getattr(FLAGS, n) for n in names} | {"pool": FLAGS.image_pool, "seed": seed}
+        model = cycle_at.CycleAT(source_net=source.f_s if stage == 2 else None, stage=stage, **given)
+        for net in ("g_sw", "g_ws", "d_w", "d_s") if start is not None else ():
+            getattr(model, net).set_weights(getattr(start, net).get_weights())
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(FLAGS.gan_rate) for name, _ in model.sides()})
+    shown = domains.pictures(cycle_at_pictures.one_of_each(source.held_out, classes))
+
+    def sample(m: cycle_at.CycleAT, epoch: int) -> None:
+        cycle_at_pictures.keep_sample(m, shown, folder / "samples", epoch)
+
+    training.fit(
+        model,
+        data,
+        workdir=folder,
+        epochs=FLAGS.gan_epochs,
+        strategy=strategy,
+        after_epoch=sample,
+        max_steps=FLAGS.max_steps,
+        checkpoint_steps=200,
+        tensorboard=FLAGS.tensorboard,
+        progress=FLAGS.progress,
+    )
+    figures.save(figures.history(folder / "history.csv"), folder / "history.png")
+    return model
+
+
+def train_gans(source: Source, auxiliary: Sequence[records.Record], seed: int, place: Path) -> None:
+    """The generators that --rows ask for, into `source.gans`: "alone" without f_W, "with f_W"."""
+    if not {"S2T_att_gen", "CycleAT"} & {*FLAGS.rows}:
+        return
+    first = train_gan(source, auxiliary, 1, seed, place / "gan1")
+    if "S2T_att_gen" in FLAGS.rows:
+        source.gans["alone"] = train_gan(source, auxiliary, 1, seed, place / "gan_alone", first)
+    if "CycleAT" in FLAGS.rows:
+        source.gans["with f_W"] = train_gan(source, auxiliary, 2, seed, place / "gan2", first)
+
+
+def generated(gan: cycle_at.CycleAT, found: Sequence[records.Record]) -> list[records.Record]:
+    """G_SW of the faces as they are, with their labels."""
+    faces = cycle_at_features.redrawn(gan, domains.pictures(found))
+    return domains.as_records(faces, [r.expression for r in found], "generated")
+
+
+def added(source: Source, which: str, learn: list[records.Record], seed: int, place: Path) -> list[records.Record]:
+    """The target's training faces, and the generated ones that they select (section 4.2)."""
+    some = np.random.default_rng(seed).permutation(len(source.train))[: FLAGS.candidates]
+    made = generated(source.gans[which], [source.train[i] for i in sorted(some)])
+    pictures = np.stack([r.image for r in made])
+    chosen = cycle_at_features.select(
+        source.f_s, domains.pictures(learn), pictures, FLAGS.t, seed, place / "selected.npy"
+    )
+    print(f"{place}: {len(learn)} target faces select {len(chosen)} of {len(made)} generated ones", flush=True)
+    return [*learn, *(made[i] for i in chosen)]
+
+
+def one_row(
+    row: str, source: Source, learn: list[records.Record], test: pipeline.Batches, seed: int, place: Path
+) -> tuple[Any, dict[str, Any]]:
+    """A row of Tables 4 and 8 on one fold: (its classifier or None, {last|best: (labels, predictions)})."""
+    classes, f_s = source.f_s.classes, source.f_s
+    if row == "S2T":
+        named = folds.predict(f_s, test)
+        return f_s, {"best": named, "last": named}
+    if row == "svm":
+        labels = np.array([classes.index(r.expression) for r in learn])
+        truth = np.array([classes.index(r.expression) for r in test.records])
+        pair = truth, cycle_at_features.machine(domains.pictures(learn), labels, domains.pictures(test.records), seed)
+        return None, {"best": pair, "last": pair}
+
+    def make() -> cycle_at.AttentionClassifier:
+        if row == "S2T_fine_tune":
+            model = classifiers.build(FLAGS.source_network.split(",")[0], classes, seed)
+            model.set_weights(f_s.get_weights())
+            return model
+        if row in ("alexnet", "vgg16"):
+            start = FLAGS.imagenet if row == "vgg16" and FLAGS.imagenet != "none" else None
+            return classifiers.build(row, classes, seed, weights=start)
+        teacher = {"T_alone": None, "CycleAT": source.gans["with f_W"].f_w if row == "CycleAT" else None}.get(row, f_s)
+        return classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
+
+    which = {"S2T_att_gen": "alone", "CycleAT": "with f_W"}.get(row)
+    faces = added(source, which, learn, seed, place) if which else learn
+    data = domains.target_batches(faces, classes, seed)
+    return classifiers.train(data, test, place, seed, FLAGS.target_epochs, make)
+
+
+def one_fold(source: Source, found: domains.Domains, number: int, seed: int, place: Path) -> Any:
+    """All rows on one fold of the target: ({row: classifier}, {name: {last|best: ...}}, test batches)."""
+    fold, models, methods = found.folds[number], {}, {}
+    learn = domains.labelled([found.target[i] for i in fold.train], seed)
+    test = domains.batches([found.target[i] for i in fold.test], source.f_s.classes, seed)
+    for row in FLAGS.rows:
+        models[row], methods[ROWS[row]] = one_row(row, source, learn, test, seed, place / row)
+        right = 100 * metrics.macro(metrics.confusion(*methods[ROWS[row]]["last"], len(source.f_s.classes)))
+        print(f"{place}: {ROWS[row]} names {right:.1f} % (mean over expressions)", flush=True)
+    return models, methods, test
+
+
+def checked() -> tuple[str, ...]:
+    """The classes; refuses flags that do not go together.
+
+    Raises:
+      ValueError: an unknown row or network.
+    """
+    if unknown := [row for row in FLAGS.rows if row not in ROWS]:
+        raise ValueError(f"--rows={','.join(FLAGS.rows)}: {unknown[0]!r} is none of {', '.join(ROWS)}.")
+    if not FLAGS.rows:
+        raise ValueError(f"--rows is empty: give one or more of {', '.join(ROWS)}.")
+    for flag in ("source_network", "target_network"):
+        for network in FLAGS[flag].value.split(","):
+            if network not in NETWORKS:
+                raise ValueError(f"--{flag}: {network!r} is none of {', '.join(NETWORKS)}.")
+    return records.classes_of(FLAGS.classes)
+
+
+def main() -> None:
+    """Three domains -> f_S -> GANs -> target classifiers -> tables, pictures, measures, exported models."""
+    start, classes = time.time(), checked()
+    folder = common.workdir("cycle_at")
+    found = domains.load(classes, folder)
+    chosen = common.chosen_folds(len(found.folds))
+    results, tested, generation = [], [], []
+    for run in range(FLAGS.runs):
+        seed, place = FLAGS.seed + run, folder / f"run{run}"
+        source = train_source(found, classes, seed, place)
+        tested.append(source.tested)
+        if FLAGS.stages == "source":
+            continue
+        train_gans(source, found.auxiliary, seed, place)
+        if source.gans:
+            generation.append(cycle_at_pictures.measure(source, found, seed, place))
+        if FLAGS.stages == "generation":
+            continue
+        for number in chosen:
+            models, methods, test = one_fold(source, found, number, seed, place / f"fold{number}")
+            results.append({"run": run, "fold": number, "methods": methods})
+        cycle_at_pictures.draw(source, found, models, test, place)
+    networks = {n: metrics.summarize([t[n] for t in tested], classes) for n in tested[0]}
+    print("source people who were held out (Table 2)\n" + cycle_at_pictures.by_expression(networks, classes))
+    if generation:
+        print(cycle_at_pictures.text(generation))
+    if not results:
+        print(f"Stopped after --stages={FLAGS.stages}: the same command without it goes on in {folder}.")
+        return
+    methods = folds.report(
+        results, classes, folder, time.time() - start, source=networks, generation=generation, domains=told(found)
+    )
+    print(cycle_at_pictures.by_expression(methods, classes))
+    finish(source, models, test, folder, results[-1])
+
+
+def told(found: domains.Domains) -> dict[str, Any]:
+    """What metrics.json says of the domains."""
+    named = {"source": FLAGS.dataset, "auxiliary": ",".join(map(cross.named, FLAGS.auxiliary))}
+    named["target"] = cross.named(FLAGS.target)
+    return {name: {"data": named[name], "faces": len(getattr(found, name))} for name in named}
+
+
+def finish(source: Source, models: dict[str, Any], test: pipeline.Batches, folder: Path, last: Any) -> None:
+    """Exports the last trained row's classifier, and the generators."""
+    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    row = next((r for r in ("CycleAT", *reversed(FLAGS.rows)) if models.get(r) is not None), None)
+    faces = domains.pictures(test.records[:8])
+    for which, gan in source.gans.items():
+        name = "generator" if which == "with f_W" else "generator_alone"
+        module = cycle_at_pictures.Translation(export.in_float32(gan), FLAGS.size, {**about, "generator": which})
+        common.save_module(module, folder / name)
+    if row is None:
+        print(f"Table, pictures and metrics.json are in {folder}.")
+        return
+    options = {"channels": 3, "template": domains.template(), "faces": faces}
+    export.save(models[row], folder / "export", metadata={**about, "row": ROWS[row]}, **options)
+    print(f"Table, pictures and metrics.json are in {folder}, {ROWS[row]} in export/.")
+
+
+if __name__ == "__main__":
+    common.run(main, PRESETS)

@@ -1,0 +1,194 @@
+"""CycleAT's three domains: labelled source, unlabelled auxiliary, and a target with few labels, as records and batches.
+
+    (nothing)                                             rendered: lab + posed, half of the people of wild, the others
+    --dataset=bu3dfe --data_dir=... --auxiliary=celeba=/data/celeba,lfw=/data/lfw --target=sfew=/data/sfew
+    --target=fer2013=/data/fer2013 --target_labels=700
+
+Where --auxiliary and --target name the same place, the first half of its people is auxiliary, the other the target.
+A target with people is dealt to --folds by subject; one whose data set has parts without people (SFEW's two sets)
+holds out each part in turn, or trains on "train" and tests the others where it has such a part.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import common, cross
+from fer_tf import faces, pipeline, records
+from fer_tf.models import cycle_at
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """--auxiliary, --target and what is taken of them, --size, --batch_size's companions."""
+    flags.DEFINE_list(
+        "auxiliary", ["rendered/wild"], "Unlabelled web faces: name[/part][=folder], several with commas."
+    )
+    flags.DEFINE_string("target", "rendered/wild", "Faces in the wild with labels: name[/part][=folder].")
+    flags.DEFINE_integer("target_labels", 0, "Draw so many labelled ones of a fold's training part; 0 for all.", 0)
+    flags.DEFINE_float("source_test", 0.2, "Share of the source's people who are tested (Table 2).", 0.01, 0.9)
+    flags.DEFINE_integer("size", 256, "Pixels a side of a face.", lower_bound=16)
+    flags.DEFINE_integer("take", 0, "Only the first so many subjects of each domain; 0 for all.", lower_bound=0)
+    flags.DEFINE_integer(
+        "epoch_views", 0, "Views of a target epoch, about: few faces are shown more often; 0: once.", 0
+    )
+
+
+class Domains(NamedTuple):
+    """The records of a run; `folds` are places in `target`."""
+
+    source: list[records.Record]
+    auxiliary: list[records.Record]
+    target: list[records.Record]
+    folds: list[records.Fold]
+
+
+def load(classes: tuple[str, ...], folder: Path) -> Domains:
+    """The three domains of the flags; the folds of the target are checked for leaks and written to folds.json.
+
+    Raises:
+      ValueError: a person or a picture of the test is in the training part or in another domain; too few people.
+      FileNotFoundError: a data set is not there.
+    """
+    if FLAGS.dataset == "rendered":
+        source = [r for r in common.load_records(classes, part="all") if r.domain in ("lab", "posed")]
+    else:
+        source = common.load_records(classes)
+    if [place for place in FLAGS.auxiliary if place == FLAGS.target]:
+        if len(FLAGS.auxiliary) > 1:
+            raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
+        everybody = cross.load(FLAGS.target, None)
+        people = records.subject_order(r.subject for r in everybody if r.subject is not None)
+        half = {*people[: len(people) // 2]}
+        auxiliary = [r for r in everybody if r.subject in half]
+        target = [r for r in everybody if r.subject not in half and r.subject is not None]
+    else:
+        auxiliary = [r for place in FLAGS.auxiliary for r in cross.load(place, None)]
+        target = cross.load(FLAGS.target, None)
+    target = records.of_classes(target, classes)
+    if not source or not auxiliary or not target:
+        raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")
+    source, auxiliary, target = (first_people(part) for part in (source, auxiliary, target))
+    return Domains(source, auxiliary, target, target_folds(source, auxiliary, target, classes, folder))
+
+
+def first_people(found: list[records.Record]) -> list[records.Record]:
+    """Those of the first --take subjects; all when it is 0, or nobody is named."""
+    people = records.subject_order(r.subject for r in found if r.subject is not None)[: FLAGS.take or None]
+    return [r for r in found if r.subject in people] if FLAGS.take and people else found
+
+
+def target_folds(
+    source: Sequence[records.Record],
+    auxiliary: Sequence[records.Record],
+    target: Sequence[records.Record],
+    classes: tuple[str, ...],
+    folder: Path,
+) -> list[records.Fold]:
+    """By subject; where nobody is named, by the data set's own parts."""
+    order = FLAGS.protocol
+    if FLAGS.manifest:
+        parts, order = records.read_manifest(FLAGS.manifest, list(target)), f"as in {Path(FLAGS.manifest).name}"
+    elif all(r.subject is not None for r in target):
+        parts = records.subject_folds(list(target), FLAGS.folds, FLAGS.protocol)
+    else:
+        parts, order = split_folds(target), "the data set's own parts"
+    seen = [replace(r, expression=classes[0]) for r in (*source, *auxiliary)]  # what the GAN sees: labels do not matter
+    everything = [*target, *seen]
+    hashes = records.content_hashes(everything)
+    for number, fold in enumerate(parts):
+        whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)
+        for warning in records.check_fold(everything, whole, classes, hashes=hashes):
+            print(f"fold {number}: {warning}", file=sys.stderr)
+    records.write_manifest(
+        folder / "folds.json", list(target), parts, frames="all", order=order, hashes=hashes[: len(target)]
+    )
+    return parts
+
+
+def split_folds(target: Sequence[records.Record]) -> list[records.Fold]:
+    """Tests all parts but "train", or each part in turn where there is none of that name.
+
+    Raises:
+      ValueError: there is one part alone.
+    """
+    names = sorted({r.split or "" for r in target})
+    if len(names) < 2:
+        raise ValueError(f"--target={FLAGS.target} names neither people nor parts: give a --manifest with its folds.")
+    places = {name: tuple(i for i, r in enumerate(target) if (r.split or "") == name) for name in names}
+    if "train" in places:
+        return [records.Fold(places["train"], tuple(i for n in names if n != "train" for i in places[n]))]
+    return [records.Fold(tuple(i for n in names if n != out for i in places[n]), places[out]) for out in names]
+
+
+def labelled(found: list[records.Record], seed: int) -> list[records.Record]:
+    """--target_labels of them, drawn by the seed; all when it is 0."""
+    if not FLAGS.target_labels or FLAGS.target_labels >= len(found):
+        return found
+    chosen = np.random.default_rng(seed).choice(len(found), FLAGS.target_labels, replace=False)
+    return [found[i] for i in sorted(chosen)]
+
+
+def split_source(found: list[records.Record], seed: int) -> tuple[list[records.Record], list[records.Record]]:
+    """(training people's, tested people's): --source_test of the people, drawn by the seed, are tested (section 4.1).
+
+    Raises:
+      ValueError: fewer than two people.
+    """
+    people = records.subject_order(r.subject for r in found if r.subject is not None)
+    if len(people) < 2:
+        raise ValueError(f"--dataset={FLAGS.dataset} names {len(people)} people: its split needs two or more.")
+    count = min(len(people) - 1, max(1, round(FLAGS.source_test * len(people))))
+    out = {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:count]}
+    return [r for r in found if r.subject not in out], [r for r in found if r.subject in out]
+
+
+def template() -> faces.Template:
+    """The frame of a face of --size pixels."""
+    return faces.Template.fer2013(cycle_at.TEMPLATE, (FLAGS.size, FLAGS.size))
+
+
+def batches(
+    found: Sequence[records.Record], classes: Sequence[str], seed: int, batch_size: int = 0, views: int = 1
+) -> pipeline.Batches:
+    """Batches in colour: of `views` random views each to train on; of the faces as they are where batch_size is 0."""
+    data = pipeline.batches(
+        list(found),
+        classes=classes,
+        template=template(),
+        views=cycle_at.views,
+        batch_size=batch_size or 128,
+        seed=seed,
+        training=bool(batch_size),
+        views_per_image=views,
+        channels=3,
+        strict=FLAGS.strict,
+    )
+    common.tell_skipped(data)
+    return data
+
+
+def target_batches(found: Sequence[records.Record], classes: Sequence[str], seed: int) -> pipeline.Batches:
+    """To train on: an epoch has about --epoch_views views, so that small and large sets get as many steps."""
+    return batches(found, classes, seed, FLAGS.batch_size, max(1, round(FLAGS.epoch_views / len(found))))
+
+
+def pictures(found: Sequence[records.Record]) -> np.ndarray:
+    """The faces as they are, (N, size, size, 3) uint8; in the order of the records, which must all have one."""
+    return np.stack([pipeline.face(record, template(), 3) for record in found])
+
+
+def as_records(images: np.ndarray, labels: Sequence[str | None], domain: str) -> list[records.Record]:
+    """Faces (N, H, W, 3) uint8 that were made, as records."""
+    return [
+        records.Record(image, label, domain=domain, info={"framed": True})
+        for image, label in zip(images, labels, strict=True)
+    ]

@@ -1,0 +1,141 @@
+"""CycleGAN's two nets, of which CycleAT has two each, and its pool of past fakes.
+
+Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks" (ICCV 2017),
+appendix 7.2: in its shorthand c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3, and C64-C128-C256-C512. Instance norms
+have no scale or shift, and no convolution before one has a bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf.compat import keras
+from fer_tf.layers import InstanceNorm, ReflectionPadding, step_seed
+
+
+def normal() -> Any:
+    """N(0, 0.02), for every kernel."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def build_generator(*, filters: int = 64, blocks: int = 9, channels: int = 3, name: str = "generator") -> Any:
+    """Two convolutions of stride 2, residual blocks, two transposed ones.
+
+    Args:
+      filters: channels of the first and the last convolution; 4 times as many in the blocks.
+      blocks: residual blocks; 9 for faces of 256 pixels.
+      channels: of the faces.
+      name: of the net.
+    Returns:
+      A functional net, (N, H, W, channels) in [-1, 1] -> the same, float32; H and W are multiples of 4. With the
+      default arguments it has 11,372,931 weights.
+    """
+    inputs = keras.Input((None, None, channels), name="face")
+    options = {"use_bias": False, "kernel_initializer": normal()}
+
+    def normed(x: Any, name: str, relu: bool = True) -> Any:
+        x = InstanceNorm(name=f"{name}_norm")(x)
+        return keras.layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
+
+    x = ReflectionPadding(3, name="first_pad")(inputs)
+    x = normed(keras.layers.Conv2D(filters, 7, name="first_conv", **options)(x), "first")
+    for i in (1, 2):
+        x = keras.layers.Conv2D(filters * 2**i, 3, 2, "same", name=f"down{i}_conv", **options)(x)
+        x = normed(x, f"down{i}")
+    for i in range(1, blocks + 1):
+        y = x
+        for part, relu in (("a", True), ("b", False)):
+            y = ReflectionPadding(1, name=f"block{i}{part}_pad")(y)
+            y = keras.layers.Conv2D(4 * filters, 3, name=f"block{i}{part}_conv", **options)(y)
+            y = normed(y, f"block{i}{part}", relu)
+        x = keras.layers.Add(name=f"block{i}_add")([x, y])
+    for i in (1, 2):
+        x = keras.layers.Conv2DTranspose(4 * filters // 2**i, 3, 2, "same", name=f"up{i}_conv", **options)(x)
+        x = normed(x, f"up{i}")
+    x = ReflectionPadding(3, name="last_pad")(x)
+    x = keras.layers.Conv2D(channels, 7, kernel_initializer=normal(), name="last_conv")(x)
+    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="last_tanh")(x), name=name)
+
+
+def build_discriminator(*, filters: int = 64, channels: int = 3, slope: float = 0.2, name: str = "d") -> Any:
+    """The PatchGAN whose every score sees 70x70 pixels: five 4x4 convolutions, strides 2, 2, 2, 1, 1, padded by one.
+
+    Args:
+      filters: channels of the first convolution, 2, 4 and 8 times as many follow.
+      channels: of the faces.
+      slope: of the leaky ReLU below zero.
+      name: of the net.
+    Returns:
+      A functional net, (N, H, W, channels) in [-1, 1] -> logits (N, h, w, 1) float32; D is their sigmoid. 256 pixels
+      give 30 scores a side, 64 give 6. With the default arguments it has 2,763,841 weights.
+    """
+    inputs = x = keras.Input((None, None, channels), name="face")
+    sizes = [filters, 2 * filters, 4 * filters, 8 * filters, 1]
+    for i, (size, stride) in enumerate(zip(sizes, (2, 2, 2, 1, 1), strict=True), 1):
+        plain = i in (1, len(sizes))  # no norm on the first and the last
+        x = keras.layers.ZeroPadding2D(1, name=f"c{i}_pad")(x)
+        options = {"use_bias": plain, "kernel_initializer": normal(), "name": f"c{i}_conv"}
+        x = keras.layers.Conv2D(size, 4, stride, **options)(x)
+        if not plain:
+            x = InstanceNorm(name=f"c{i}_norm")(x)
+        if i < len(sizes):
+            x = keras.layers.LeakyReLU(slope, name=f"c{i}_relu")(x)
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=name)
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class ImagePool(keras.layers.Layer):
+    """What D sees of the fakes: with chance 1/2 one of the last `size` in place of the new one, which it replaces.
+
+    Until the pool is full, new ones go in and come back. What is drawn follows from (seed, number of training steps);
+    the pool is a checkpoint's business and left out by `weights.save`. For one replica.
+
+    Args:
+      shape: (H, W, C) of a fake.
+      size: of the pool, 50 in CycleGAN; larger than a batch.
+      seed: of the draws.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], size: int = 50, seed: int = 0, **options: Any):
+        super().__init__(**options)
+        self.shape_of_a_fake, self.size, self.seed = tuple(shape), size, seed
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the pool, the count of what is in it, and the step counter."""
+        options = {"initializer": "zeros", "trainable": False}
+        self.seed_step = self.add_weight(name="seed_step", shape=(), dtype="int32", **options)
+        self.seed_count = self.add_weight(name="seed_count", shape=(), dtype="int32", **options)
+        shape = (self.size, *self.shape_of_a_fake)
+        self.seed_pool = self.add_weight(name="seed_pool", shape=shape, dtype="float32", **options)
+        self.built = True
+
+    def call(self, fakes: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) float32 -> (N, H, W, C), new ones and earlier ones.
+
+        Raises:
+          ValueError: several replicas, or a batch larger than the pool.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("The image pool is for one replica: give pool=0, or --strategy=none.")
+        fakes, seed = tf.stop_gradient(tf.cast(fakes, tf.float32)), step_seed(self)
+        number, count = tf.shape(fakes)[0], tf.convert_to_tensor(self.seed_count)
+        if (fakes.shape[0] or 0) > self.size:
+            raise ValueError(f"The image pool of {self.size} is smaller than the batch of {fakes.shape[0]}.")
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed)[:number]
+        heads = tf.random.stateless_uniform((number,), seed) < 0.5
+        new = count + tf.range(number) < self.size  # still room for them
+        place = tf.where(new, tf.minimum(count + tf.range(number), self.size - 1), order)
+        pool = tf.convert_to_tensor(self.seed_pool)
+        earlier = tf.logical_and(~new, heads)
+        shown = tf.where(earlier[:, None, None, None], tf.gather(pool, place), fakes)
+        goes_in = tf.where(tf.logical_or(new, heads))[:, 0]
+        into = tf.gather(place, goes_in)[:, None]
+        self.seed_pool.assign(tf.tensor_scatter_nd_update(pool, into, tf.gather(fakes, goes_in)))
+        self.seed_count.assign(tf.minimum(count + number, self.size))
+        return shown
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "shape": self.shape_of_a_fake, "size": self.size, "seed": self.seed}

@@ -1,0 +1,422 @@
+"""CycleAT: laboratory faces redrawn as faces in the wild, and what a classifier attends to handed on with them.
+
+Zhang, Zhang, Mao, Duan, Xu: "Facial Expression Recognition in the Wild: A Cycle-Consistent Adversarial Attention
+Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) and (10): `attention_loss`. Eq. (3),
+(10), section 3.2 "source" and "target domain learning": `AttentionClassifier`, which is f_S, f_W and f_T. Eq. (4) to
+(9), "auxiliary domain learning": `CycleAT`. Section 4.2: `optimizer`, `views`. The GAN's nets: `fer_tf/cycle_gan.py`;
+the classifiers' trunks: `fer_tf/backbones.py`. The tables and figures are made by `experiments/cycle_at.py`.
+
+**Readings** (what the paper leaves open). Stage I descends eq. (4), (5) and (6), stage II eq. (8), where f_W joins; it
+starts from f_S's weights, as a deep network with norms that do not move cannot start from nothing. Eq. (9) minimises
+eq. (8) over G_SW too, so both terms of eq. (7) reach it (`attention_updates_generator`). D_T of eq. (5) is D_S.
+Generators descend -log D, not log(1 - D); `gan_loss="least_squares"` is CycleGAN's. Eq. (6) is the mean over pixels in
+[-1, 1], weighted 1 as printed (CycleGAN: 10). All players' gradients are taken at the same weights, then all move; the
+two generators have one optimizer, so have the two D. In eq. (7) and (10) j runs over the ends of the four residual
+stages, the norm is not squared, and the mean over the batch is taken; beta is not given: 0.1. With
+`at_reduction="mean_square"`, the code of the paper's [51], it is 1000. The teacher is frozen and uses its moving
+statistics: f_S sees x_s while f_W sees G_SW(x_s); f_W and f_T see the same x_t. In stage II f_W's norms use their
+moving statistics too (`batch_statistics`), since batches have one picture. f_S and f_W are ResNet-50, f_T, "shallower",
+is ResNet-18 from scratch. N(0, 0.02) starts the GAN, He's and Glorot's distributions the classifiers. "Momentum 0.5" is
+Adam's beta1. Faces are in colour. Views are mirrored, and moved by up to 15 of 256 pixels each way, as CycleGAN's are;
+the face as it is is tested. "Voting" over one picture is the largest score.
+
+**Deviations**: faces are found by dlib, not by libfacedetection; what it misses is left out and named, not cut by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from fer_tf import augment, spec
+from fer_tf.backbones import build_trunk, preprocess
+from fer_tf.compat import Adam, PlayersModel, keras, minimize
+from fer_tf.cycle_gan import ImagePool, build_discriminator, build_generator
+from fer_tf.records import CLASSES
+from fer_tf.softmax import correct
+
+TEMPLATE = "cycle_at"
+"""The frame of a face for `faces.align`: 256x256."""
+
+BETAS = {"norm": 0.1, "mean_square": 1000.0}
+"""How two attention maps are compared -> beta of eq. (7) and (10)."""
+
+GAN_LOSSES = ("log", "least_squares")
+
+
+@dataclass(frozen=True)
+class Views:
+    """A face moved by up to `shift` of its sides each way (reflected at the border), and mirrored, at random."""
+
+    shift: float = 15 / 256
+
+    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
+        """The `turn`-th of `views` random views: (N, H, W, C), or a structure of such, and `turn` (N,) int32."""
+        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], -1)
+
+        def one(picture: tf.Tensor) -> tf.Tensor:
+            moved = augment.random_affine(picture, seed, degrees=0.0, scale=(1.0, 1.0), shift=self.shift)
+            return augment.random_flip(moved, seed)
+
+        return tf.nest.map_structure(one, images), tf.cast(turn, tf.int32)
+
+    def test_view(self, images: tf.Tensor) -> tf.Tensor:
+        """The face as it is."""
+        return tf.convert_to_tensor(images)
+
+
+views = Views()
+
+
+def attention(maps: tf.Tensor) -> tf.Tensor:
+    """Q = vec(F(A)), F(A) = sum_j |A^j|. Eq. (1).
+
+    Args:
+      maps: (N, h, w, J), of a stage.
+    Returns:
+      (N, h w) float32 >= 0.
+    """
+    summed = tf.reduce_sum(tf.abs(tf.cast(maps, tf.float32)), -1)
+    return tf.reshape(summed, (-1, summed.shape[1] * summed.shape[2]))
+
+
+def attention_loss(teacher: Sequence[tf.Tensor], student: Sequence[tf.Tensor], reduction: str = "norm") -> tf.Tensor:
+    """sum_j || Q_S^j / ||Q_S^j|| - Q_W^j / ||Q_W^j|| ||, the mean over the batch. The last sum of eq. (7) and (10).
+
+    Args:
+      teacher, student: maps of as many stages, (N, h, w, C) each; the channels may differ.
+      reduction: "norm" as printed, or "mean_square": each stage's mean of squares over its pixels.
+    Returns:
+      Scalar float32 >= 0, without beta / 2.
+    Raises:
+      ValueError: the networks have other numbers of stages, or maps of other sizes; the message shows them.
+    """
+    shapes = [[tuple(m.shape[1:3]) for m in maps] for maps in (teacher, student)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"Attention is compared stage by stage: the teacher's maps are {shapes[0]}, not {shapes[1]}.")
+    total = tf.zeros(())
+    for given, own in zip(teacher, student, strict=True):
+        a, b = (tf.math.l2_normalize(attention(maps), -1, 1e-12) for maps in (given, own))
+        squares = tf.math.squared_difference(a, b)
+        if reduction == "norm":
+            total += tf.reduce_mean(tf.sqrt(tf.maximum(tf.reduce_sum(squares, -1), 1e-12)))  # no gradient at zero
+        else:
+            total += tf.reduce_mean(squares)
+    return total
+
+
+def log_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of eq. (3), (7), (10), the mean over the batch: (N, K) float32, (N,) int -> scalar float32."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def beta_of(beta: float | None, reduction: str) -> float:
+    """beta as given, or what goes with the reduction.
+
+    Raises:
+      ValueError: an unknown reduction.
+    """
+    if reduction not in BETAS:
+        raise ValueError(f"Unknown at_reduction {reduction!r}: use {', '.join(BETAS)}.")
+    return BETAS[reduction] if beta is None else beta
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class AttentionClassifier(PlayersModel):
+    """f_S, f_W or f_T: a softmax on a network that shows its stages' maps. Eq. (3); with a teacher eq. (10).
+
+    Args:
+      classes: names of the K expressions.
+      network, size, width, pool: of `backbones.build_trunk`.
+      teacher: another such model, whose attention is followed; neither trained nor saved with this one.
+      beta, at_reduction: of eq. (10); see `attention_loss`.
+      weights: what the trunk starts from, see `build_trunk`; no part of the config.
+      seed: of dropout's masks, where the network has dropout.
+    Raises:
+      ValueError, FileNotFoundError: of `build_trunk`; an unknown at_reduction.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str] = CLASSES["six_neutral"],
+        network: str = "resnet18",
+        size: int = 256,
+        width: float = 1.0,
+        pool: bool = True,
+        teacher: Any = None,
+        beta: float | None = None,
+        at_reduction: str = "norm",
+        weights: Any = None,
+        seed: int = 0,
+        name: str = "classifier",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        self.classes, self.network, self.size, self.width, self.pool = tuple(classes), network, size, width, pool
+        self.beta, self.at_reduction, self.seed = beta_of(beta, at_reduction), at_reduction, seed
+        self.__dict__["teacher"] = spec.build(teacher)  # not tracked: neither trained nor saved here
+        self.trunk = build_trunk(network, size=size, width=width, pool=pool, weights=weights, seed=seed)
+        self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
+        self.head.build((None, self.trunk.outputs[-1].shape[-1]))
+        self.built = True
+        self.track("classifier_loss", "classification_loss", *["attention_loss"] * self.taught, "accuracy")
+
+    @property
+    def taught(self) -> bool:
+        """Whether there is a teacher."""
+        return self.teacher is not None
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """One player moves everything."""
+        return [("classifier", self.trainable_variables)]
+
+    def look(self, images: tf.Tensor, training: bool = False) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """(N, H, W, 1|3) float32 in [0, 1] -> (maps of the stages, (N, h, w, C) each; logits (N, K) float32)."""
+        seen = preprocess(images, self.network, self.width, self.pool)
+        _, *maps, features = self.trunk(seen, training=training)
+        return maps, self.head(features)
+
+    def first_maps(self, images: tf.Tensor) -> tf.Tensor:
+        """Of the first convolution, section 4.2: (N, H, W, 1|3) in [0, 1] -> (N, h, w, C) float32."""
+        seen = preprocess(images, self.network, self.width, self.pool)
+        return tf.cast(self.trunk(seen, training=False)[0], tf.float32)
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """What the softmax sees: (N, H, W, 1|3) float32 in [0, 1] -> (N, F) float32."""
+        return self.trunk(preprocess(images, self.network, self.width, self.pool), training=False)[-1]
+
+    def classify(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
+        return tf.nn.softmax(self.look(images)[1])
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
+        return self.classify(images["image"] if isinstance(images, Mapping) else images)
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """(the terms of eq. (3) or (10), {"accuracy"}) on a batch with image and label."""
+        maps, logits = self.look(batch["image"], training=True)
+        terms = {"classification_loss": log_loss(logits, batch["label"])}
+        if self.taught:
+            teacher = [tf.stop_gradient(m) for m in self.teacher.look(batch["image"])[0]]
+            terms["attention_loss"] = 0.5 * self.beta * attention_loss(teacher, maps, self.at_reduction)
+        return terms, {"accuracy": correct(logits, batch["label"])}
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The terms of eq. (3) or (10)."""
+        return self.losses(batch)[0]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step down eq. (3), or eq. (10)."""
+        with tf.GradientTape() as tape:
+            terms, accuracy = self.losses(batch)
+            total = tf.add_n(list(terms.values()))
+        minimize(self.players()["classifier"], total, tape)
+        return self.log(classifier_loss=total, **terms, **accuracy)
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Cross-entropy and accuracy by moving statistics."""
+        logits = self.look(batch["image"])[1]
+        loss = log_loss(logits, batch["label"])
+        return self.log(classification_loss=loss, accuracy=correct(logits, batch["label"]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "classes", "network", "size", "width", "pool", "beta", "at_reduction", "seed")
+        return {n: getattr(self, n) for n in names} | {"teacher": spec.describe(self.teacher)}
+
+
+@keras.utils.register_keras_serializable("fer_tf")
+class CycleAT(PlayersModel):
+    """Two generators, two discriminators, and in stage II f_W. Eq. (4) to (9), section 3.2.
+
+    A batch has image (x_s), label (y_s) and auxiliary (x_w), which nothing pairs with the image.
+
+    Args:
+      source_net: f_S, an `AttentionClassifier`; f_W is built alike. Neither trained nor saved with this model; None
+        where there is no f_W.
+      stage: 1 without f_W, 2 with it.
+      filters, blocks: of the generators; `filters` also of the discriminators.
+      size: pixels a side, for the pool alone.
+      lambda_cycle: weight of eq. (6).
+      beta, at_reduction: of eq. (7); see `attention_loss`.
+      attention_updates_generator: whether the attention term of eq. (7) moves G_SW, too.
+      batch_statistics: whether f_W's norms use the batch's statistics; their moving ones else.
+      gan_loss: "log" as printed, or "least_squares".
+      pool: pictures in each D's pool of past fakes; 0 for none, 50 in CycleGAN.
+      seed: of the pools.
+    Raises:
+      ValueError: an unknown stage, gan_loss or at_reduction, or stage 2 without f_S.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_net: Any = None,
+        stage: int = 2,
+        filters: int = 64,
+        blocks: int = 9,
+        size: int = 256,
+        lambda_cycle: float = 1.0,
+        beta: float | None = None,
+        at_reduction: str = "norm",
+        attention_updates_generator: bool = True,
+        batch_statistics: bool = False,
+        gan_loss: str = "log",
+        pool: int = 0,
+        seed: int = 0,
+        name: str = "cycle_at",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        if stage not in (1, 2) or gan_loss not in GAN_LOSSES:
+            raise ValueError(f"stage is 1 or 2 and gan_loss {' or '.join(GAN_LOSSES)}: not {stage} and {gan_loss!r}.")
+        if stage == 2 and source_net is None:
+            raise ValueError("In stage II f_W follows f_S: give source_net, or stage=1.")
+        self.__dict__["source_net"] = f_s = spec.build(source_net)  # not tracked: neither trained nor saved here
+        self.stage, self.filters, self.blocks, self.size, self.seed = stage, filters, blocks, size, seed
+        self.lambda_cycle, self.beta, self.at_reduction = lambda_cycle, beta_of(beta, at_reduction), at_reduction
+        self.attention_updates_generator, self.batch_statistics = attention_updates_generator, batch_statistics
+        self.gan_loss, self.pool = gan_loss, pool
+        self.g_sw, self.g_ws = (build_generator(filters=filters, blocks=blocks, name=n) for n in ("g_sw", "g_ws"))
+        self.d_w, self.d_s = (build_discriminator(filters=filters, name=n) for n in ("d_w", "d_s"))
+        terms = ["adversarial_sw", "adversarial_ws", "cycle", "real_w", "fake_w", "real_s", "fake_s"]
+        players = ["discriminators", "generators"]
+        if stage == 2:
+            config = {**f_s.get_config(), "teacher": None, "name": "f_w"}
+            self.f_w = AttentionClassifier(**config)
+            self.f_w.set_weights(f_s.get_weights())
+            terms, players = [*terms, "classification", "attention"], [*players, "classifier"]
+        self.pools = [ImagePool((size, size, 3), pool, seed + i, name=f"pool_{i}") for i in range(2 * bool(pool))]
+        for layer in self.pools:
+            layer.build(())
+        self.built = True
+        self.track(*(f"{n}_loss" for n in (*players, *terms)), *["accuracy"] * (stage == 2))
+
+    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+        """D_W and D_S; then G_SW and G_WS; then f_W, in stage II."""
+        nets = {"discriminators": (self.d_w, self.d_s), "generators": (self.g_sw, self.g_ws)}
+        nets |= {"classifier": (self.f_w,)} if self.stage == 2 else {}
+        return [(name, [v for net in pair for v in net.trainable_variables]) for name, pair in nets.items()]
+
+    def translate(self, images: tf.Tensor) -> tf.Tensor:
+        """G_SW: (N, H, W, 1|3) float32 in [0, 1] -> faces in the wild, (N, H, W, 3) float32 in [0, 1]."""
+        return (self.g_sw(scaled(images), training=False) + 1.0) / 2.0
+
+    def back(self, images: tf.Tensor) -> tf.Tensor:
+        """G_WS: likewise, to the laboratory."""
+        return (self.g_ws(scaled(images), training=False) + 1.0) / 2.0
+
+    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Inference: images, or a batch of the pipeline, -> the same faces in the wild, (N, H, W, 3) in [0, 1]."""
+        return self.translate(images["image"] if isinstance(images, Mapping) else images)
+
+    def says(self, logits: tf.Tensor, real: bool) -> tf.Tensor:
+        """-log D or -log(1 - D) of eq. (4), (5), or their least squares; the mean over patches: a scalar float32."""
+        if self.gan_loss == "log":
+            return tf.reduce_mean(tf.nn.softplus(-logits if real else logits))
+        return tf.reduce_mean(tf.square(logits - 1.0 if real else logits))
+
+    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """({player: terms}, {"accuracy"} of f_W in stage II) on a batch, from one forward pass."""
+        x_s, x_w = scaled(batch["image"]), scaled(batch["auxiliary"])
+        to_w, to_s = self.g_sw(x_s, training=True), self.g_ws(x_w, training=True)
+        again_s, again_w = self.g_ws(to_w, training=True), self.g_sw(to_s, training=True)
+        real_w, real_s = self.d_w(x_w, training=True), self.d_s(x_s, training=True)
+        fake_w, fake_s = self.d_w(to_w, training=True), self.d_s(to_s, training=True)
+        if self.pools:
+            shown_w, shown_s = (pool(fake) for pool, fake in zip(self.pools, (to_w, to_s), strict=True))
+            judged_w, judged_s = self.d_w(shown_w, training=True), self.d_s(shown_s, training=True)
+        else:
+            judged_w, judged_s = fake_w, fake_s
+        cycle = tf.reduce_mean(tf.abs(again_s - x_s)) + tf.reduce_mean(tf.abs(again_w - x_w))
+        terms = {
+            "discriminators": {  # eq. (4) and (5), which they maximise: their negative
+                "real_w_loss": self.says(real_w, True),
+                "fake_w_loss": self.says(judged_w, False),
+                "real_s_loss": self.says(real_s, True),
+                "fake_s_loss": self.says(judged_s, False),
+            },
+            "generators": {
+                "adversarial_sw_loss": self.says(fake_w, True),  # eq. (4)
+                "adversarial_ws_loss": self.says(fake_s, True),  # eq. (5)
+                "cycle_loss": self.lambda_cycle * cycle,  # eq. (6)
+            },
+        }
+        if self.stage == 1:
+            return terms, {}
+        taught, accuracy = self.classifier_losses(batch, (to_w + 1.0) / 2.0)
+        own = taught if self.attention_updates_generator else {"classification_loss": taught["classification_loss"]}
+        return {**terms, "generators": {**terms["generators"], **own}, "classifier": taught}, accuracy
+
+    def classifier_losses(self, batch: Mapping[str, tf.Tensor], to_w: tf.Tensor) -> tuple[dict, dict]:
+        """Both terms of eq. (7) on G_SW(x_s) in [0, 1], and f_W's accuracy there."""
+        maps, logits = self.f_w.look(to_w, training=self.batch_statistics)
+        f_s = [tf.stop_gradient(m) for m in self.source_net.look(batch["image"])[0]]
+        return {
+            "classification_loss": log_loss(logits, batch["label"]),
+            "attention_loss": 0.5 * self.beta * attention_loss(f_s, maps, self.at_reduction),
+        }, {"accuracy": correct(logits, batch["label"])}
+
+    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The terms of "discriminators", "generators" or "classifier"; their sum is what it descends."""
+        return self.losses(batch)[0][name]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of eq. (9): D_W and D_S up L_sum, G_SW, G_WS and f_W down it."""
+        with tf.GradientTape(persistent=True) as tape:
+            losses, accuracy = self.losses(batch)
+            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
+        for name, player in self.players().items():
+            minimize(player, totals[name], tape)
+        terms = {name: value for part in losses.values() for name, value in part.items()}
+        return self.log(**{f"{name}_loss": total for name, total in totals.items()}, **terms, **accuracy)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("name", "stage", "filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
+        names += ("attention_updates_generator", "batch_statistics", "pool", "seed")
+        return {n: getattr(self, n) for n in names} | {"source_net": spec.describe(self.source_net)}
+
+
+def scaled(images: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 3) float32 in [-1, 1], what generators and discriminators see."""
+    images = tf.cast(images, tf.float32)
+    return 2.0 * (tf.repeat(images, 3, -1) if images.shape[-1] == 1 else images) - 1.0
+
+
+def optimizer(rate: Any = 2e-4) -> Any:
+    """What moves each player: Adam of section 4.2, beta1 0.5."""
+    return Adam(rate, beta_1=0.5)
+
+
+def full() -> CycleAT:
+    """The paper's size, for the benchmark."""
+    return CycleAT(source_net=AttentionClassifier(network="resnet50"))
+
+
+def full_recogniser() -> AttentionClassifier:
+    """f_T of the paper's size, likewise."""
+    return AttentionClassifier()
+
+
+def tiny_classifier(**options: Any) -> AttentionClassifier:
+    """A small classifier for tests."""
+    return AttentionClassifier(**{"network": "resnet10", "width": 1 / 16, "pool": False, "seed": 0, **options})
+
+
+def tiny() -> tuple[CycleAT, dict[str, tf.Tensor]]:
+    """A small model and a batch for the contract tests."""
+    model = CycleAT(source_net=tiny_classifier(classes=CLASSES["six"]), filters=4, blocks=1, size=32)
+    images = [tf.random.stateless_uniform((6, 32, 32, 1), (1, s)) for s in (2, 3)]
+    return model, {"image": images[0], "auxiliary": images[1], "label": tf.range(6), "index": tf.range(6)}
+
+
+def tiny_recogniser() -> tuple[AttentionClassifier, dict[str, tf.Tensor]]:
+    """A small f_T with its teacher, and a batch, for the contract tests."""
+    teacher = tiny_classifier(classes=CLASSES["six"], name="teacher")
+    return tiny_classifier(classes=CLASSES["six"], teacher=teacher), tiny()[1]
