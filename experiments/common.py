@@ -22,7 +22,7 @@ import fer_tf
 from fer_tf import datasets, pipeline, records, training, weights
 
 FLAGS = flags.FLAGS
-FREE = ("workdir", "only_folds", "expressions", "tensorboard", "progress", "temperature")
+FREE = ("workdir", "only_folds", "expressions", "tensorboard", "progress", "temperature", "stages")
 """Flags that may differ when a run is taken up again."""
 
 

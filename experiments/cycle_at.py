@@ -26,6 +26,7 @@ from experiments import cycle_at_classifiers as classifiers
 from experiments import cycle_at_domains as domains
 from fer_tf import export, figures, metrics, pipeline, records, training
 from fer_tf.backbones import NETWORKS
+from fer_tf.compat import keras
 from fer_tf.models import cycle_at
 
 PRESETS = {
@@ -63,6 +64,10 @@ flags.DEFINE_integer("gan_batch_size", 1, "Faces of either domain a step in stag
 flags.DEFINE_integer("target_epochs", 50, "Epochs of each target classifier; --epochs are f_S's.", lower_bound=1)
 flags.DEFINE_integer("filters", 64, "First channels of generators and discriminators.", lower_bound=1)
 flags.DEFINE_integer("blocks", 9, "Residual blocks of a generator.", lower_bound=1)
+flags.DEFINE_integer("discriminator_filters", None, "First channels of the discriminators, where others.", 1)
+flags.DEFINE_float(
+    "gan_decay_to", 1.0, "What --gan_rate falls to by the end of the last stage (cosine); 1 keeps it.", 0, 1
+)
 flags.DEFINE_float("lambda_cycle", 1.0, "Weight of eq. (6).", 0)
 flags.DEFINE_enum("gan_loss", "log", cycle_at.GAN_LOSSES, "Of eq. (4) and (5).")
 flags.DEFINE_integer("image_pool", 0, "Past fakes that each D is shown, 50 in CycleGAN.", lower_bound=0)
@@ -103,13 +108,15 @@ def train_gan(
         domains.batches(source.train, classes, seed, FLAGS.gan_batch_size),
         domains.batches(auxiliary, (), seed + 1, FLAGS.gan_batch_size),
     )
-    names = ("filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
+    names = ("filters", "blocks", "discriminator_filters", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
     with strategy.scope():
         given = {n: getattr(FLAGS, n) for n in names} | {"pool": FLAGS.image_pool, "seed": seed}
         model = cycle_at.CycleAT(source_net=source.f_s if stage == 2 else None, stage=stage, **given)
         for net in ("g_sw", "g_ws", "d_w", "d_s") if start is not None else ():
             getattr(model, net).set_weights(getattr(start, net).get_weights())
-        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(FLAGS.gan_rate) for name, _ in model.sides()})
+        falls = FLAGS.gan_decay_to if start is not None else 1.0
+        fall = keras.optimizers.schedules.CosineDecay(FLAGS.gan_rate, FLAGS.gan_epochs * len(data), alpha=falls)
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(fall) for name, _ in model.sides()})
     shown = domains.pictures(cycle_at_pictures.one_of_each(source.held_out, classes))
 
     def sample(m: cycle_at.CycleAT, epoch: int) -> None:

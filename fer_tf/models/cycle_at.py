@@ -240,7 +240,8 @@ class CycleAT(PlayersModel):
       source_net: f_S, an `AttentionClassifier`; f_W is built alike. Neither trained nor saved with this model; None
         where there is no f_W.
       stage: 1 without f_W, 2 with it.
-      filters, blocks: of the generators; `filters` also of the discriminators.
+      filters, blocks: of the generators.
+      discriminator_filters: of the discriminators; `filters` when left out.
       size: pixels a side, for the pool alone.
       lambda_cycle: weight of eq. (6).
       beta, at_reduction: of eq. (7); see `attention_loss`.
@@ -260,6 +261,7 @@ class CycleAT(PlayersModel):
         stage: int = 2,
         filters: int = 64,
         blocks: int = 9,
+        discriminator_filters: int | None = None,
         size: int = 256,
         lambda_cycle: float = 1.0,
         beta: float | None = None,
@@ -282,8 +284,9 @@ class CycleAT(PlayersModel):
         self.lambda_cycle, self.beta, self.at_reduction = lambda_cycle, beta_of(beta, at_reduction), at_reduction
         self.attention_updates_generator, self.batch_statistics = attention_updates_generator, batch_statistics
         self.gan_loss, self.pool = gan_loss, pool
+        self.discriminator_filters = discriminator_filters or filters
         self.g_sw, self.g_ws = (build_generator(filters=filters, blocks=blocks, name=n) for n in ("g_sw", "g_ws"))
-        self.d_w, self.d_s = (build_discriminator(filters=filters, name=n) for n in ("d_w", "d_s"))
+        self.d_w, self.d_s = (build_discriminator(filters=self.discriminator_filters, name=n) for n in ("d_w", "d_s"))
         terms = ["adversarial_sw", "adversarial_ws", "cycle", "real_w", "fake_w", "real_s", "fake_s"]
         players = ["discriminators", "generators"]
         if stage == 2:
@@ -379,7 +382,7 @@ class CycleAT(PlayersModel):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("name", "stage", "filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
-        names += ("attention_updates_generator", "batch_statistics", "pool", "seed")
+        names += ("discriminator_filters", "attention_updates_generator", "batch_statistics", "pool", "seed")
         return {n: getattr(self, n) for n in names} | {"source_net": spec.describe(self.source_net)}
 
 

@@ -12,9 +12,18 @@ SMOKE = {
     "CLASSES, INIT = 'anger,happiness', None",
     "ed2l": "PEOPLE, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 2, 1 / 16, 'anger,happiness'",
     "gcnet": "PEOPLE, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 2, 1 / 16, 'anger,happiness'",
+    "cycle_at": "PEOPLE, EPOCHS, GAN_EPOCHS, STEPS, SIZE, FILTERS, BLOCKS, WIDTH = 4, 1, 1, 2, 32, 4, 1, 1 / 16\n"
+    "CLASSES = 'anger,happiness'",
     "de_gan": "PEOPLE, GAN_EPOCHS, EPOCHS, STEPS, WIDTH, CLASSES = 5, 1, 1, 2, 1 / 32, 'anger,happiness'",
 }
-BASELINE = {"fer_net": "FER-Net", "ia_gen": "FER-Net", "ed2l": "Baseline", "gcnet": "CNN", "de_gan": "CNN"}
+BASELINE = {
+    "fer_net": "FER-Net",
+    "ia_gen": "FER-Net",
+    "ed2l": "Baseline",
+    "gcnet": "CNN",
+    "de_gan": "CNN",
+    "cycle_at": "S2T",
+}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

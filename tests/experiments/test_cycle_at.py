@@ -1,0 +1,238 @@
+"""`python -m experiments.cycle_at --preset=smoke`: stages, tables, pictures, exports; domains, selection, measures."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from experiments import cycle_at_domains, cycle_at_features, cycle_at_pictures
+from fer_tf import export
+from fer_tf.models import cycle_at
+from fer_tf.records import Fold, Record
+
+SMOKE = ("cycle_at", "--preset=smoke", "--precision=float32", "--only_folds=0")
+NAMES = ("S2T", "S2T_att.&gen.", "CycleAT", "Multi-SVM")
+
+
+@pytest.fixture(scope="module")
+def run(cli, tmp_path_factory):
+    """A finished smoke run of one fold: its folder, its flags and what it printed."""
+    folder = tmp_path_factory.mktemp("cycle_at")
+    given = (f"--workdir={folder}", "--rows=S2T,S2T_att_gen,CycleAT,svm")
+    done = cli(*SMOKE, *given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, given, done.stdout
+
+
+def test_tables_measures_and_pictures(run):
+    folder, _, printed = run
+    found = json.loads((folder / "metrics.json").read_text())
+    assert tuple(found["methods"]) == NAMES and all(printed.count(f"\n{name} ") == 2 for name in NAMES)
+    assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [8] * 4
+    assert found["domains"]["source"] == {"data": "rendered", "faces": 24}
+    assert found["domains"]["target"] == {"data": "rendered/wild", "faces": 16}
+    assert list(found["source"]) == ["resnet10"] and np.sum(found["source"]["resnet10"]["last"]["confusion"]) == 6
+    (measures,) = found["generation"]
+    kinds = ["source", "generated, alone", "generated, with f_W"]
+    assert measures["judge_has_seen_the_wild"] and all(
+        list(measures[k]) == kinds for k in ("expression", "f_S", "domain")
+    )
+    right = found["source"]["resnet10"]["last"]["micro"]["pooled"]
+    assert measures["f_S"]["source"] == pytest.approx(right)  # f_S on the same held-out source people
+    table = next(line for line in printed.splitlines() if line.startswith("CycleAT ") and "+-" not in line)
+    assert float(table.split()[-1]) == pytest.approx(np.mean([float(v) for v in table.split()[1:-1]]), abs=0.01)
+    place = folder / "run0"
+    for name in ("generated", "iterations", "attention", "domains", "gan2/history", "gan1/samples/epoch001"):
+        with Image.open(place / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 5, name
+    chosen = np.load(place / "fold0/CycleAT/selected.npy")
+    assert len(chosen) and len(set(chosen)) == len(chosen) and max(chosen) < 8
+
+
+def test_nobody_is_in_two_domains(run):
+    told = json.loads((run[0] / "folds.json").read_text())
+    (fold, other) = told["folds"]
+    target = {*fold["test_subjects"]} | {*other["test_subjects"]}
+    assert len(target) == 4 and not {*fold["test_subjects"]} & {*other["test_subjects"]}
+    assert all(int(s.rpartition("r")[2]) >= 160 for s in target)  # of wild's r120 to r199 the second half
+
+
+def test_exports(run):
+    predictor = export.load(run[0] / "export")
+    faces = np.random.default_rng(0).integers(0, 256, (3, 90, 80, 3), dtype=np.uint8)
+    p = predictor(list(faces))
+    assert p.shape == (3, 2) and np.allclose(p.sum(-1), 1, atol=1e-5)
+    assert predictor.metadata["row"] == "CycleAT" and predictor.metadata["template"]["size"] == [32, 32]
+    for name, which in (("generator", "with f_W"), ("generator_alone", "alone")):
+        loaded = tf.saved_model.load(str(run[0] / name))
+        assert json.loads(loaded.metadata().numpy())["generator"] == which
+        made = loaded.signatures["serving_default"](faces=tf.constant(faces))["faces"]
+        assert made.shape == (3, 32, 32, 3) and made.dtype == tf.uint8 and np.std(made) > 1
+
+
+def test_the_exported_generator_gives_the_models_faces():
+    gan = cycle_at.CycleAT(stage=1, filters=4, blocks=1)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    served = cycle_at_pictures.Translation(gan, 32, {}).serving_default(tf.constant(faces))["faces"].numpy()
+    np.testing.assert_array_equal(served, cycle_at_features.redrawn(gan, faces))
+
+
+@pytest.mark.slow
+def test_stages_one_by_one_give_the_same(cli, run, tmp_path):
+    """--stages stops and goes on; bit for bit with --deterministic; a finished run trains nothing anew."""
+    rows, tables = "--rows=S2T_att_gen,CycleAT", []
+    for folder, stages in (("parts", ("source", "generation", "target")), ("whole", ("target",))):
+        for stage in stages:
+            done = cli(*SMOKE, rows, "--deterministic", f"--stages={stage}", f"--workdir={tmp_path / folder}")
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert ("Stopped after" in done.stdout) == (stage != "target")
+        tables.append(json.loads((tmp_path / folder / "metrics.json").read_text()))
+    assert tables[0]["methods"] == tables[1]["methods"] and tables[0]["generation"] == tables[1]["generation"]
+    files = sorted(run[0].rglob("checkpoint/checkpoint"))
+    before = [file.stat().st_mtime_ns for file in files]
+    again = cli(*SMOKE, *run[1])
+    assert again.returncode == 0 and files and [file.stat().st_mtime_ns for file in files] == before
+    lines = [line for line in run[2].splitlines() if line.startswith(NAMES)]
+    assert lines and all(line in again.stdout for line in lines)
+
+
+@pytest.mark.slow
+def test_other_rows_and_table_2(cli, tmp_path):
+    """The target network alone, AlexNet and VGG-16, two source networks; several runs."""
+    given = ("--rows=T_alone,alexnet,vgg16", "--source_network=resnet10,alexnet", "--runs=2", f"--workdir={tmp_path}")
+    done = cli(*SMOKE, *given, "--target_labels=6", "--epoch_views=12")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(found["source"]) == ["resnet10", "alexnet"] and not found["generation"]
+    assert list(found["methods"]) == ["f_T, target alone", "AlexNet", "VGG-16"]
+    assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [16] * 3
+
+
+def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
+    cases = {
+        "--rows=S2T,all": "'all' is none of S2T",
+        "--rows=": "--rows is empty",
+        "--source_network=lenet": "--source_network: 'lenet' is none of resnet10",
+        "--target=nothing": "'nothing' names no data set",
+        ("--auxiliary=rendered/wild,rendered/posed", "--take=2"): "--auxiliary names --target beside others",
+        ("--auxiliary=rendered/lab", "--target=rendered/posed"): "on both sides",
+        "--only_folds=7": "give fold numbers from 0 to 1",
+    }
+    refused(SMOKE[0], cases, *SMOKE[1:3], f"--workdir={tmp_path}")
+
+
+def flags(monkeypatch, **given):
+    """Values of flags for the functions that read them."""
+    monkeypatch.setattr(cycle_at_domains, "FLAGS", SimpleNamespace(**given))
+
+
+def some(people, each=2, **options):
+    return [Record(f"{p}_{i}.png", "anger", subject=p, **options) for p in people for i in range(each)]
+
+
+def test_source_people_are_split_by_the_seed(monkeypatch):
+    flags(monkeypatch, source_test=0.2, dataset="x")
+    found = some([f"s{i}" for i in range(10)])
+    train, test = cycle_at_domains.split_source(found, 3)
+    people = [{r.subject for r in part} for part in (train, test)]
+    assert [len(p) for p in people] == [8, 2] and not people[0] & people[1] and len(train) + len(test) == 20
+    assert cycle_at_domains.split_source(found, 3) == (train, test)
+    assert any(cycle_at_domains.split_source(found, seed)[1] != test for seed in range(4, 8))
+    with pytest.raises(ValueError, match="names 1 people"):
+        cycle_at_domains.split_source(some(["a"]), 0)
+
+
+def test_parts_without_people(monkeypatch):
+    """SFEW's two sets take turns; where there is a part to train on, the others are tested; draws of few labels."""
+    flags(monkeypatch, target="x", target_labels=3)
+    two = [Record(f"{i}", "anger", split=s) for i, s in enumerate("abab")]
+    assert cycle_at_domains.split_folds(two) == [Fold((1, 3), (0, 2)), Fold((0, 2), (1, 3))]
+    parts = [Record(f"{i}", "anger", split=s) for i, s in enumerate(("train", "public_test", "train", "private_test"))]
+    assert cycle_at_domains.split_folds(parts) == [Fold((0, 2), (3, 1))]
+    with pytest.raises(ValueError, match="names neither people nor parts"):
+        cycle_at_domains.split_folds(two[::2])
+    drawn = cycle_at_domains.labelled(some("abcd"), 1)
+    assert len(drawn) == 3 and drawn == cycle_at_domains.labelled(some("abcd"), 1)
+    assert len(cycle_at_domains.labelled(some("a"), 1)) == 2
+
+
+def test_a_small_training_set_is_shown_more_often(monkeypatch):
+    flags(monkeypatch, size=16, batch_size=4, epoch_views=40, strict=True)
+    face = np.zeros((16, 16, 3), np.uint8)
+    for count, steps in ((10, 10), (38, 10), (90, 23)):
+        found = [Record(face, "anger", info={"framed": True})] * count
+        assert len(cycle_at_domains.target_batches(found, ("anger",), 0)) == steps
+
+
+def test_nearest_by_hand():
+    """Two target points, five candidates on a line; a candidate that both choose counts once."""
+    points = np.array([[0.0], [3.0], [1.0], [2.0], [9.0], [-0.5], [3.5]])
+    np.testing.assert_array_equal(cycle_at_features.nearest(points, 2, 1), [3, 4])
+    np.testing.assert_array_equal(cycle_at_features.nearest(points, 2, 2), [0, 1, 3, 4])
+    np.testing.assert_array_equal(cycle_at_features.nearest(points, 2, 9), [0, 1, 2, 3, 4])
+
+
+def test_bright_targets_select_bright_faces(tmp_path):
+    """First-convolution features, t-SNE and kNN on planted faces; the answer is kept and read again."""
+    model, numbers = cycle_at.tiny_classifier(), np.random.default_rng(0)
+
+    def faces(count, level):
+        return np.clip(numbers.normal(level, 12, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
+
+    target, made = faces(12, 200), np.concatenate([faces(30, 60), faces(30, 200)])
+    file = tmp_path / "a" / "selected.npy"
+    chosen = cycle_at_features.select(model, target, made, 4, 0, file)
+    assert len(chosen) >= 4 and np.mean(chosen >= 30) == 1
+    np.save(file, np.array([7]))
+    assert cycle_at_features.select(model, target, made, 4, 0, file).tolist() == [7]
+    assert cycle_at_features.first_features(model, made).shape == (60, 16 * 4)
+    with pytest.raises(ValueError, match="The first maps are 3x3"):
+        cycle_at_features.first_features(model, made[:, :6, :6])
+
+
+def test_cosine_features_against_scipy():
+    from scipy.fft import dctn
+
+    face = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    block = dctn(face[8:16, 16:24].astype(float), norm="ortho")
+    order = [(0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0), (0, 4)]
+    wanted = np.array([block[u, v] for u, v in order])
+    found = cycle_at_features.cosine_features(np.repeat(face[None, :, :, None], 3, -1))
+    assert found.shape == (1, 640)
+    np.testing.assert_allclose(found[0, 10 * 10 : 11 * 10], wanted / np.linalg.norm(wanted), atol=1e-4)
+
+
+def test_the_machine_tells_stripes_apart():
+    numbers, rows = np.random.default_rng(0), np.arange(64) // 4 % 2
+    stripes = np.stack([np.broadcast_to(200 * rows[:, None], (64, 64)), np.broadcast_to(200 * rows, (64, 64))])
+    labels = np.arange(40) % 2
+    faces = np.clip(stripes[labels][..., None] + numbers.normal(0, 30, (40, 64, 64, 3)), 0, 255).astype(np.uint8)
+    named = cycle_at_features.machine(faces[:20], labels[:20], faces[20:], 0)
+    np.testing.assert_array_equal(named, labels[20:])
+
+
+@pytest.mark.parametrize("level, share", [(200, 0.5), (20, 1.0)])
+def test_told_apart_with_a_planted_judge(monkeypatch, tmp_path, level, share):
+    """A judge that calls bright faces the wild: bright ones are taken for it, dark ones never."""
+
+    class Judge:
+        def classify(self, x):
+            bright = tf.reduce_mean(x, (1, 2, 3)) > 0.5
+            return tf.stack([tf.cast(~bright, tf.float32), tf.cast(bright, tf.float32)], -1)
+
+    seen = {}
+
+    def train(learn, sides, seed, place):
+        seen.update({r.expression: seen.get(r.expression, 0) + 1 for r in learn}, sides=sides)
+        return Judge()
+
+    monkeypatch.setattr(cycle_at_pictures, "train_judge", train)
+    flags(monkeypatch, size=16)
+    wild = [Record(np.full((16, 16, 3), 200, np.uint8), "anger", info={"framed": True})] * 3
+    found = SimpleNamespace(auxiliary=wild, target=wild[:2])
+    faces = np.full((5, 16, 16, 3), level, np.uint8)
+    assert cycle_at_pictures.told_apart(faces, faces, found, 0, tmp_path) == share
+    assert seen["sides"] == ("these faces", "the wild") and {"these faces", "the wild"} <= set(seen)
