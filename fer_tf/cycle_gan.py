@@ -33,26 +33,30 @@ def build_generator(*, filters: int = 64, blocks: int = 9, channels: int = 3, na
       default arguments it has 11,372,931 weights.
     """
     inputs = keras.Input((None, None, channels), name="face")
-    options = {"use_bias": False, "kernel_initializer": normal()}
+
+    def convolution(kind: Any, size: int, kernel: int, name: str, **more: Any) -> Any:
+        # each its own initializer: one instance gives every layer the same numbers
+        return kind(size, kernel, use_bias=False, kernel_initializer=normal(), name=f"{name}_conv", **more)
 
     def normed(x: Any, name: str, relu: bool = True) -> Any:
         x = InstanceNorm(name=f"{name}_norm")(x)
         return keras.layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
 
     x = ReflectionPadding(3, name="first_pad")(inputs)
-    x = normed(keras.layers.Conv2D(filters, 7, name="first_conv", **options)(x), "first")
+    x = normed(convolution(keras.layers.Conv2D, filters, 7, "first")(x), "first")
     for i in (1, 2):
-        x = keras.layers.Conv2D(filters * 2**i, 3, 2, "same", name=f"down{i}_conv", **options)(x)
+        x = convolution(keras.layers.Conv2D, filters * 2**i, 3, f"down{i}", strides=2, padding="same")(x)
         x = normed(x, f"down{i}")
     for i in range(1, blocks + 1):
         y = x
         for part, relu in (("a", True), ("b", False)):
             y = ReflectionPadding(1, name=f"block{i}{part}_pad")(y)
-            y = keras.layers.Conv2D(4 * filters, 3, name=f"block{i}{part}_conv", **options)(y)
+            y = convolution(keras.layers.Conv2D, 4 * filters, 3, f"block{i}{part}")(y)
             y = normed(y, f"block{i}{part}", relu)
         x = keras.layers.Add(name=f"block{i}_add")([x, y])
     for i in (1, 2):
-        x = keras.layers.Conv2DTranspose(4 * filters // 2**i, 3, 2, "same", name=f"up{i}_conv", **options)(x)
+        size = 4 * filters // 2**i
+        x = convolution(keras.layers.Conv2DTranspose, size, 3, f"up{i}", strides=2, padding="same")(x)
         x = normed(x, f"up{i}")
     x = ReflectionPadding(3, name="last_pad")(x)
     x = keras.layers.Conv2D(channels, 7, kernel_initializer=normal(), name="last_conv")(x)

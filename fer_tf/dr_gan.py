@@ -64,8 +64,10 @@ def build_decoder(
     sizes = {"code": code, "identity": identities, "noise": noise}
     inputs = [keras.Input((size,), name=f"{n}_in") for n, size in sizes.items()]
     side, channels = SIZE // 2 ** (len(DECODER) - 1), scaled(CODE, width)
-    options = {"use_bias": False, "kernel_initializer": normal()}
-    parts = [keras.layers.Dense(side**2 * channels, name=n, **options)(x) for n, x in zip(sizes, inputs, strict=True)]
+    parts = [
+        keras.layers.Dense(side**2 * channels, use_bias=False, kernel_initializer=normal(), name=n)(x)
+        for n, x in zip(sizes, inputs, strict=True)
+    ]
     x = keras.layers.Reshape((side, side, channels), name="maps")(keras.layers.Add(name="sum")(parts))
     x = keras.layers.Activation("elu", name="elu")(BatchNorm(epsilon=1e-5, name="norm")(x))
     for s, stage in enumerate(DECODER, 1):
@@ -82,6 +84,8 @@ def build_discriminator(
     """D: (N, 96, 96, 1) in [-1, 1] -> logits of [D^e (N, expressions + 1), the last is fake; D^i (N, identities)]."""
     inputs = keras.Input((SIZE, SIZE, 1), name="face")
     x = trunk(inputs, width, code)[-1]
-    options = {"kernel_initializer": normal(), "dtype": "float32"}
-    heads = {"expression": expressions + 1, "identity": identities}
-    return keras.Model(inputs, [keras.layers.Dense(n, name=h, **options)(x) for h, n in heads.items()], name=name)
+    heads = [
+        keras.layers.Dense(count, kernel_initializer=normal(), dtype="float32", name=head)(x)
+        for head, count in (("expression", expressions + 1), ("identity", identities))
+    ]
+    return keras.Model(inputs, heads, name=name)

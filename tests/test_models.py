@@ -133,6 +133,20 @@ def test_weights_round_trip(module, tmp_path):
 
 
 @every
+def test_no_two_kernels_start_alike(module):
+    """One initializer's instance gives every layer the same numbers: residual blocks would start as copies."""
+    for model, _ in (module.tiny(), recogniser(module)):
+        seen = {}
+        for variable in model.trainable_variables:
+            start = np.array(variable).ravel()[:12]
+            if len(variable.shape) > 1 and len(start) == 12 and np.std(start) > 0:
+                key = tuple(np.round(start / np.abs(start).max(), 4))  # whatever the scale
+                assert key not in seen, f"{variable.name} {tuple(variable.shape)} starts as {seen[key]}"
+                seen[key] = f"{variable.name} {tuple(variable.shape)}"
+        assert len(seen) > 1
+
+
+@every
 def test_a_checkpoint_holds_every_variable(module, tmp_path):
     """Of layers in lists too, and moving statistics, which no optimizer holds."""
     for model, _ in (module.tiny(), recogniser(module)):
