@@ -47,7 +47,7 @@ def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
     found = found if classes is None else records.of_classes(found, classes)
     if not found:
         raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
-    return [r if r.subject is None else replace(r, subject=f"{place}:{r.subject}") for r in found]
+    return [r if r.subject is None else replace(r, subject=f"{name}:{r.subject}") for r in found]
 
 
 def named(text: str) -> str:

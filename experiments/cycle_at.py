@@ -25,19 +25,21 @@ from experiments import common, cross, cycle_at_features, cycle_at_pictures, fol
 from experiments import cycle_at_classifiers as classifiers
 from experiments import cycle_at_domains as domains
 from fer_tf import export, figures, metrics, pipeline, records, training
-from fer_tf.backbones import NETWORKS
+from fer_tf.backbones import NETWORKS, RESIDUAL
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
 
 PRESETS = {
     "paper": {
-        "source_network": "resnet50", "target_network": "resnet18", "epochs": 20, "gan_epochs": 1, "target_epochs": 50,
-        "gan_batch_size": 1, "candidates": 20_000,
+        "source_network": "resnet50", "target_network": "resnet18", "epochs": 20, "gan_epochs": 15, "target_epochs": 50,
+        "gan_epoch_steps": 10_000, "gan_batch_size": 1, "candidates": 20_000, "epoch_views": 3150,
+        "imagenet": "imagenet",
     },
     "quick": {
         "only_folds": "0", "size": 64, "filters": 16, "blocks": 6, "width": 0.5, "pool": False, "rate": 1e-3,
-        "source_network": "resnet18", "target_network": "resnet10", "epochs": 6, "gan_epochs": 1, "target_epochs": 12,
-        "gan_batch_size": 4, "batch_size": 32, "epoch_views": 1200, "decay_to": 0.0, "lambda_cycle": 10.0,
+        "decay_to": 0.0, "source_network": "resnet18", "target_network": "resnet10", "epochs": 6, "gan_epochs": 2,
+        "gan_batch_size": 4, "gan_rate": 3e-4, "gan_decay_to": 0.0, "lambda_cycle": 10.0, "epoch_views": 1200,
+        "target_epochs": 12,
     },
     "smoke": {
         "size": 32, "filters": 4, "blocks": 1, "width": 0.0625, "pool": False, "take": 4, "epochs": 1, "gan_epochs": 1,
@@ -59,9 +61,11 @@ flags.DEFINE_list("rows", ["S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen
 flags.DEFINE_enum("stages", "target", STAGES, "The last stage that is run.")
 flags.DEFINE_string("imagenet", "none", "What vgg16 starts from: imagenet, a file of Keras, or none.")
 flags.DEFINE_float("gan_rate", 2e-4, "Adam's learning rate in stages I and II.")
-flags.DEFINE_integer("gan_epochs", 1, "Passes over the source in stage I, and again in stage II.", lower_bound=1)
+flags.DEFINE_integer("gan_epochs", 1, "Of stage I, and again of stage II; after each the same faces are drawn.", 1)
+flags.DEFINE_integer("gan_epoch_steps", 0, "Steps of such an epoch; 0 for a pass over the source.", lower_bound=0)
 flags.DEFINE_integer("gan_batch_size", 1, "Faces of either domain a step in stages I and II.", lower_bound=1)
-flags.DEFINE_integer("target_epochs", 50, "Epochs of each target classifier; --epochs are f_S's.", lower_bound=1)
+flags.DEFINE_integer("target_epochs", 50, "Of the target's faces alone, about; all rows get as many steps.", 1)
+flags.DEFINE_enum("target_init", "scratch", ["scratch", "source"], "What f_T starts from; source needs f_S's network.")
 flags.DEFINE_integer("filters", 64, "First channels of generators and discriminators.", lower_bound=1)
 flags.DEFINE_integer("blocks", 9, "Residual blocks of a generator.", lower_bound=1)
 flags.DEFINE_integer("discriminator_filters", None, "First channels of the discriminators, where others.", 1)
@@ -103,10 +107,11 @@ def train_gan(
 ) -> cycle_at.CycleAT:
     """Stage I or II of the auxiliary domain learning; a later one starts from the nets of the one before."""
     strategy, folder = folds.setup(seed), place
-    classes = source.f_s.classes
+    classes, order = source.f_s.classes, seed + 500 * (start is not None)  # later stages see other views and pairs
     data = pipeline.Unpaired(
-        domains.batches(source.train, classes, seed, FLAGS.gan_batch_size),
-        domains.batches(auxiliary, (), seed + 1, FLAGS.gan_batch_size),
+        domains.batches(source.train, classes, order, FLAGS.gan_batch_size),
+        domains.batches(auxiliary, (), order + 1, FLAGS.gan_batch_size),
+        steps=FLAGS.gan_epoch_steps or None,
     )
     names = ("filters", "blocks", "discriminator_filters", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
     with strategy.scope():
@@ -134,6 +139,8 @@ def train_gan(
         tensorboard=FLAGS.tensorboard,
         progress=FLAGS.progress,
     )
+    if not (folder / "samples" / f"epoch{FLAGS.gan_epochs:03d}.npy").is_file():  # killed after the last checkpoint
+        sample(model, FLAGS.gan_epochs)
     figures.save(figures.history(folder / "history.csv"), folder / "history.png")
     return model
 
@@ -190,12 +197,16 @@ def one_row(
             start = FLAGS.imagenet if row == "vgg16" and FLAGS.imagenet != "none" else None
             return classifiers.build(row, classes, seed, weights=start)
         teacher = {"T_alone": None, "CycleAT": source.gans["with f_W"].f_w if row == "CycleAT" else None}.get(row, f_s)
-        return classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
+        model = classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
+        if FLAGS.target_init == "source":
+            model.set_weights(f_s.get_weights())
+        return model
 
     which = {"S2T_att_gen": "alone", "CycleAT": "with f_W"}.get(row)
     faces = added(source, which, learn, seed, place) if which else learn
     data = domains.target_batches(faces, classes, seed)
-    return classifiers.train(data, test, place, seed, FLAGS.target_epochs, make)
+    steps = FLAGS.target_epochs * len(domains.target_batches(learn, classes, seed))
+    return classifiers.train(data, test, place, seed, max(1, round(steps / len(data))), make)
 
 
 def one_fold(source: Source, found: domains.Domains, number: int, seed: int, place: Path) -> Any:
@@ -214,7 +225,7 @@ def checked() -> tuple[str, ...]:
     """The classes; refuses flags that do not go together.
 
     Raises:
-      ValueError: an unknown row or network.
+      ValueError: an unknown row or network, or what would end the run only hours later.
     """
     if unknown := [row for row in FLAGS.rows if row not in ROWS]:
         raise ValueError(f"--rows={','.join(FLAGS.rows)}: {unknown[0]!r} is none of {', '.join(ROWS)}.")
@@ -224,6 +235,19 @@ def checked() -> tuple[str, ...]:
         for network in FLAGS[flag].value.split(","):
             if network not in NETWORKS:
                 raise ValueError(f"--{flag}: {network!r} is none of {', '.join(NETWORKS)}.")
+    first, taught = FLAGS.source_network.split(",")[0], {"S2T_attention", "S2T_att_gen", "CycleAT"} & {*FLAGS.rows}
+    for network in {first, FLAGS.target_network} - {*RESIDUAL} if taught else ():
+        raise ValueError(
+            f"Attention is compared between residual stages, which {network} lacks: leave out {taught.pop()}."
+        )
+    if FLAGS.target_init == "source" and first != FLAGS.target_network:
+        raise ValueError(f"--target_init=source: f_T is {FLAGS.target_network}, f_S is {first}; give both the same.")
+    if FLAGS.size % 4 or FLAGS.size < 24:
+        raise ValueError(f"--size={FLAGS.size}: the generators need a multiple of 4, the discriminators 24 or more.")
+    if FLAGS.image_pool and (FLAGS.image_pool < FLAGS.gan_batch_size or FLAGS.strategy != "none"):
+        raise ValueError("--image_pool has to hold a batch of --gan_batch_size, and works without --strategy alone.")
+    if "vgg16" in FLAGS.rows and FLAGS.imagenet != "none" and FLAGS.width != 1:
+        raise ValueError(f"--imagenet={FLAGS.imagenet} is of the full VGG-16: it needs --width=1, or --imagenet=none.")
     return records.classes_of(FLAGS.classes)
 
 
@@ -256,10 +280,13 @@ def main() -> None:
     if not results:
         print(f"Stopped after --stages={FLAGS.stages}: the same command without it goes on in {folder}.")
         return
-    methods = folds.report(
-        results, classes, folder, time.time() - start, source=networks, generation=generation, domains=told(found)
-    )
-    print(cycle_at_pictures.by_expression(methods, classes))
+    about, tested_on = told(found), cross.named(FLAGS.target)
+    more = {"source": networks, "generation": generation, "domains": about, "protocol": about["target"]["folds"]}
+    methods = folds.report(results, classes, folder, time.time() - start, tested_on=tested_on, **more)
+    if "S2T" in methods:
+        shift = {"source to source": next(iter(networks.values())), "source to target": methods["S2T"]}
+        print("domain shift (Table 3)\n" + cycle_at_pictures.by_expression(shift, classes))
+    print("held-out people of the target (Tables 5 to 8)\n" + cycle_at_pictures.by_expression(methods, classes))
     finish(source, models, test, folder, results[-1])
 
 
@@ -267,12 +294,18 @@ def told(found: domains.Domains) -> dict[str, Any]:
     """What metrics.json says of the domains."""
     named = {"source": FLAGS.dataset, "auxiliary": ",".join(map(cross.named, FLAGS.auxiliary))}
     named["target"] = cross.named(FLAGS.target)
-    return {name: {"data": named[name], "faces": len(getattr(found, name))} for name in named}
+    about = {name: {"data": named[name], "faces": len(getattr(found, name))} for name in named}
+    by_subject = f"{FLAGS.folds} folds by subject, {FLAGS.protocol}"
+    people = all(r.subject is not None for r in found.target)
+    about["target"]["folds"] = FLAGS.manifest or (by_subject if people else "the data set's own parts")
+    return about
 
 
 def finish(source: Source, models: dict[str, Any], test: pipeline.Batches, folder: Path, last: Any) -> None:
     """Exports the last trained row's classifier, and the generators."""
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    places = [FLAGS.dataset, *map(cross.named, FLAGS.auxiliary), cross.named(FLAGS.target)]
+    about = {"run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about["trained_on"] = ", ".join(dict.fromkeys(places))
     row = next((r for r in ("CycleAT", *reversed(FLAGS.rows)) if models.get(r) is not None), None)
     faces = domains.pictures(test.records[:8])
     for which, gan in source.gans.items():

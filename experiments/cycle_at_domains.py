@@ -11,6 +11,7 @@ holds out each part in turn, or trains on "train" and tests the others where it 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -58,11 +59,11 @@ def load(classes: tuple[str, ...], folder: Path) -> Domains:
       ValueError: a person or a picture of the test is in the training part or in another domain; too few people.
       FileNotFoundError: a data set is not there.
     """
+    source = common.load_records(classes, **({"part": "all"} if FLAGS.dataset == "rendered" else {}))
     if FLAGS.dataset == "rendered":
-        source = [r for r in common.load_records(classes, part="all") if r.domain in ("lab", "posed")]
-    else:
-        source = common.load_records(classes)
-    if [place for place in FLAGS.auxiliary if place == FLAGS.target]:
+        source = [r for r in source if r.domain in ("lab", "posed")]
+    source = [r if r.subject is None else replace(r, subject=f"{FLAGS.dataset}:{r.subject}") for r in source]
+    if [place for place in FLAGS.auxiliary if cross.named(place) == cross.named(FLAGS.target)]:
         if len(FLAGS.auxiliary) > 1:
             raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
         everybody = cross.load(FLAGS.target, None)
@@ -76,8 +77,24 @@ def load(classes: tuple[str, ...], folder: Path) -> Domains:
     target = records.of_classes(target, classes)
     if not source or not auxiliary or not target:
         raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")
-    source, auxiliary, target = (first_people(part) for part in (source, auxiliary, target))
+    source, auxiliary, target = (usable(first_people(part)) for part in (source, auxiliary, target))
     return Domains(source, auxiliary, target, target_folds(source, auxiliary, target, classes, folder))
+
+
+def usable(found: list[records.Record]) -> list[records.Record]:
+    """All of them; with --strict=false those whose face can be cut, the others are named on stderr."""
+    if FLAGS.strict:
+        return found
+    kept, files = [], {}
+    for record in found:
+        try:
+            pipeline.face(record, template(), 3, files)
+            kept.append(record)
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not kept:
+        raise ValueError(f"None of {len(found)} pictures shows a face that can be cut.")
+    return kept
 
 
 def first_people(found: list[records.Record]) -> list[records.Record]:
@@ -101,9 +118,11 @@ def target_folds(
         parts = records.subject_folds(list(target), FLAGS.folds, FLAGS.protocol)
     else:
         parts, order = split_folds(target), "the data set's own parts"
-    seen = [replace(r, expression=classes[0]) for r in (*source, *auxiliary)]  # what the GAN sees: labels do not matter
+    seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
     everything = [*target, *seen]
     hashes = records.content_hashes(everything)
+    if order == "the data set's own parts":
+        parts = [without_copies(target, fold, hashes) for fold in parts]
     for number, fold in enumerate(parts):
         whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)
         for warning in records.check_fold(everything, whole, classes, hashes=hashes):
@@ -115,18 +134,37 @@ def target_folds(
 
 
 def split_folds(target: Sequence[records.Record]) -> list[records.Fold]:
-    """Tests all parts but "train", or each part in turn where there is none of that name.
+    """Trains on "train" and tests "private_test", or what else there is; without a "train" each part in turn is tested.
 
     Raises:
       ValueError: there is one part alone.
     """
     names = sorted({r.split or "" for r in target})
     if len(names) < 2:
-        raise ValueError(f"--target={FLAGS.target} names neither people nor parts: give a --manifest with its folds.")
+        raise ValueError(f"--target={FLAGS.target} names neither people nor two parts, so nobody can be held out.")
     places = {name: tuple(i for i, r in enumerate(target) if (r.split or "") == name) for name in names}
     if "train" in places:
-        return [records.Fold(places["train"], tuple(i for n in names if n != "train" for i in places[n]))]
+        tested = ["private_test"] if "private_test" in names else [name for name in names if name != "train"]
+        return [records.Fold(places["train"], tuple(i for name in tested for i in places[name]))]
     return [records.Fold(tuple(i for n in names if n != out for i in places[n]), places[out]) for out in names]
+
+
+def without_copies(target: Sequence[records.Record], fold: records.Fold, hashes: Sequence[str]) -> records.Fold:
+    """The fold without those test pictures that are training pictures again; how many is told on stderr.
+
+    Where the data set's module has `duplicates_of`, resized copies are looked for, too.
+    """
+    seen = {hashes[i] for i in fold.train}
+    copies = {i for i in fold.test if hashes[i] in seen}
+    module = importlib.import_module(f"fer_tf.datasets.{cross.named(FLAGS.target).partition('/')[0]}")
+    if hasattr(module, "duplicates_of"):
+        test, train = (
+            np.stack([pipeline.read_image(target[i])[..., 0] for i in part]) for part in (fold.test, fold.train)
+        )
+        copies |= {i for i, copy in zip(fold.test, module.duplicates_of(test, train), strict=True) if copy}
+    if copies:
+        print(f"left out of the test: {len(copies)} pictures that are in the training part, too", file=sys.stderr)
+    return records.Fold(fold.train, tuple(i for i in fold.test if i not in copies))
 
 
 def labelled(found: list[records.Record], seed: int) -> list[records.Record]:
@@ -177,13 +215,20 @@ def batches(
 
 
 def target_batches(found: Sequence[records.Record], classes: Sequence[str], seed: int) -> pipeline.Batches:
-    """To train on: an epoch has about --epoch_views views, so that small and large sets get as many steps."""
+    """To train on: an epoch has about --epoch_views views."""
     return batches(found, classes, seed, FLAGS.batch_size, max(1, round(FLAGS.epoch_views / len(found))))
 
 
 def pictures(found: Sequence[records.Record]) -> np.ndarray:
-    """The faces as they are, (N, size, size, 3) uint8; in the order of the records, which must all have one."""
-    return np.stack([pipeline.face(record, template(), 3) for record in found])
+    """The faces as they are, (N, size, size, 3) uint8."""
+    made, files = np.zeros((len(found), FLAGS.size, FLAGS.size, 3), np.uint8), {}
+    try:
+        for place, record in enumerate(found):
+            made[place] = pipeline.face(record, template(), 3, files)
+    finally:
+        for file in files.values():
+            file.close()
+    return made
 
 
 def as_records(images: np.ndarray, labels: Sequence[str | None], domain: str) -> list[records.Record]:

@@ -25,7 +25,7 @@ def in_parts(function: Callable[[Any], Any], images: np.ndarray, size: int = 64)
 
 def redrawn(gan: Any, images: np.ndarray) -> np.ndarray:
     """G_SW: (N, size, size, 3) uint8 -> the same faces in the wild, likewise."""
-    return in_parts(lambda x: np.round(255 * gan.translate(x).numpy()), images).astype(np.uint8)
+    return in_parts(lambda x: np.round(255 * gan.translate(x).numpy()).astype(np.uint8), images)
 
 
 def first_features(model: Any, images: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ from fer_tf import export, figures, metrics, records
 from fer_tf.models import cycle_at
 
 FLAGS = flags.FLAGS
+JUDGED = 2000
+"""Faces at most, of each kind and side, by which generated ones are judged."""
 STAGE = 2
 """Whose attention is drawn, counted from 0: the third of four."""
 
@@ -92,10 +94,10 @@ def draw_domains(source: Any, found: domains.Domains, place: Path, count: int = 
     """Fig. 4: source, target, auxiliary and generated faces in first-convolution features, three t-SNE dimensions."""
     numbers = np.random.default_rng(0)
 
-    def some(part: Sequence[records.Record]) -> np.ndarray:
+    def drawn(part: Sequence[records.Record]) -> np.ndarray:
         return domains.pictures([part[i] for i in sorted(numbers.permutation(len(part))[:count])])
 
-    parts = {"source": some(source.held_out), "target": some(found.target), "auxiliary": some(found.auxiliary)}
+    parts = {"source": drawn(source.held_out), "target": drawn(found.target), "auxiliary": drawn(found.auxiliary)}
     if source.gans:
         parts["generated from the source"] = features.redrawn(list(source.gans.values())[-1], parts["source"])
     points = features.embedded(
@@ -121,12 +123,12 @@ def measure(source: Any, found: domains.Domains, seed: int, place: Path) -> dict
     from the target, the mean of both sides' shares; it has learnt on training people's and on auxiliary faces.
     """
     classes = source.f_s.classes
-    truth = np.array([classes.index(r.expression) for r in source.held_out])
+    held_out, seen, target = (some(part, seed) for part in (source.held_out, source.train, found.target))
+    found = found._replace(auxiliary=some(found.auxiliary, seed), target=target)
+    truth = np.array([classes.index(r.expression) for r in held_out])
     wild = [r for r in found.auxiliary if r.expression in classes]
-    judge = train_judge([*source.train, *wild], classes, seed + 1000, place / "judge")
-    count = min(len(source.train), len(found.auxiliary))
-    some = [source.train[i] for i in np.random.default_rng(seed).permutation(len(source.train))[:count]]
-    kinds = {"source": (domains.pictures(some), domains.pictures(source.held_out))}
+    judge = train_judge([*seen, *wild], classes, seed + 1000, place / "judge")
+    kinds = {"source": (domains.pictures(seen[: len(found.auxiliary)]), domains.pictures(held_out))}
     for which, gan in source.gans.items():
         kinds[f"generated, {which}"] = tuple(features.redrawn(gan, faces) for faces in kinds["source"])
     told: dict[str, Any] = {"judge_has_seen_the_wild": bool(wild), "expression": {}, "f_S": {}, "domain": {}}
@@ -136,6 +138,11 @@ def measure(source: Any, found: domains.Domains, seed: int, place: Path) -> dict
             told[key][name] = float(np.mean(named == truth))
         told["domain"][name] = told_apart(learn, test, found, seed + 2000, place / f"domain_{folds.plain(name)}")
     return told
+
+
+def some(found: Sequence[records.Record], seed: int) -> list[records.Record]:
+    """At most `JUDGED` of them, drawn by the seed, in the drawn order."""
+    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))[:JUDGED]]
 
 
 def train_judge(learn: Sequence[records.Record], classes: Sequence[str], seed: int, place: Path) -> Any:

@@ -152,7 +152,13 @@ def plain(name: str) -> str:
 
 
 def report(
-    results: Sequence[Mapping[str, Any]], classes: tuple[str, ...], folder: Path, seconds: float, **more: Any
+    results: Sequence[Mapping[str, Any]],
+    classes: tuple[str, ...],
+    folder: Path,
+    seconds: float,
+    *,
+    tested_on: str | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """metrics.json, the table, a confusion matrix for each method (picture and JSON), and the per-class bars.
 
@@ -161,6 +167,7 @@ def report(
       classes: names of the K classes.
       folder: of the run.
       seconds: that it took.
+      tested_on: name of the data; --dataset when left out.
       more: further entries of metrics.json.
     Returns:
       `methods` of metrics.json.
@@ -174,7 +181,7 @@ def report(
         folder / "metrics.json", {**common.facts(classes, seconds), "folds": tested, "methods": methods, **more}
     )
     for name, method in methods.items():
-        title = f"{name}, {FLAGS.dataset}, held-out people, last epoch"
+        title = f"{name}, {tested_on or FLAGS.dataset}, held-out people, last epoch"
         picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
         figures.save(picture, folder / f"confusion_{plain(name)}.png")
         counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"]}

@@ -132,9 +132,9 @@ class ImagePool(keras.layers.Layer):
         new = count + tf.range(number) < self.size  # still room for them
         place = tf.where(new, tf.minimum(count + tf.range(number), self.size - 1), order)
         pool = tf.convert_to_tensor(self.seed_pool)
-        earlier = tf.logical_and(~new, heads)
+        earlier = ~new & heads & (order < count)  # where a batch fits in part, not what has just gone in
         shown = tf.where(earlier[:, None, None, None], tf.gather(pool, place), fakes)
-        goes_in = tf.where(tf.logical_or(new, heads))[:, 0]
+        goes_in = tf.where(new | earlier)[:, 0]
         into = tf.gather(place, goes_in)[:, None]
         self.seed_pool.assign(tf.tensor_scatter_nd_update(pool, into, tf.gather(fakes, goes_in)))
         self.seed_count.assign(tf.minimum(count + number, self.size))

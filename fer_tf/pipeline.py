@@ -354,27 +354,30 @@ class Unpaired:
     Args:
       first, second: `Batches` to train on.
       name: of the images of `second`.
+      steps: of an epoch: so many batches of a pass through `first`, in a new order each time; all when left out.
     """
 
-    def __init__(self, first: Batches, second: Batches, name: str = "auxiliary"):
+    def __init__(self, first: Batches, second: Batches, name: str = "auxiliary", steps: int | None = None):
         self.first, self.second, self.name, self.records = first, second, name, first.records
+        self.steps = min(len(first), steps or len(first))
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return len(self.first)
+        return self.steps
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
-        rounds = -(-self.first.views_per_epoch // self.second.views_per_epoch)
+        rounds = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
         others = [self.second.epoch(epoch * rounds + i) for i in range(rounds)]
         joined = others[0]
         for other in others[1:]:
             joined = joined.concatenate(other)
-        return untuned(self._beside(self.first.epoch(epoch), joined))
+        joined = joined.repeat()  # where unreadable ones are left out, the rounds end early
+        return untuned(self._beside(self.first.epoch(epoch).take(self.steps), joined))
 
     def dataset(self) -> tf.data.Dataset:
         """One pass a time it is iterated, each with new views: for `model.fit`."""
-        return untuned(self._beside(self.first.dataset(), self.second.dataset().repeat()))
+        return untuned(self._beside(self.first.dataset().take(self.steps), self.second.dataset().repeat()))
 
     def _beside(self, first: tf.data.Dataset, second: tf.data.Dataset) -> tf.data.Dataset:
         images = second.map(lambda batch: batch["image"]).rebatch(self.first.batch_size)

@@ -18,9 +18,14 @@ statistics: f_S sees x_s while f_W sees G_SW(x_s); f_W and f_T see the same x_t.
 moving statistics too (`batch_statistics`), since batches have one picture. f_S and f_W are ResNet-50, f_T, "shallower",
 is ResNet-18 from scratch. N(0, 0.02) starts the GAN, He's and Glorot's distributions the classifiers. "Momentum 0.5" is
 Adam's beta1. Faces are in colour. Views are mirrored, and moved by up to 15 of 256 pixels each way, as CycleGAN's are;
-the face as it is is tested. "Voting" over one picture is the largest score.
+the face as it is is tested. "Voting" over one picture is the largest score. Table 4 ticks "fine-tune" for all rows but
+S2T; only S2T_fine-tune starts from f_S here, since a shallower f_T cannot (`--target_init` where it can). Selection:
+f_S's first convolution, where the paper has that of AlexNet, averaged over 4x4 cells, standardised, 50 principal
+components, three of t-SNE; a face that several choose counts once. Each row has as many steps on the target.
 
-**Deviations**: faces are found by dlib, not by libfacedetection; what it misses is left out and named, not cut by hand.
+**Deviations**: faces are found by dlib, not by libfacedetection; with --strict=false what it misses is left out and
+named, not cut by hand. There are no ImageNet weights for Table 8's AlexNet, which starts from scratch. Keras' own
+ResNet-50 and ResNet-101 have norms of momentum 0.99, the other residual networks 0.9.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ GAN_LOSSES = ("log", "least_squares")
 
 @dataclass(frozen=True)
 class Views:
-    """A face moved by up to `shift` of its sides each way (reflected at the border), and mirrored, at random."""
+    """A face moved by whole pixels, up to `shift` of its sides each way (reflected), and mirrored, at random."""
 
     shift: float = 15 / 256
 
@@ -58,8 +63,9 @@ class Views:
         seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], -1)
 
         def one(picture: tf.Tensor) -> tf.Tensor:
-            moved = augment.random_affine(picture, seed, degrees=0.0, scale=(1.0, 1.0), shift=self.shift)
-            return augment.random_flip(moved, seed)
+            size = tuple(picture.shape[1:3])
+            wide = tf.pad(picture, [[0, 0], *([round(self.shift * side)] * 2 for side in size), [0, 0]], "REFLECT")
+            return augment.random_flip(augment.random_crop(wide, size, seed), seed)
 
         return tf.nest.map_structure(one, images), tf.cast(turn, tf.int32)
 

@@ -32,8 +32,9 @@ def test_tables_measures_and_pictures(run):
     found = json.loads((folder / "metrics.json").read_text())
     assert tuple(found["methods"]) == NAMES and all(printed.count(f"\n{name} ") == 2 for name in NAMES)
     assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [8] * 4
+    assert found["protocol"] == "2 folds by subject, contiguous" and "domain shift (Table 3)" in printed
     assert found["domains"]["source"] == {"data": "rendered", "faces": 24}
-    assert found["domains"]["target"] == {"data": "rendered/wild", "faces": 16}
+    assert found["domains"]["target"]["data"] == "rendered/wild" and found["domains"]["target"]["faces"] == 16
     assert list(found["source"]) == ["resnet10"] and np.sum(found["source"]["resnet10"]["last"]["confusion"]) == 6
     (measures,) = found["generation"]
     kinds = ["source", "generated, alone", "generated, with f_W"]
@@ -54,9 +55,9 @@ def test_tables_measures_and_pictures(run):
 
 def test_nobody_is_in_two_domains(run):
     told = json.loads((run[0] / "folds.json").read_text())
-    (fold, other) = told["folds"]
-    target = {*fold["test_subjects"]} | {*other["test_subjects"]}
-    assert len(target) == 4 and not {*fold["test_subjects"]} & {*other["test_subjects"]}
+    (fold, other) = (set(f["subjects"]) for f in told["folds"])
+    target = fold | other
+    assert len(target) == 4 and not fold & other
     assert all(int(s.rpartition("r")[2]) >= 160 for s in target)  # of wild's r120 to r199 the second half
 
 
@@ -118,7 +119,12 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
         "--source_network=lenet": "--source_network: 'lenet' is none of resnet10",
         "--target=nothing": "'nothing' names no data set",
         ("--auxiliary=rendered/wild,rendered/posed", "--take=2"): "--auxiliary names --target beside others",
-        ("--auxiliary=rendered/lab", "--target=rendered/posed"): "on both sides",
+        ("--auxiliary=rendered/lab", "--target=rendered/posed"): "is in both the training and the test part",
+        "--target_network=alexnet": "which alexnet lacks",
+        ("--target_init=source", "--target_network=resnet18"): "f_T is resnet18, f_S is resnet10",
+        "--size=42": "a multiple of 4",
+        "--image_pool=1": "--image_pool has to hold a batch",
+        ("--rows=vgg16", "--imagenet=imagenet"): "it needs --width=1",
         "--only_folds=7": "give fold numbers from 0 to 1",
     }
     refused(SMOKE[0], cases, *SMOKE[1:3], f"--workdir={tmp_path}")
@@ -151,12 +157,38 @@ def test_parts_without_people(monkeypatch):
     two = [Record(f"{i}", "anger", split=s) for i, s in enumerate("abab")]
     assert cycle_at_domains.split_folds(two) == [Fold((1, 3), (0, 2)), Fold((0, 2), (1, 3))]
     parts = [Record(f"{i}", "anger", split=s) for i, s in enumerate(("train", "public_test", "train", "private_test"))]
-    assert cycle_at_domains.split_folds(parts) == [Fold((0, 2), (3, 1))]
-    with pytest.raises(ValueError, match="names neither people nor parts"):
+    assert cycle_at_domains.split_folds(parts) == [Fold((0, 2), (3,))]
+    assert cycle_at_domains.split_folds(parts[:3]) == [Fold((0, 2), (1,))]
+    with pytest.raises(ValueError, match="names neither people nor two parts"):
         cycle_at_domains.split_folds(two[::2])
     drawn = cycle_at_domains.labelled(some("abcd"), 1)
     assert len(drawn) == 3 and drawn == cycle_at_domains.labelled(some("abcd"), 1)
     assert len(cycle_at_domains.labelled(some("a"), 1)) == 2
+
+
+def test_copies_of_training_pictures_are_not_tested(monkeypatch, capsys):
+    """By their bytes, and for FER-2013 after a resize, too."""
+    numbers = np.random.default_rng(0)
+    faces = [numbers.integers(0, 256, (48, 48), dtype=np.uint8) for _ in range(5)]
+    faces[3] = faces[0].copy()
+    faces[4] = np.clip(faces[1].astype(int) + 1, 0, 255).astype(np.uint8)
+    found = [Record(f, "anger", split="train" if i < 2 else "private_test") for i, f in enumerate(faces)]
+    for target, kept in (("rendered", (2, 4)), ("fer2013/private_test", (2,))):
+        flags(monkeypatch, target=target)
+        fold = cycle_at_domains.without_copies(found, Fold((0, 1), (2, 3, 4)), ["a", "b", "c", "a", "e"])
+        assert fold == Fold((0, 1), kept)
+        assert f"left out of the test: {3 - len(kept)} pictures" in capsys.readouterr().err
+
+
+def test_what_cannot_be_cut_is_left_out_and_named(monkeypatch, capsys):
+    good = Record(np.zeros((24, 24, 3), np.uint8), "anger", info={"framed": True})
+    bad = Record("nowhere.png", "fear")
+    flags(monkeypatch, size=24, strict=True)
+    assert cycle_at_domains.usable([good, bad]) == [good, bad]
+    flags(monkeypatch, size=24, strict=False)
+    assert cycle_at_domains.usable([good, bad]) == [good] and "left out: nowhere.png" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="None of 1 pictures"):
+        cycle_at_domains.usable([bad])
 
 
 def test_a_small_training_set_is_shown_more_often(monkeypatch):

@@ -288,6 +288,10 @@ def test_image_pool(compiled):
     again = {value for value, times in Counter(kept).items() if times > 1}
     assert again <= set(range(6))  # what filled the pool was shown then, too
     assert set(kept) | set(pool.seed_pool.numpy().ravel()) == set(range(600))
+    odd = cycle_gan.ImagePool((1, 1, 1), size=5, seed=2)  # the second batch fits in part
+    odd.build()
+    shown = np.concatenate([odd(tf.fill((4, 1, 1, 1), 1.0 + i)).numpy().ravel() for i in range(50)])
+    assert np.all(shown >= 1) and np.all(odd.seed_pool.numpy() >= 1)
     with pytest.raises(ValueError, match="pool of 6 is smaller than the batch of 7"):
         pool(tf.zeros((7, 1, 1, 1)))
 
@@ -324,6 +328,8 @@ def test_views_move_and_mirror_by_their_seed():
         shifts.append(min(candidates, key=candidates.get))
     assert {s[0] for s in shifts} == {0, 1} and len(set(shifts)) > 4
     assert max(max(abs(s[1]), abs(s[2])) for s in shifts) <= 4  # 15 of 256 pixels are 3.75 of 64
+    flat = made.numpy().reshape(8, -1, 3)
+    assert all({*map(tuple, b)} >= {*map(tuple, a)} for a, b in zip(flat, image.numpy().reshape(8, -1, 3), strict=True))
 
 
 def test_what_does_not_fit_is_refused():
