@@ -173,3 +173,41 @@ def test_probes_read_what_is_there_and_nothing_else():
     assert several["person"]["identity"] == 1 and several["person"]["expression"] <= chance["expression"] + 1e-9
     assert chance == {"expression": pytest.approx(1 / 3), "identity": pytest.approx(1 / 3)}
     assert alone["expression"] == {"expression": 1, "identity": None} and alone["chance"]["identity"] is None
+
+
+CARRIED = (
+    PLANTED.split("classes = (")[0]
+    + """
+from types import SimpleNamespace
+
+import tensorflow as tf
+
+classes, known = ("anger", "fear", "sadness"), people[3:-1]  # the last one is cut off
+of = {(r.subject, r.expression): t.test_views([r])[0] for r in found}
+given = lambda x: [pictures[i.tobytes()] for i in np.asarray(x)]
+
+
+def made(x, who):
+    return tf.constant(np.stack([of[known[i], r.expression] for r, i in zip(given(x), who)]))
+
+
+def judge(names, key):
+    return lambda x: tf.constant(one_hot(names, key)(np.asarray(x)))
+
+
+seen = [Record(r.image, r.subject, subject=r.subject, info=r.info) for r in learn if r.subject in known]
+for transfer in (made, lambda x, who: tf.constant(x)):
+    gan = SimpleNamespace(classes=classes, subjects=known, transfer=transfer)
+    print(json.dumps(t.reached(gan, test, seen, judge(classes, "expression"), judge(known, "subject"), 0)))
+"""
+)
+
+
+def test_reached_tells_what_judges_read():
+    """Faces of the wanted people with the sources' expressions; then the sources themselves."""
+    done = subprocess.run([sys.executable, "-c", CARRIED], cwd=ROOT, capture_output=True, text=True)
+    carried, left = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    assert (carried["expression"], carried["identity"]) == (1, 1), done.stderr[-2000:]
+    assert left["expression"] == 1 and left["identity"] < 0.6  # argmax of no answer is the first person
+    assert carried["expression_of_real"] == carried["identity_of_real"] == 1
+    assert 0 < carried["identity_by_chance"] < 1
