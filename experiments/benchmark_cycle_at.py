@@ -19,6 +19,7 @@ from experiments.benchmark_ia_gen import in_turns, speeds
 from fer_tf.compat import keras, set_policy
 from fer_tf.models import cycle_at
 
+WARM_UP = 2
 SIDE, BATCHES = 128, (1, 8)
 """Pixels a side, and faces of either domain a step."""
 
@@ -50,7 +51,8 @@ def measure_batch(precision: str, batch_size: int, settings: Any, seconds: Calla
     x_s, x_w = map(benchmark_torch.tensor, images)
     steps = {name: tf.function(model.train_step) for name, model in models.items()}
     runs = {"tensorflow": lambda: steps["stage 1"](batch), "torch": lambda: twin.train_step(x_s, x_w)}
-    times = in_turns({**runs, "stage 2": lambda: steps["stage 2"](batch)}, seconds, settings.steps, settings.repeats)
+    runs["stage 2"] = lambda: steps["stage 2"](batch)
+    times = in_turns(runs, seconds, 1 if batch_size > 1 else settings.steps, settings.repeats, WARM_UP)
     later = times.pop("stage 2")
     longer = float(sorted(later / times["tensorflow"])[len(later) // 2])
     found = {**speeds(times, batch_size), "threads": threads, "parameters": twin.parameters()}

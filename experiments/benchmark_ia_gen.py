@@ -132,11 +132,11 @@ def _folded(generator: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_turns(
-    runs: Mapping[str, Callable[[], Any]], seconds: Seconds, steps: int, repeats: int
+    runs: Mapping[str, Callable[[], Any]], seconds: Seconds, steps: int, repeats: int, warm_up: int = WARM_UP
 ) -> dict[str, np.ndarray]:
-    """Wall seconds a call of each takes, one figure a round."""
+    """Wall seconds a call of each takes, one figure a round, after so many calls that are not counted."""
     for run in runs.values():
-        seconds(run, WARM_UP)
+        seconds(run, warm_up)
     rounds = [{name: seconds(run, steps)[0] for name, run in runs.items()} for _ in range(repeats)]
     return {name: np.array([one[name] for one in rounds]) for name in runs}
 

@@ -118,9 +118,11 @@ def draw_domains(source: Any, found: domains.Domains, place: Path, count: int = 
 def measure(source: Any, found: domains.Domains, seed: int, place: Path) -> dict[str, Any]:
     """What the generated faces are worth, on source people who were held out.
 
-    expression: how often they are named as their source is labelled, by f_S and by a judge that has learnt from the
-    source's training people and, where they have labels, the auxiliary ones. domain: how well a classifier tells them
-    from the target, the mean of both sides' shares; it has learnt on training people's and on auxiliary faces.
+    expression: how often they are named as their source is labelled, by a judge that has learnt from the source's
+    training people and, where they have labels, the auxiliary ones; f_S: by f_S. domain: how well a classifier that has
+    learnt to tell the source's training people from auxiliary faces tells them from the target, the mean of both
+    sides' shares: 0.5 where they look like the target. own_domain: how well one does that has learnt from generated
+    faces themselves, which also sees the traces that a generator leaves.
     """
     classes = source.f_s.classes
     held_out, seen, target = (some(part, seed) for part in (source.held_out, source.train, found.target))
@@ -131,12 +133,15 @@ def measure(source: Any, found: domains.Domains, seed: int, place: Path) -> dict
     kinds = {"source": (domains.pictures(seen[: len(found.auxiliary)]), domains.pictures(held_out))}
     for which, gan in source.gans.items():
         kinds[f"generated, {which}"] = tuple(features.redrawn(gan, faces) for faces in kinds["source"])
-    told: dict[str, Any] = {"judge_has_seen_the_wild": bool(wild), "expression": {}, "f_S": {}, "domain": {}}
+    told: dict[str, Any] = {"judge_has_seen_the_wild": bool(wild)}
+    told |= {key: {} for key in ("expression", "f_S", "domain", "own_domain")}
+    target_faces, first = domains.pictures(found.target), None
     for name, (learn, test) in kinds.items():
         for key, net in (("expression", judge), ("f_S", source.f_s)):
-            named = features.in_parts(lambda x, n=net: n.classify(x).numpy(), test).argmax(-1)
-            told[key][name] = float(np.mean(named == truth))
-        told["domain"][name] = told_apart(learn, test, found, seed + 2000, place / f"domain_{folds.plain(name)}")
+            told[key][name] = float(np.mean(answers(net, test) == truth))
+        own = domain_judge(learn, found.auxiliary, seed + 2000, place / f"domain_{folds.plain(name)}")
+        first = first or own  # of the source
+        told["domain"][name], told["own_domain"][name] = (told_apart(j, test, target_faces) for j in (first, own))
     return told
 
 
@@ -155,25 +160,31 @@ def train_judge(learn: Sequence[records.Record], classes: Sequence[str], seed: i
     return classifiers.train(data, None, place, seed, FLAGS.judge_epochs, make)[0]
 
 
-def told_apart(learn: np.ndarray, test: np.ndarray, found: domains.Domains, seed: int, place: Path) -> float:
-    """The mean share of faces (N, H, W, 3) uint8 and of the target's that a classifier tells apart: 0.5 is chance."""
+def domain_judge(learn: np.ndarray, auxiliary: Sequence[records.Record], seed: int, place: Path) -> Any:
+    """A classifier that tells faces (N, H, W, 3) uint8, its first class, from auxiliary ones, its second."""
     sides = ("these faces", "the wild")
-    wild = [replace(r, expression=sides[1]) for r in found.auxiliary]
-    judge = train_judge([*domains.as_records(learn, [sides[0]] * len(learn), "made"), *wild], sides, seed, place)
-    named = [
-        features.in_parts(lambda x: judge.classify(x).numpy(), faces).argmax(-1) == side
-        for side, faces in enumerate((test, domains.pictures(found.target)))
-    ]
-    return float(np.mean([np.mean(part) for part in named]))
+    wild = [replace(r, expression=sides[1]) for r in auxiliary]
+    return train_judge([*domains.as_records(learn, [sides[0]] * len(learn), "made"), *wild], sides, seed, place)
+
+
+def told_apart(judge: Any, faces: np.ndarray, target: np.ndarray) -> float:
+    """The mean of the shares of faces and of the target's, both (N, H, W, 3) uint8, that a `domain_judge` knows."""
+    return float(np.mean([np.mean(answers(judge, part) == side) for side, part in enumerate((faces, target))]))
+
+
+def answers(net: Any, faces: np.ndarray) -> np.ndarray:
+    """What a classifier names faces (N, H, W, 3) uint8: (N,) int."""
+    return features.in_parts(lambda x: net.classify(x).numpy(), faces).argmax(-1)
 
 
 def text(generation: Sequence[Mapping[str, Any]]) -> str:
     """The measures as a table, means over the runs."""
     head = "judge" if generation[0]["judge_has_seen_the_wild"] else "judge of source"
-    lines = [f"{'source people held out':28}{head:>18}{'f_S':>8}{'told from the target':>22}"]
+    keys = {"expression": head, "f_S": "f_S", "domain": "told from target", "own_domain": "by own judge"}
+    lines = [f"{'source people held out':28}" + "".join(f"{title:>18}" for title in keys.values())]
     for name in generation[0]["domain"]:
-        values = [np.mean([g[key][name] for g in generation]) for key in ("expression", "f_S", "domain")]
-        lines.append(f"{name:28}{values[0]:>18.3f}{values[1]:>8.3f}{values[2]:>22.3f}")
+        values = (np.mean([g[key][name] for g in generation]) for key in keys)
+        lines.append(f"{name:28}" + "".join(f"{value:>18.3f}" for value in values))
     return "\n".join(lines)
 
 
