@@ -5,10 +5,38 @@ import pytest
 from PIL import Image
 
 from fer_tf import pipeline
-from fer_tf.datasets import bu3dfe, ck_plus, folder, jaffe, oulu_casia, raf_db
+from fer_tf.datasets import (
+    afew,
+    bu3dfe,
+    bu4dfe,
+    casia_webface,
+    celeba,
+    ck_plus,
+    emotionet,
+    folder,
+    jaffe,
+    lfw,
+    oulu_casia,
+    raf_db,
+    sfew,
+)
 from fer_tf.records import EXPRESSIONS, subject_folds
 
-MODULES = (bu3dfe, ck_plus, folder, jaffe, oulu_casia, raf_db)
+MODULES = (
+    afew,
+    bu3dfe,
+    bu4dfe,
+    casia_webface,
+    celeba,
+    ck_plus,
+    emotionet,
+    folder,
+    jaffe,
+    lfw,
+    oulu_casia,
+    raf_db,
+    sfew,
+)
 
 
 def touch(path, text=None):
@@ -227,3 +255,96 @@ def test_words_are_expressions():
 
     assert set(trees.WORDS.values()) == {*EXPRESSIONS} and set(ck_plus.NUMBERS) == {*EXPRESSIONS}
     assert {*EXPRESSIONS} - {*raf_db.NUMBERS} == {"contempt"}
+
+
+def test_bu4dfe(tmp_path, capsys):
+    """Seven frames around the middle, and the first as neutral."""
+    for person in ("F001", "M010"):
+        for frame in range(15):
+            for ending in (".jpg", ".wrl"):
+                touch(tmp_path / "BU4DFE" / person / "Happy" / f"{frame:03d}{ending}")
+    found = bu4dfe.records(tmp_path)
+    assert [r.frame for r in found[:8]] == [0, 4, 5, 6, 7, 8, 9, 10] and len(found) == 16
+    assert labels(found[:2]) == ["neutral", "happiness"] and {r.subject for r in found} == {"F001", "M010"}
+    assert "has 14 faces with an expression; 4242 were expected" in capsys.readouterr().err
+    assert labels(bu4dfe.records(tmp_path, frames="all")).count("happiness") == 28
+    touch(tmp_path / "BU4DFE/F001/Bored/000.jpg")
+    with pytest.raises(ValueError, match="'Bored' is no expression"):
+        bu4dfe.records(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("Set1", "Set2"), ("SPI_Set_1", "SPI_Set_2")])
+def test_sfew_two_sets(tmp_path, capsys, names):
+    for name, count in zip(names, (2, 3), strict=True):
+        for i in range(count):
+            touch(tmp_path / "SFEW" / name / "Angry" / f"Film_{i}.png")
+    found = sfew.records(tmp_path)
+    assert [r.split for r in found] == ["set1"] * 2 + ["set2"] * 3 and set(labels(found)) == {"anger"}
+    assert all(r.subject is None and not r.info for r in found)
+    assert "has {'set1': 2, 'set2': 3}" in capsys.readouterr().err
+
+
+def test_sfew_2(tmp_path):
+    """Aligned faces or whole pictures; the test part has no classes and is not read."""
+    for part, faces in (("Train", "Train_Aligned_Faces"), ("Val", "Val_Aligned_Faces_new")):
+        for form in (faces, part):
+            touch(tmp_path / part / form / "Sad" / "Film_1.png")
+    touch(tmp_path / "Test" / "Film_2.png")
+    found = sfew.records(tmp_path)
+    assert [(r.split, r.info) for r in found] == [("train", {"framed": True}), ("validation", {"framed": True})]
+    assert all(not r.info and "Aligned" not in r.image for r in sfew.records(tmp_path, aligned=False))
+
+
+def test_afew(tmp_path):
+    for part in ("Train_AFEW", "Val_AFEW"):
+        for frame in range(4):
+            touch(tmp_path / part / "Neutral" / "000046280" / f"000046280_{frame:05d}.jpg")
+        touch(tmp_path / part / "Neutral" / "000046280.avi")
+    found = afew.records(tmp_path)
+    assert len(found) == 8 and found[5].sequence == "validation/000046280" and found[5].frame == 1
+    assert len(afew.records(tmp_path, frames="last3")) == 6
+
+
+def test_celeba(tmp_path, capsys):
+    for name in ("img_celeba/000010.jpg", "img_celeba/000009.jpg", "img_align_celeba/000009.jpg"):
+        touch(tmp_path / "CelebA" / name)
+    touch(tmp_path / "CelebA/identity_CelebA.txt", "000009.jpg 2880\n000010.jpg 7\n")
+    found = celeba.records(tmp_path)
+    assert [(r.expression, r.subject) for r in found] == [(None, "2880"), (None, "7")]
+    assert "has 2 pictures; the owner's has 202599" in capsys.readouterr().err
+    assert "align" in celeba.records(tmp_path, aligned=True)[0].image
+    touch(tmp_path / "CelebA/identity_CelebA.txt", "000009.jpg one\n")
+    with pytest.raises(ValueError, match="'000009.jpg one' is no picture and number"):
+        celeba.records(tmp_path)
+
+
+@pytest.mark.parametrize("top", ["lfw", "."])
+def test_lfw(tmp_path, top):
+    for name in ("Ann_B/Ann_B_0001.jpg", "Ann_B/Ann_B_0002.jpg", "Zoë/Zoë_0001.jpg", "Ann_B/readme.jpg"):
+        touch(tmp_path / top / name)
+    assert [(r.subject, r.expression) for r in lfw.records(tmp_path)] == [("Ann_B", None)] * 2 + [("Zoë", None)]
+
+
+def test_casia_webface(tmp_path):
+    for name in ("0000045/001.jpg", "0000045/002.jpg", "0000100/001.jpg", "lists/x.jpg"):
+        touch(tmp_path / "CASIA-WebFace" / name)
+    assert [r.subject for r in casia_webface.records(tmp_path)] == ["0000045"] * 2 + ["0000100"]
+
+
+def test_emotionet(tmp_path, capsys):
+    for i in range(7):
+        touch(tmp_path / ("images" if i % 2 else ".") / f"{i}.jpg")
+    touch(tmp_path / "labels.csv", "path,expression\n" + "".join(f"{i}.jpg,Fearful\n" for i in range(7)))
+    found = emotionet.records(tmp_path)
+    assert [r.split for r in found] == [f"fold{i % 5}" for i in range(7)] and set(labels(found)) == {"fear"}
+    assert "has 7 pictures; CycleAT has 1141" in capsys.readouterr().err
+    touch(tmp_path / "labels.csv", "path,expression,split\n1.jpg,sad,a\n2.jpg,sad,b\n")
+    assert [r.split for r in emotionet.records(tmp_path)] == ["a", "b"]
+    for text, sentence in (
+        ("path\n1.jpg\n", "needs the columns path and expression"),
+        ("path,expression\n9.jpg,sad\n", "line 2: there is no file 9.jpg"),
+        ("path,expression\n1.jpg,odd\n", "line 2: 'odd' is no expression"),
+    ):
+        touch(tmp_path / "labels.csv", text)
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+            emotionet.records(tmp_path)
