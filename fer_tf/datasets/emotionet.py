@@ -4,7 +4,8 @@
     root/images/...          the pictures, to which paths are relative; or they are relative to root
 
 CycleAT takes 1,141 of them with one of the six basic expressions, five-fold, 913 to train on and 228 to test. Which
-ones it does not print: a column `split` with the fold's number in your list makes its folds, else they are dealt evenly.
+ones it does not print: a column `split` with the fold's number in your list makes its folds, else they are dealt
+evenly.
 
 Benitez-Quiroz, Srinivasan, Martinez: "EmotioNet: An Accurate, Real-Time Algorithm for the Automatic Annotation of a
 Million Facial Expressions in the Wild" (CVPR 2016). Licence: research only, by agreement with the Ohio State University
