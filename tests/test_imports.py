@@ -19,14 +19,16 @@ BELOW = {
     "dcgan": {"layers"},
     "dr_gan": set(),
     "faces": set(),
+    "frames": set(),
     "figures": set(),
     "layers": set(),
     "losses": set(),
     "metrics": set(),
     "records": set(),
     "spec": set(),
+    "trees": set(),
     "weights": set(),
-    "datasets": {"records"},
+    "datasets": {"frames", "records", "trees"},
     "pipeline": {"augment", "faces", "records"},
     "softmax": {"layers", "losses"},
     "models": {"softmax", "layers", "losses", "augment", "records", "spec"}
@@ -34,7 +36,13 @@ BELOW = {
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }
-WITHOUT_TENSORFLOW = {"records", "faces", "datasets"}  # nowhere; metrics and figures: not when they are imported
+WITHOUT_TENSORFLOW = {
+    "records",
+    "faces",
+    "frames",
+    "trees",
+    "datasets",
+}  # nowhere; metrics and figures: not when they are imported
 LAZY_TENSORFLOW = {"metrics", "figures"}
 TENSORFLOW = {"tensorflow", "keras", "keras_cv", "tensorflow_addons"}
 

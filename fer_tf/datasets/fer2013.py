@@ -1,32 +1,46 @@
 """FER-2013 (Goodfellow et al., "Challenges in Representation Learning", ICONIP 2013): 35,887 grey web faces of 48x48.
 
+    root/fer2013.csv                emotion,pixels,Usage: the owner's form (also icml_face_data.csv); or
     root/fer2013_train.npz          28,709 pictures: image (N, 48, 48) uint8, label (N,) uint8
     root/fer2013_public_test.npz     3,589 pictures
-    root/fer2013_private_test.npz    3,589 pictures
+    root/fer2013_private_test.npz    3,589 pictures; or
+    root/train/angry/....jpg        class folders; test/ holds both tests, and is the split "test"
 
-`label` counts in the order anger, contempt, disgust, fear, happiness, sadness, surprise, neutral; contempt does not
-occur. The owner's fer2013.csv becomes this form with `np.savez(..., image=, label=)`, after its own order (angry,
-disgust, fear, happy, sad, surprise, neutral) has been renamed. No identities. For research; pictures are not shared on.
+The CSV file's emotions are 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral, its usages Training,
+PublicTest, PrivateTest. In the .npz files `label` counts in the order anger, contempt, disgust, fear, happiness,
+sadness, surprise, neutral; contempt does not occur. No identities.
+
+Licence: research, from kaggle.com/competitions/challenges-in-representation-learning-facial-expression-recognition-
+challenge; pictures are not shared on. Used by IA-gen and ED2L (pre-training), by GCNet (Table VI) and here as a target
+of CycleAT.
 """
 
 from __future__ import annotations
 
+import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from fer_tf import trees
 from fer_tf.records import EXPRESSIONS, Record
 
 SPLITS = ("train", "public_test", "private_test")
 TREE = "\n".join(f"  fer2013_{split}.npz   (image (N, 48, 48) uint8, label (N,) uint8)" for split in SPLITS)
+TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\nor\n  train/angry/....jpg ... and test/..."
+LISTS = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv")
+NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
+"""The CSV file's emotions and usages."""
 
 
 def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS) -> list[Record]:
     """The pictures of the given splits.
 
     Args:
-      root: folder of the three files.
-      splits: out of train, public_test, private_test.
+      root: folder of one of the three forms.
+      splits: out of train, public_test, private_test; of class folders both tests are "test", which either means.
     Returns:
       Records with a 48x48 uint8 image, an expression and a split, no subject; `info["framed"]` is True.
     Raises:
@@ -34,9 +48,15 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
       ValueError: an unknown split, or arrays or labels other than these; the message names the file.
     """
     found: list[Record] = []
+    if unknown := [split for split in splits if split not in SPLITS]:
+        raise ValueError(f"FER-2013 has no split {unknown[0]!r}: use {', '.join(SPLITS)}.")
+    place = Path(root or ".")
+    if root is not None and not any((place / f"fer2013_{split}.npz").is_file() for split in SPLITS):
+        if file := next((place / name for name in LISTS if (place / name).is_file()), None):
+            return _listed(file, splits)
+        if (place / "train").is_dir() and (place / "test").is_dir():
+            return _folders(place, splits)
     for split in splits:
-        if split not in SPLITS:
-            raise ValueError(f"FER-2013 has no split {split!r}: use {', '.join(SPLITS)}.")
         path = Path(root or ".") / f"fer2013_{split}.npz"
         if root is None or not path.is_file():
             raise FileNotFoundError(f"{path} is missing: --data_dir has to be a folder with\n{TREE}")
@@ -57,6 +77,39 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
             Record(image, EXPRESSIONS[label], sequence=split, frame=i, domain="web", split=split, info={"framed": True})
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
+    return found
+
+
+def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
+    """The owner's CSV file."""
+    csv.field_size_limit(sys.maxsize)
+    parts: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        reader = csv.DictReader(stream, skipinitialspace=True)
+        if not {"emotion", "pixels", "Usage"} <= set(reader.fieldnames or []):
+            raise ValueError(f"{file} has the columns {reader.fieldnames}: expected emotion, pixels, Usage.")
+        for row in reader:
+            where = f"{file}, line {reader.line_num}"
+            split, number = USAGES.get((row["Usage"] or "").strip()), (row["emotion"] or "").strip()
+            if split is None or not number.isdigit() or int(number) >= len(NUMBERS):
+                raise ValueError(f"{where}: emotion {number!r}, Usage {row['Usage']!r} is none of FER-2013's.")
+            try:
+                pixels = np.array((row["pixels"] or "").split(), np.uint8).reshape(48, 48)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{where}: its pixels are not 48x48 numbers from 0 to 255: {error}") from error
+            options = {"sequence": split, "frame": len(parts[split]), "domain": "web", "split": split}
+            parts[split].append(Record(pixels, NUMBERS[int(number)], info={"framed": True}, **options))
+    return [record for split in splits for record in parts[split]]
+
+
+def _folders(place: Path, splits: tuple[str, ...]) -> list[Record]:
+    """Class folders, whose test part is both tests in one."""
+    found = []
+    for part in dict.fromkeys("train" if split == "train" else "test" for split in splits):
+        for folder in trees.folders(place / part):
+            expression = trees.label(folder.name, trees.WORDS, folder)
+            options = {"sequence": part, "domain": "web", "split": part}
+            found += [Record(str(p), expression, info={"framed": True}, **options) for p in trees.files(folder)]
     return found
 
 

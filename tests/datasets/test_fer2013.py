@@ -124,3 +124,48 @@ def test_pictures_that_cannot_be_compared(shapes):
     test, training = (np.zeros(shape, np.uint8) for shape in shapes)
     with pytest.raises(ValueError, match="cannot be compared"):
         fer2013.duplicates_of(test, training)
+
+
+def rows(count, usage="Training"):
+    pixels = " ".join(str(i % 256) for i in range(48 * 48))
+    return "".join(f'{i % 7},{usage},"{pixels}"\n' for i in range(count))
+
+
+@pytest.mark.parametrize(
+    "name, head", [("fer2013.csv", "emotion,Usage,pixels"), ("icml_face_data.csv", "emotion, Usage, pixels")]
+)
+def test_the_owners_csv(tmp_path, name, head):
+    (tmp_path / name).write_text(f"{head}\n{rows(8)}{rows(1, 'PrivateTest')}{rows(2, 'PublicTest')}")
+    found = fer2013.records(tmp_path)
+    assert [r.split for r in found] == ["train"] * 8 + ["public_test"] * 2 + ["private_test"]
+    assert [r.expression for r in found[:7]] == [*fer2013.NUMBERS]
+    assert found[0].image.shape == (48, 48) and found[0].image[0, 5] == 5 and found[0].image.dtype == np.uint8
+    assert [r.split for r in fer2013.records(tmp_path, splits=("private_test",))] == ["private_test"]
+    assert len({r.key() for r in found}) == 11
+
+
+@pytest.mark.parametrize(
+    "line, sentence",
+    [("7,Training,1 2", "line 2: emotion '7'"), ("1,Nothing,1 2", "Usage 'Nothing'"), ("1,Training,1 2", "not 48x48"),
+     ("1,Training," + "300 " * 2304, "not 48x48")],
+)  # fmt: skip
+def test_damaged_csv(tmp_path, line, sentence):
+    (tmp_path / "fer2013.csv").write_text(f"emotion,Usage,pixels\n{line}\n")
+    with pytest.raises(ValueError, match=sentence):
+        fer2013.records(tmp_path)
+
+
+def test_other_columns(tmp_path):
+    (tmp_path / "fer2013.csv").write_text("label,pixels\n1,2\n")
+    with pytest.raises(ValueError, match="expected emotion, pixels, Usage"):
+        fer2013.records(tmp_path)
+
+
+def test_class_folders(tmp_path):
+    for name in ("train/angry/1.jpg", "train/happy/2.jpg", "test/sad/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / name)
+    found = fer2013.records(tmp_path)
+    assert [(r.split, r.expression) for r in found] == [("train", "anger"), ("train", "happiness"), ("test", "sadness")]
+    assert all(r.info["framed"] for r in found)
+    assert [r.split for r in fer2013.records(tmp_path, splits=("private_test",))] == ["test"]

@@ -1,0 +1,42 @@
+"""CASIA-WebFace: 494,414 web pictures of 10,575 people, without expressions.
+
+    root/CASIA-WebFace/0000045/001.jpg ...        a folder for each person, or these directly
+
+Yi, Lei, Liao, Li: "Learning Face Representation from Scratch" (arXiv 1411.7923, 2014). Licence: research only; the
+owner no longer gives it out, copies circulate. Pictures may not be passed on. Used by GCNet (Encoder1 and Encoder2 are
+pre-trained on it).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fer_tf import trees
+from fer_tf.records import Record
+
+COUNT = 494_414
+TREE = "  CASIA-WebFace/0000045/001.jpg ..."
+
+
+def records(root: str | Path | None = None) -> list[Record]:
+    """All pictures, in the order of their names, without an expression; the subject is the person's folder.
+
+    Args:
+      root: the folder above, or the one of the people.
+    Raises:
+      FileNotFoundError: no such tree.
+    """
+    places = [] if root is None else [Path(root), *trees.folders(root)]
+    for place in places:
+        found = [
+            Record(str(path), subject=person.name, domain="web")
+            for person in trees.folders(place)
+            if person.name.isdigit()
+            for path in trees.files(person)
+        ]
+        if found:
+            if len(found) != COUNT:
+                print(f"CASIA-WebFace: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+            return found
+    raise FileNotFoundError(f"{root or '--data_dir'} is not CASIA-WebFace: expected a folder with\n{TREE}")

@@ -1,0 +1,135 @@
+"""CK+, the extended Cohn-Kanade data set: 593 sequences of 123 people from neutral to a peak, 327 with an expression.
+
+    root/cohn-kanade-images/S005/001/S005_001_00000001.png ...        frames, 640x490 or 640x480
+    root/Emotion/S005/001/S005_001_00000011_emotion.txt               one number; empty folders where there is none
+    root/Landmarks/S005/001/S005_001_00000001_landmarks.txt           68 lines "x y", used where they are there
+
+The consortium's zip files unpack to these folders; extended-cohn-kanade-images/ and Emotion_labels/ around them are
+accepted. So is the form that is common on the web, 981 faces of 48x48 in folders named after expressions:
+
+    root/anger/S010_004_00000017.png ...
+
+Emotion's numbers: 0 neutral, 1 anger, 2 contempt, 3 disgust, 4 fear, 5 happy, 6 sadness, 7 surprise. A sequence's
+frames bear its expression; its first frame is neutral.
+
+Lucey, Cohn, Kanade, Saragih, Ambadar, Matthews: "The Extended Cohn-Kanade Dataset (CK+)" (CVPR Workshops 2010).
+Licence: research only, by agreement with the Affect Analysis Group of the University of Pittsburgh (jeffcohn.net); its
+pictures may not be passed on. Used by IA-gen, DE-GAN, ED2L (last three frames of 327 sequences, 118 people: 981 faces,
+ten folds by subject) and by GCNet (with the neutral frame as eighth class, too).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fer_tf import frames as rules
+from fer_tf import trees
+from fer_tf.records import EXPRESSIONS, Record
+
+NUMBERS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+FRAMES = "last3"
+COUNTS = {"last3": 981}
+"""Faces with an expression that the papers have by a frame rule."""
+TREE = """  cohn-kanade-images/S005/001/S005_001_00000001.png ...
+  Emotion/S005/001/S005_001_00000011_emotion.txt
+or a folder for each expression with
+  anger/S010_004_00000017.png ..."""
+
+
+def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Record]:
+    """The labelled sequences' frames by a rule, and their first frame as neutral.
+
+    Args:
+      root: the folder above; or one that has it alone.
+      frames: a rule of `fer_tf.frames`, which the 48x48 form has been through already.
+    Returns:
+      Records in the order subject, sequence, frame; `info` has landmarks (68, 2) float32 where there are some, and
+      `framed` for the 48x48 form, which has no neutral faces.
+    Raises:
+      FileNotFoundError: no such tree.
+      ValueError: an Emotion file that holds no number from 0 to 7, or an unknown folder; the message names it.
+    """
+    words = tuple(w for w in trees.WORDS if len(w) > 2)
+    place = trees.root_of(root, TREE, "cohn-kanade-images", "extended-cohn-kanade-images", *words)
+    images = _one_of(place, "cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
+    found = _small(place) if images is None else _sequences(place, images, frames)
+    count = sum(r.expression != "neutral" for r in found)
+    if images is None or frames in COUNTS:
+        wanted = COUNTS["last3"] if images is None else COUNTS[frames]
+        if count != wanted:
+            print(f"CK+: this copy has {count} faces with an expression; the papers have {wanted}.", file=sys.stderr)
+    return found
+
+
+def _one_of(place: Path, *names: str) -> Path | None:
+    return next((place / name for name in names if (place / name).is_dir()), None)
+
+
+def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
+    emotions = _one_of(place, "Emotion", "Emotion_labels/Emotion", "Emotion_labels")
+    if emotions is None:
+        raise FileNotFoundError(f"{place} has pictures and no Emotion folder: expected a folder with\n{TREE}")
+    landmarks, found = _one_of(place, "Landmarks", "Landmarks/Landmarks"), []
+    for person in trees.folders(images):
+        for sequence in trees.folders(person):
+            told = trees.files(emotions / person.name / sequence.name, (".txt",))
+            pictures = trees.files(sequence)
+            if not told or not pictures:
+                continue
+            expression = _expression(told[0])
+            kept = rules.chosen(pictures, rule)
+            shown = {path: expression for path in kept}
+            if expression != "neutral":
+                shown = {pictures[0]: "neutral", **({p: e for p, e in shown.items() if p != pictures[0]})}
+            for path in sorted(shown, key=pictures.index):
+                found.append(
+                    Record(
+                        str(path),
+                        shown[path],
+                        subject=person.name,
+                        sequence=f"{person.name}/{sequence.name}",
+                        frame=pictures.index(path),
+                        domain="lab",
+                        info=_landmarks(landmarks, path),
+                    )
+                )
+    return found
+
+
+def _expression(file: Path) -> str:
+    try:
+        return NUMBERS[int(float(file.read_text().split()[0]))]
+    except (ValueError, IndexError, OSError) as error:
+        raise ValueError(f"{file} holds no number from 0 to {len(NUMBERS) - 1}: {error}") from error
+
+
+def _landmarks(folder: Path | None, picture: Path) -> dict[str, np.ndarray]:
+    """{"landmarks": (68, 2)} of a frame, empty where there is no file or it is not whole."""
+    if folder is None:
+        return {}
+    file = folder / picture.parent.parent.name / picture.parent.name / f"{picture.stem}_landmarks.txt"
+    try:
+        points = np.array(file.read_text().split(), np.float32).reshape(-1, 2)
+    except (OSError, ValueError):
+        return {}
+    return {"landmarks": points} if len(points) == 68 and np.isfinite(points).all() else {}
+
+
+def _small(place: Path) -> list[Record]:
+    """The 48x48 form: names carry subject, sequence and frame."""
+    found = []
+    for folder in trees.folders(place):
+        expression = trees.label(folder.name, trees.WORDS, folder)
+        for path in trees.files(folder):
+            subject, sequence, frame = (path.stem.split("_") + ["", ""])[:3]
+            number = int(frame) if frame.isascii() and frame.isdigit() else None
+            found.append(
+                Record(
+                    str(path), expression, subject=subject, sequence=f"{subject}/{sequence}", frame=number,
+                    domain="lab", info={"framed": True},
+                )
+            )  # fmt: skip
+    return sorted(found, key=lambda r: (trees.natural(r.sequence or ""), r.frame or 0, EXPRESSIONS.index(r.expression)))

@@ -1,0 +1,59 @@
+"""EmotioNet, the pictures that people have labelled: the user's own list, since the owner gives out addresses alone.
+
+    root/labels.csv          path,expression     (words such as happy or surprise; further columns are kept)
+    root/images/...          the pictures, to which paths are relative; or they are relative to root
+
+CycleAT takes 1,141 of them with one of the six basic expressions, five-fold, 913 to train on and 228 to test. Which
+ones it does not print: a column `split` with the fold's number in your list makes its folds, else they are dealt
+evenly.
+
+Benitez-Quiroz, Srinivasan, Martinez: "EmotioNet: An Accurate, Real-Time Algorithm for the Automatic Annotation of a
+Million Facial Expressions in the Wild" (CVPR 2016). Licence: research only, by agreement with the Ohio State University
+(cbcsl.ece.ohio-state.edu); pictures may not be passed on. Used by CycleAT (target).
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from fer_tf import trees
+from fer_tf.records import Record
+
+COUNT, FOLDS = 1141, 5
+LIST = "labels.csv"
+TREE = f"  {LIST}   (path,expression)\n  images/..."
+
+
+def records(root: str | Path | None = None) -> list[Record]:
+    """The list's pictures, in its order; `split` is the fold, the list's own or the row's number modulo five.
+
+    Args:
+      root: the folder above, or one that has it alone.
+    Raises:
+      FileNotFoundError: no such tree, or a picture is missing; the message names its line.
+      ValueError: the list has no columns path and expression, or an unknown word; the message names the line.
+    """
+    place = trees.root_of(root, TREE, LIST)
+    try:
+        with (place / LIST).open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{place / LIST} is no CSV file in UTF-8: {error}") from error
+    if not rows or not {"path", "expression"} <= set(rows[0]):
+        raise ValueError(f"{place / LIST} needs the columns path and expression, and a line for each picture.")
+    found = []
+    for line, row in enumerate(rows, 2):
+        where = f"{place / LIST}, line {line}"
+        expression = trees.label(row["expression"] or "", trees.WORDS, where)
+        path = next((p for p in (place / row["path"], place / "images" / row["path"]) if p.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(f"{where}: there is no file {row['path']} in {place} or its images/.")
+        found.append(Record(str(path), expression, domain="web", split=row.get("split") or None))
+    if not any(r.split for r in found):
+        found = [replace(r, split=f"fold{i % FOLDS}") for i, r in enumerate(found)]
+    if len(found) != COUNT:
+        print(f"EmotioNet: this list has {len(found)} pictures; CycleAT has {COUNT}.", file=sys.stderr)
+    return found

@@ -1,0 +1,42 @@
+"""LFW, labelled faces in the wild: 13,233 web pictures, 250x250, of 5,749 people, without expressions.
+
+    root/lfw/Aaron_Eckhart/Aaron_Eckhart_0001.jpg ...        also lfw_funneled/ ..., or the people directly
+
+Huang, Ramesh, Berg, Learned-Miller: "Labeled Faces in the Wild" (University of Massachusetts 2007). Licence: research;
+the owner's site has closed, copies are at scikit-learn's mirror (figshare.com/articles/dataset/lfw/5976018) and
+elsewhere; do not pass pictures on with your results. Used by CycleAT (auxiliary domain, with CelebA).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fer_tf import trees
+from fer_tf.records import Record
+
+COUNT = 13_233
+TREE = "  lfw/Aaron_Eckhart/Aaron_Eckhart_0001.jpg ..."
+
+
+def records(root: str | Path | None = None) -> list[Record]:
+    """All pictures, in the order of their names, without an expression; the subject is the person's folder.
+
+    Args:
+      root: the folder above, or the one of the people.
+    Raises:
+      FileNotFoundError: no such tree.
+    """
+    places = [] if root is None else [Path(root), *trees.folders(root)]
+    for place in places:
+        found = [
+            Record(str(path), subject=person.name, domain="web")
+            for person in trees.folders(place)
+            for path in trees.files(person)
+            if path.name.startswith(f"{person.name}_")
+        ]
+        if found:
+            if len(found) != COUNT:
+                print(f"LFW: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+            return found
+    raise FileNotFoundError(f"{root or '--data_dir'} is not LFW: expected a folder with\n{TREE}")

@@ -1,0 +1,70 @@
+"""RAF-DB, its basic part: 15,339 web faces in seven expressions, labelled by about forty people each.
+
+    root/EmoLabel/list_patition_label.txt              train_00001.jpg 5
+    root/Image/aligned/train_00001_aligned.jpg ...     100x100; or
+    root/Image/original/train_00001.jpg ...            as they were found
+
+(`patition` is the owner's spelling.) A folder basic/ around them is accepted. Numbers: 1 surprise, 2 fear, 3 disgust, 4
+happiness, 5 sadness, 6 anger, 7 neutral. No identities; parts train (12,271) and test (3,068).
+
+Li, Deng, Du: "Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild"
+(CVPR 2017). Licence: non-commercial research, by agreement (whdeng.cn/RAF); pictures may not be passed on. Used by
+GCNet (Table VI: tested after training on other data sets).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fer_tf import trees
+from fer_tf.records import Record
+
+NUMBERS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+COUNTS = {"train": 12_271, "test": 3_068}
+LIST = "EmoLabel/list_patition_label.txt"
+TREE = f"""  {LIST}   (train_00001.jpg 5 ...)
+  Image/aligned/train_00001_aligned.jpg ...   or Image/original/train_00001.jpg ..."""
+
+
+def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Record]:
+    """All pictures of the list, in its order.
+
+    Args:
+      root: the folder above, or one that has it alone.
+      aligned: the owner's aligned faces, which are `framed`; the original pictures else, or where there are no others.
+    Raises:
+      FileNotFoundError: no such tree, or a picture of the list is not there; the message names it.
+      ValueError: a line that is no name and number from 1 to 7; the message shows it.
+    """
+    place = trees.root_of(root, TREE, LIST)
+    form = next(
+        (
+            f
+            for f in (("aligned", "original") if aligned else ("original", "aligned"))
+            if (place / "Image" / f).is_dir()
+        ),
+        None,
+    )
+    if form is None:
+        raise FileNotFoundError(f"{place}/Image has neither aligned/ nor original/: expected\n{TREE}")
+    there = {path.name: path for path in trees.walk(place / "Image" / form)}
+    found: list[Record] = []
+    for number, line in enumerate((place / LIST).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        name, _, label = line.strip().partition(" ")
+        if not line.strip():
+            continue
+        if not label.isascii() or not label.isdigit() or not 1 <= int(label) <= len(NUMBERS):
+            raise ValueError(f"{place / LIST}, line {number}: {line!r} is no name and number from 1 to {len(NUMBERS)}.")
+        stem, dot, ending = name.rpartition(".")
+        file = there.get(f"{stem}_aligned{dot}{ending}") or there.get(name)
+        if file is None:
+            raise FileNotFoundError(f"{place / 'Image' / form} has no picture of {name}, which is in {LIST}.")
+        split = name.partition("_")[0]
+        info = {"framed": True} if form == "aligned" else {}
+        expression = NUMBERS[int(label) - 1]
+        found.append(Record(str(file), expression, sequence=split, domain="web", split=split, info=info))
+    counts = {split: sum(r.split == split for r in found) for split in COUNTS}
+    if counts != COUNTS:
+        print(f"RAF-DB: this copy has {counts}; the owner's has {COUNTS}.", file=sys.stderr)
+    return found

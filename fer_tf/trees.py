@@ -1,0 +1,100 @@
+"""Walking a data set's folders: in natural order, without loops, and with messages that show what was expected."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm")
+"""Endings of picture files, in lower case."""
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """A sorting key in which runs of digits count as numbers: S9 before S10."""
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() else (1, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
+
+
+def root_of(given: str | Path | None, tree: str, *marks: str) -> Path:
+    """The folder of a data set: `given`, or the one folder in it, that has one of the marks.
+
+    Args:
+      given: --data_dir.
+      tree: what is expected, for the message.
+      marks: relative paths, of which one has to exist; none for any folder.
+    Raises:
+      FileNotFoundError: there is none; the message shows the tree.
+    """
+    places = [] if given is None else [Path(given), *folders(given)]
+    for place in places:
+        if place.is_dir() and (not marks or any((place / mark).exists() for mark in marks)):
+            return place
+    raise FileNotFoundError(f"{given or '--data_dir'} is not this data set: expected a folder with\n{tree}")
+
+
+def folders(path: str | Path) -> list[Path]:
+    """The folders directly in one, in natural order; none where it is no folder. Hidden ones are left out."""
+    try:
+        with os.scandir(path) as entries:
+            found = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+    except OSError:
+        return []
+    return [Path(path) / name for name in sorted(found, key=natural)]
+
+
+def files(path: str | Path, endings: Iterable[str] = PICTURES) -> list[Path]:
+    """The files directly in a folder that end so (whatever their case), in natural order; hidden ones are left out."""
+    endings = tuple(endings)
+    try:
+        with os.scandir(path) as entries:
+            found = [
+                e.name
+                for e in entries
+                if e.name.lower().endswith(endings) and not e.name.startswith(".") and e.is_file()
+            ]
+    except OSError:
+        return []
+    return [Path(path) / name for name in sorted(found, key=natural)]
+
+
+def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:
+    """The files at and below a folder that end so, in natural order; a folder that is reached twice is entered once."""
+    seen: set[str] = set()
+
+    def below(folder: Path) -> Iterator[Path]:
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back
+            return
+        seen.add(real)
+        yield from files(folder, endings)
+        for child in folders(folder):
+            yield from below(child)
+
+    yield from below(Path(path))
+
+
+def label(text: str, names: Mapping[str, str], where: str | Path) -> str:
+    """The expression that a data set's own word stands for; case, spaces, - and _ do not matter.
+
+    Raises:
+      ValueError: an unknown word; the message names the file and the words there are.
+    """
+    word = re.sub(r"[\s_-]+", "", text).lower()
+    if word not in names:
+        raise ValueError(f"{where}: {text!r} is no expression of this data set; there are {', '.join(sorted(names))}.")
+    return names[word]
+
+
+WORDS = {
+    "anger": "anger", "angry": "anger", "an": "anger", "contempt": "contempt", "disgust": "disgust",
+    "disgusted": "disgust", "di": "disgust", "fear": "fear", "fearful": "fear", "afraid": "fear", "fe": "fear",
+    "happiness": "happiness", "happy": "happiness", "happyness": "happiness", "joy": "happiness", "ha": "happiness",
+    "sadness": "sadness", "sad": "sadness", "sa": "sadness", "surprise": "surprise", "surprised": "surprise",
+    "su": "surprise", "neutral": "neutral", "ne": "neutral",
+}  # fmt: skip
+"""The words for expressions that data sets use, in the form that `label` looks up."""
