@@ -108,7 +108,7 @@ def test_another_data_set_to_test_on(tmp_path):
     script += "print(gcnet.Row.read('S1R0:conv_vae').name, len(who[0]), len(who[1]), *map(len, fold), min(who[1]))"
     flags = ("--classes=fear,anger", "--train_on=rendered/posed", "--test_on=rendered/wild")
     done = subprocess.run([sys.executable, "-c", script, tmp_path, *flags], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["GCNet", "S1R0,", "conv_vae", "120", "80", "1200", "320", "rendered/wild:r120"], (
+    assert done.stdout.split() == ["GCNet", "S1R0,", "conv_vae", "120", "80", "1200", "320", "rendered:r120"], (
         done.stderr[-2000:]
     )
     assert "tested on rendered/wild" in json.loads((tmp_path / "folds.json").read_text())["order"]
