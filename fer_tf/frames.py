@@ -57,3 +57,12 @@ def chosen(frames: Sequence[Frame], rule: str, peak: int | None = None) -> list[
         raise ValueError(f"Unknown frame rule {rule!r}: use {', '.join(RULES)}.")
     function, count = RULES[rule]
     return function(frames, count, peak)
+
+
+def shown(frames: Sequence[Frame], expression: str, rule: str) -> list[tuple[int, Frame, str]]:
+    """A sequence that begins neutral: (place, frame, expression) of its first frame, neutral, and of the rule's frames.
+
+    The first frame stays neutral where the rule takes it, too.
+    """
+    numbers = [0, *(n for n in chosen(range(len(frames)), rule) if n)] if frames else []
+    return [(n, frames[n], expression if n else "neutral") for n in numbers]

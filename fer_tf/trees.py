@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm")
@@ -76,6 +76,23 @@ def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:
             yield from below(child)
 
     yield from below(Path(path))
+
+
+def people(root: str | Path | None, tree: str, picture: Callable[[str, str], bool]) -> list[tuple[str, Path]]:
+    """(person, picture) of a data set with a folder for each person, at `root` or one level below.
+
+    Args:
+      root: --data_dir.
+      tree: what is expected, for the message.
+      picture: of (folder's name, file's name), whether it is one of the data set.
+    Raises:
+      FileNotFoundError: there is none; the message shows the tree.
+    """
+    for place in [] if root is None else [Path(root), *folders(root)]:
+        found = [(f.name, p) for f in folders(place) for p in files(f) if picture(f.name, p.name)]
+        if found:
+            return found
+    raise FileNotFoundError(f"{root or '--data_dir'} is not this data set: expected a folder with\n{tree}")
 
 
 def label(text: str, names: Mapping[str, str], where: str | Path) -> str:

@@ -29,3 +29,12 @@ def test_short_sequences_give_all_they_have(rule):
 def test_an_unknown_rule_lists_the_known():
     with pytest.raises(ValueError, match="'first': use last3, middle3, around7, all"):
         frames.chosen(TEN, "first")
+
+
+def test_sequences_begin_neutral():
+    """The first frame stays neutral, also where the rule takes it."""
+    assert frames.shown("abcdef", "fear", "last3") == [
+        (0, "a", "neutral"), (3, "d", "fear"), (4, "e", "fear"), (5, "f", "fear"),
+    ]  # fmt: skip
+    assert frames.shown("ab", "fear", "last3") == [(0, "a", "neutral"), (1, "b", "fear")]
+    assert frames.shown("", "fear", "all") == []

@@ -42,15 +42,9 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
     found = []
     for person in trees.folders(place):
         for folder in trees.folders(person):
-            expression, pictures = trees.label(folder.name, trees.WORDS, folder), trees.files(folder)
-            shown = dict.fromkeys(rules.chosen(pictures, frames), expression)
-            shown |= dict.fromkeys(pictures[:1], "neutral")
-            for number, path in enumerate(pictures):
-                if path in shown:
-                    sequence = f"{person.name}/{folder.name}"
-                    found.append(
-                        Record(str(path), shown[path], person.name, sequence=sequence, frame=number, domain="lab")
-                    )
+            peak, sequence = trees.label(folder.name, trees.WORDS, folder), f"{person.name}/{folder.name}"
+            for number, path, expression in rules.shown(trees.files(folder), peak, frames):
+                found.append(Record(str(path), expression, person.name, sequence=sequence, frame=number, domain="lab"))
     if not found:
         raise FileNotFoundError(f"{place} has no pictures: expected\n{TREE}")
     count = sum(r.expression != "neutral" for r in found)

@@ -27,16 +27,10 @@ def records(root: str | Path | None = None) -> list[Record]:
     Raises:
       FileNotFoundError: no such tree.
     """
-    places = [] if root is None else [Path(root), *trees.folders(root)]
-    for place in places:
-        found = [
-            Record(str(path), subject=person.name, domain="web")
-            for person in trees.folders(place)
-            if person.name.isdigit()
-            for path in trees.files(person)
-        ]
-        if found:
-            if len(found) != COUNT:
-                print(f"CASIA-WebFace: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
-            return found
-    raise FileNotFoundError(f"{root or '--data_dir'} is not CASIA-WebFace: expected a folder with\n{TREE}")
+    found = [
+        Record(str(path), subject=person, domain="web")
+        for person, path in trees.people(root, TREE, lambda person, _: person.isdigit())
+    ]
+    if len(found) != COUNT:
+        print(f"CASIA-WebFace: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+    return found

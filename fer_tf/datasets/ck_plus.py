@@ -79,19 +79,14 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
             pictures = trees.files(sequence)
             if not told or not pictures:
                 continue
-            expression = _expression(told[0])
-            kept = rules.chosen(pictures, rule)
-            shown = {path: expression for path in kept}
-            if expression != "neutral":
-                shown = {pictures[0]: "neutral", **({p: e for p, e in shown.items() if p != pictures[0]})}
-            for path in sorted(shown, key=pictures.index):
+            for number, path, expression in rules.shown(pictures, _expression(told[0]), rule):
                 found.append(
                     Record(
                         str(path),
-                        shown[path],
+                        expression,
                         subject=person.name,
                         sequence=f"{person.name}/{sequence.name}",
-                        frame=pictures.index(path),
+                        frame=number,
                         domain="lab",
                         info=_landmarks(landmarks, path),
                     )

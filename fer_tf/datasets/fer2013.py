@@ -94,7 +94,10 @@ def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
             if split is None or not number.isdigit() or int(number) >= len(NUMBERS):
                 raise ValueError(f"{where}: emotion {number!r}, Usage {row['Usage']!r} is none of FER-2013's.")
             try:
-                pixels = np.array((row["pixels"] or "").split(), np.uint8).reshape(48, 48)
+                values = np.array((row["pixels"] or "").split(), np.int64).reshape(48, 48)
+                if values.min() < 0 or values.max() > 255:  # NumPy 1 would wrap them
+                    raise ValueError(f"{values.min()} to {values.max()}")
+                pixels = values.astype(np.uint8)
             except (ValueError, OverflowError) as error:
                 raise ValueError(f"{where}: its pixels are not 48x48 numbers from 0 to 255: {error}") from error
             options = {"sequence": split, "frame": len(parts[split]), "domain": "web", "split": split}

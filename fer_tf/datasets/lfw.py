@@ -27,16 +27,10 @@ def records(root: str | Path | None = None) -> list[Record]:
     Raises:
       FileNotFoundError: no such tree.
     """
-    places = [] if root is None else [Path(root), *trees.folders(root)]
-    for place in places:
-        found = [
-            Record(str(path), subject=person.name, domain="web")
-            for person in trees.folders(place)
-            for path in trees.files(person)
-            if path.name.startswith(f"{person.name}_")
-        ]
-        if found:
-            if len(found) != COUNT:
-                print(f"LFW: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
-            return found
-    raise FileNotFoundError(f"{root or '--data_dir'} is not LFW: expected a folder with\n{TREE}")
+    found = [
+        Record(str(path), subject=person, domain="web")
+        for person, path in trees.people(root, TREE, lambda person, name: name.startswith(f"{person}_"))
+    ]
+    if len(found) != COUNT:
+        print(f"LFW: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+    return found

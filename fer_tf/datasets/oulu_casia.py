@@ -62,20 +62,15 @@ def records(
     found, domain = [], f"{camera} {light}"
     for person in trees.folders(place / light):
         for folder in trees.folders(person):
-            expression, pictures = trees.label(folder.name, trees.WORDS, folder), trees.files(folder)
-            shown = {path: expression for path in rules.chosen(pictures, frames)}
-            shown = {
-                **{path: "neutral" for path in pictures[:1]},
-                **{p: e for p, e in shown.items() if p != pictures[0]},
-            }
-            for path in sorted(shown, key=pictures.index):
+            peak = trees.label(folder.name, trees.WORDS, folder)
+            for number, path, expression in rules.shown(trees.files(folder), peak, frames):
                 found.append(
                     Record(
                         str(path),
-                        shown[path],
+                        expression,
                         subject=person.name,
                         sequence=f"{person.name}/{folder.name}",
-                        frame=pictures.index(path),
+                        frame=number,
                         domain=domain,
                         info={"framed": True} if small else {},
                     )

@@ -90,7 +90,7 @@ def test_ck_plus(tmp_path, capsys):
 def test_ck_plus_short_and_neutral_sequences(tmp_path):
     """Two frames: the first stays neutral; a sequence that is labelled neutral is neutral all through."""
     assert labels(ck_plus.records(ck(tmp_path / "a", 1, 1, frames=2))) == ["neutral", "disgust"]
-    assert labels(ck_plus.records(ck(tmp_path / "b", 1, 1, number=0))) == ["neutral"] * 3
+    assert labels(ck_plus.records(ck(tmp_path / "b", 1, 1, number=0))) == ["neutral"] * 4
 
 
 def test_ck_plus_landmarks_and_damage(tmp_path):
