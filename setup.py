@@ -39,7 +39,8 @@ setup(
     extras_require={
         "dev": [
             "pytest",  # runs the tests ...
-            "pytest-xdist",  # ... two files at a time
+            "pytest-xdist",  # ... two files at a time ...
+            "pytest-timeout",  # ... and ends one that hangs
             "ruff",  # lint and format
             "scipy",  # the reference that augmentation is tested against
             "opencv-python-headless",  # the reference of CLAHE, and the benchmark's plain loop

@@ -295,7 +295,13 @@ def even(shape: Any, name: str) -> tuple[int, int, int, int]:
 
 
 def conv_bn(x: Any, channels: int, name: str, *, size: int = 3, stride: int = 1, relu: bool = True) -> Any:
-    """Convolution without a bias, batch norm, ReLU: (N, H, W, C) -> (N, H/stride, W/stride, channels)."""
+    """Convolution without a bias, batch norm, ReLU: (N, H, W, C) -> (N, H/stride, W/stride, channels).
+
+    A 1x1 convolution picks its pixels first: with a stride and few channels, oneDNN's gradient writes beyond its memory
+    and ends the process (TensorFlow 2.15 and 2.21 on a CPU; 4 to 8 channels, 16x16 pixels, for one).
+    """
+    if size == 1 and stride > 1:
+        x, stride = keras.layers.AveragePooling2D(1, stride, name=f"{name}_pick")(x), 1
     x = keras.layers.Conv2D(
         channels, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
     )(x)

@@ -271,6 +271,26 @@ def test_conv_bn_has_stride_and_no_bias(relu):
     np.testing.assert_allclose(net(x, training=False), np.maximum(y, 0) if relu else y, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [(4, 8), (12, 8), (8, 16)])
+def test_gradient_of_a_strided_pointwise_conv_bn(channels):
+    """By hand; with these channels oneDNN's own strided gradient breaks the heap."""
+    inputs = keras.Input((16, 16, channels[0]))
+    net = keras.Model(inputs, conv_bn(inputs, channels[1], "c", size=1, stride=2, relu=False))
+    rng = np.random.default_rng(0)
+    x, upstream = rng.normal(size=(3, 16, 16, channels[0])), rng.normal(size=(3, 8, 8, channels[1]))
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(net(x, training=False) * tf.constant(upstream, tf.float32))
+        return tape.gradient(loss, net.trainable_variables[0])
+
+    by_hand = np.einsum("nhwc,nhwd->cd", x[:, ::2, ::2], upstream) / np.sqrt(1 + 1e-3)  # the norm's start: 0 and 1
+    for _ in range(20):
+        found = gradient(tf.constant(x, tf.float32))
+    np.testing.assert_allclose(found[0, 0], by_hand, rtol=1e-4, atol=1e-4)
+
+
 def results(layer, x):
     """What a layer gives, and the gradients of a loss on it to inputs and kernel, from a graph; and the graph's ops."""
 
