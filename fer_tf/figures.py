@@ -304,7 +304,11 @@ def tsne(
 
 
 def _tsne_points(features: np.ndarray, labels: np.ndarray, perplexity: float, seed: int) -> tuple[np.ndarray, float]:
-    """(N, F) -> points (N, 2) and the perplexity that was used."""
+    """(N, F) -> points (N, 2) and the perplexity that was used; all at one place where the features are all alike.
+
+    Features are centred and scaled first, which changes no neighbour: scikit-learn ends the process where they differ
+    by 1e-11, as those of a net do that has learnt nothing.
+    """
     if features.ndim != 2 or len(features) < 4 or labels.shape != features.shape[:1]:
         raise ValueError(
             f"t-SNE needs (N, F) features of at least 4 pictures and N labels: {features.shape}, {labels.shape}"
@@ -315,6 +319,10 @@ def _tsne_points(features: np.ndarray, labels: np.ndarray, perplexity: float, se
     from threadpoolctl import threadpool_limits
 
     used = min(float(perplexity), (len(features) - 1) / 3)
+    features = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    if not (spread := features.std()) > 0:
+        return np.zeros((len(features), 2)), used
+    features /= spread
     init = "pca" if features.shape[1] > 1 else "random"
     with threadpool_limits(1):  # threads that wait for each other a thousand times: minutes where the cores are busy
         points = TSNE(perplexity=used, init=init, learning_rate="auto", random_state=seed).fit_transform(features)

@@ -175,6 +175,15 @@ def test_tsne_keeps_clusters_apart_and_repeats_under_a_seed():
         figures.tsne(features[:3], labels[:3], EXPRESSIONS)
 
 
+@pytest.mark.parametrize("spread", [1e-11, 0.0])
+def test_tsne_of_a_net_that_has_learnt_nothing(spread):
+    """Features that are all but alike: a map, or all points at one place, where scikit-learn alone ends the process."""
+    features = np.random.default_rng(0).normal(size=(6, 350)).astype(np.float32) * np.float32(spread)
+    (axes,) = figures.tsne(features, np.array([0, 0, 0, 1, 1, 1]), ("anger", "fear")).axes
+    points = np.concatenate([c.get_offsets() for c in axes.collections])
+    assert points.shape == (6, 2) and np.isfinite(points).all() and (np.ptp(points) > 0) == (spread > 0)
+
+
 def test_tsne_of_two_networks_side_by_side():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 8)
