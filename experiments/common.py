@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import pkgutil
 import platform
 import re
 import subprocess
@@ -19,16 +18,14 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import fer_tf
-from fer_tf import datasets, pipeline, records, training, weights
+from experiments import data_sets
+from fer_tf import pipeline, protocols, records, training, weights
+from fer_tf.datasets import prepared
 
 FLAGS = flags.FLAGS
+ORDERS = ("contiguous", "strided")
 FREE = ("workdir", "only_folds", "expressions", "tensorboard", "progress", "temperature", "stages")
 """Flags that may differ when a run is taken up again."""
-
-
-def data_sets() -> list[str]:
-    """Names of the modules in fer_tf/datasets."""
-    return sorted(module.name for module in pkgutil.iter_modules(datasets.__path__))
 
 
 def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> None:
@@ -36,13 +33,16 @@ def define_flags(presets: Mapping[str, Mapping[str, Any]], **defaults: Any) -> N
 
     Args:
       presets: preset name -> {flag: value}.
-      **defaults: other defaults than those below and in `define_training_flags`.
+      **defaults: other defaults than those below and in `define_training_flags`; `protocol` is how the paper deals
+        subjects to folds, contiguous or strided.
     """
     default = {"dataset": "rendered", "classes": "seven", "folds": 5, "protocol": "contiguous", **defaults}
     define_training_flags(presets, **default)
-    flags.DEFINE_enum("dataset", default["dataset"], data_sets(), "Which data set.")
-    known = ["contiguous", "strided"]
-    flags.DEFINE_enum("protocol", default["protocol"], known, "How subjects are dealt to the folds.")
+    flags.DEFINE_enum("dataset", default["dataset"], data_sets.names(), "Which data set.")
+    flags.DEFINE_list("options", [], data_sets.HELP)
+    known = [*ORDERS, *protocols.PROTOCOLS]
+    text = "How subjects are dealt to the folds; or a paper's protocol, which gives data set, classes, folds and runs."
+    flags.DEFINE_enum("protocol", default["protocol"], known, text)
     flags.DEFINE_string("manifest", None, "A folds.json: its folds instead of those of --folds and --protocol.")
     flags.DEFINE_string("classes", default["classes"], "six, seven, six_neutral, eight, or labels with commas.")
     flags.DEFINE_integer("folds", default["folds"], "Number of folds by subject.", lower_bound=2)
@@ -93,7 +93,7 @@ def unseen(name: str | Path | None, flag: str, tested: bool = True) -> list[str]
     if name is None or not weights.is_ours(name):
         return []
     seen = list(weights.provenance(name).get("datasets") or [])
-    on = tested_on() or FLAGS.dataset
+    on = tested_on() or dataset_name()
     if tested and {on, on.partition("/")[0]} & {*seen}:  # a part counts as seen where the whole is named
         raise ValueError(f"--{flag}={name} was trained on everybody in {on}, so it has seen who is to be tested.")
     return seen
@@ -102,7 +102,7 @@ def unseen(name: str | Path | None, flag: str, tested: bool = True) -> list[str]
 def tested_on() -> str | None:
     """name[/part] of --test_on, where the script has that flag (`cross.py`) and it is given."""
     text = FLAGS["test_on"].value if "test_on" in FLAGS else None
-    return text.partition("=")[0] if text else None
+    return data_sets.place_of(text) if text else None
 
 
 def weights_file(name: str) -> Path | None:
@@ -117,6 +117,59 @@ def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
     for name, value in presets[FLAGS.preset].items():
         if not FLAGS[name].present:
             FLAGS[name].value = FLAGS[name].parser.parse(value) if isinstance(value, str) else value  # a list flag's
+
+
+def protocol() -> protocols.Protocol | None:
+    """The paper's protocol that --protocol names, or None where it only says how subjects are dealt."""
+    return protocols.PROTOCOLS.get(FLAGS.protocol) if "protocol" in FLAGS else None
+
+
+def in_force() -> protocols.Protocol | None:
+    """`protocol`, where neither --manifest nor another number of --folds stands in its place."""
+    chosen = protocol()
+    other = chosen is not None and chosen.by == "subject" and FLAGS.folds != chosen.folds
+    return None if FLAGS.manifest or other else chosen
+
+
+def order() -> str:
+    """How subjects are dealt to folds: what --protocol says, or the script's own reading where it names a protocol."""
+    return FLAGS.protocol if FLAGS.protocol in ORDERS else FLAGS["protocol"].default
+
+
+def apply_protocol(paper: str) -> None:
+    """Gives the flags that the command line left out the values of the protocol that --protocol names.
+
+    Args:
+      paper: whose script it is, for its number of runs.
+    Raises:
+      ValueError: a flag that contradicts the protocol, or a script that cannot run it; the message says what to give.
+    """
+    chosen = protocol()
+    if chosen is None:
+        return
+    name = FLAGS.protocol
+    if chosen.by == "cross" and tested_on() != chosen.tests:
+        raise ValueError(f"--protocol={name} is tested on another data set: give --test_on={chosen.tests}=<folder>.")
+    given = FLAGS["dataset"].present and FLAGS.dataset not in (chosen.dataset, "prepared")
+    if "target" in FLAGS and chosen.by == "split":  # CycleAT: the protocol is the target's
+        if FLAGS.target.partition("=")[0] != chosen.dataset:
+            raise ValueError(f"--protocol={name} is the target's: give --target={chosen.dataset}=<folder>.")
+    elif given:
+        raise ValueError(f"--protocol={name} is of {chosen.dataset}: leave --dataset={FLAGS.dataset} out.")
+    elif FLAGS.dataset != "prepared":
+        FLAGS["dataset"].value = chosen.dataset
+    values = {"classes": chosen.classes, "folds": chosen.folds, "runs": chosen.runs.get(paper, 1)}
+    values |= {"source_test": chosen.share} if "source_test" in FLAGS and chosen.by == "share" else {}
+    for flag, value in values.items():
+        if flag == "folds" and chosen.folds < 2:
+            continue
+        if not FLAGS[flag].present:
+            FLAGS[flag].value = value
+
+
+def dataset_name() -> str:
+    """The data set that is read: --dataset, or the one that a prepared file was made from."""
+    return prepared.about(FLAGS.data_dir)["dataset"] if FLAGS.dataset == "prepared" else FLAGS.dataset
 
 
 def workdir(experiment: str) -> Path:
@@ -162,8 +215,17 @@ def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[record
         raise ValueError(f"--classes={FLAGS.classes} is one class, with nothing to tell it from: give two or more.")
     module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
     where = f"--dataset={FLAGS.dataset} --data_dir={FLAGS.data_dir or ''}"
+    chosen = protocol()
+    if chosen is not None and FLAGS.dataset == chosen.dataset:
+        options = {**chosen.options, **options}
     try:
-        found = module.records(FLAGS.data_dir, **options)
+        found = module.records(FLAGS.data_dir, **{**options, **data_sets.options(module, FLAGS.options)})
+        if FLAGS.dataset == "prepared" and chosen is not None and chosen.by != "cross":
+            if dataset_name() != chosen.dataset and "target" not in FLAGS:
+                raise ValueError(
+                    f"{where} has {dataset_name()}, and --protocol={FLAGS.protocol} is of {chosen.dataset}."
+                )
+            chosen.check(found)
         found = found if classes is None else records.of_classes(found, classes)
     except FileNotFoundError:
         raise
@@ -172,6 +234,13 @@ def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[record
     if not found:
         shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
         raise ValueError(f"{where} has no image{shown}.")
+    searched = sum(not isinstance(r.image, tuple) and not {"framed", "landmarks"} & {*r.info} for r in found)
+    if searched:
+        print(
+            f"{searched} pictures will be searched for faces, at each start. To do it once: python -m "
+            f"experiments.prepare {where} --align=<paper> --out=faces.h5; then --dataset=prepared --data_dir=faces.h5",
+            file=sys.stderr,
+        )
     return found
 
 
@@ -182,16 +251,26 @@ def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Pa
       ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
     """
     hashes = records.content_hashes(found)  # reads every image, so once for all folds
+    chosen = in_force()
     if FLAGS.manifest:
-        folds, order = records.read_manifest(FLAGS.manifest, found), f"as in {Path(FLAGS.manifest).name}"
+        folds, how = records.read_manifest(FLAGS.manifest, found), f"as in {Path(FLAGS.manifest).name}"
+    elif chosen is not None:
+        folds, how = chosen.fold(found, order(), FLAGS.seed), f"{FLAGS.protocol}, {order()}"
     else:
-        folds, order = records.subject_folds(found, FLAGS.folds, FLAGS.protocol), FLAGS.protocol
+        folds, how = records.subject_folds(found, FLAGS.folds, order()), order()
     for number, fold in enumerate(folds):
         for warning in records.check_fold(found, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
-    rule = getattr(importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}"), "FRAMES", "all frames of the data set")
-    records.write_manifest(folder / "folds.json", found, folds, frames=rule, order=order, hashes=hashes)
+    records.write_manifest(folder / "folds.json", found, folds, frames=frame_rule(), order=how, hashes=hashes)
     return folds
+
+
+def frame_rule() -> str:
+    """Which frames of a sequence --dataset and --options take, in words."""
+    if FLAGS.dataset == "prepared":
+        return prepared.about(FLAGS.data_dir)["frames"]
+    module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
+    return data_sets.options(module, FLAGS.options).get("frames") or getattr(module, "FRAMES", "all of the data set")
 
 
 def chosen_folds(count: int) -> list[int]:
@@ -210,9 +289,12 @@ def chosen_folds(count: int) -> list[int]:
 
 def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
     """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
-    folds = FLAGS.manifest or f"{FLAGS.folds} folds by subject, {FLAGS.protocol}"
+    chosen = in_force()
+    folds = Path(FLAGS.manifest).name if FLAGS.manifest else f"{FLAGS.folds} folds by subject, {order()}"
+    if chosen is not None:
+        folds = f"{FLAGS.protocol}, {order()}: {chosen.source}"
     return {
-        "dataset": FLAGS.dataset,
+        "dataset": dataset_name(),
         "protocol": f"tested on {tested_on()}" if tested_on() else folds,
         "preset": FLAGS.preset,
         "classes": list(classes),
@@ -288,8 +370,14 @@ def save_module(module: tf.Module, path: Path) -> None:
         os.replace(part, path)
 
 
-def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Runs an experiment's main; bad input ends it with one sentence on stderr and exit code 1."""
+def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | None = None, paper: str = "") -> None:
+    """Runs an experiment's main; bad input ends it with one sentence on stderr and exit code 1.
+
+    Args:
+      main: the script's.
+      presets: values for flags that are left out.
+      paper: whose protocols the script follows, where --protocol says how often to run.
+    """
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
@@ -297,6 +385,7 @@ def run(main: Callable[[], None], presets: Mapping[str, Mapping[str, Any]] | Non
         if presets is not None:
             apply_preset(presets)
         try:
+            apply_protocol(paper)
             main()
         except (ValueError, OSError, FloatingPointError, ImportError) as error:
             if os.environ.get("FER_TF_TRACEBACK"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import common
+from experiments import common, data_sets
 from fer_tf import records
 
 FLAGS = flags.FLAGS
@@ -37,8 +37,8 @@ def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
     """
     place, _, root = text.partition("=")
     name, _, part = place.partition("/")
-    if name not in common.data_sets():
-        raise ValueError(f"{text!r} names no data set: give name[/part][=folder], one of {common.data_sets()}.")
+    if name not in data_sets.names():
+        raise ValueError(f"{text!r} names no data set: give name[/part][=folder], one of {data_sets.names()}.")
     module = importlib.import_module(f"fer_tf.datasets.{name}")
     by_part = part and "part" in inspect.signature(module.records).parameters
     found = module.records(root or None, **({"part": part} if by_part else {}))
@@ -47,12 +47,11 @@ def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
     found = found if classes is None else records.of_classes(found, classes)
     if not found:
         raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
-    return [r if r.subject is None else replace(r, subject=f"{name}:{r.subject}") for r in found]
+    known = named(text).partition("/")[0]
+    return [r if r.subject is None else replace(r, subject=f"{known}:{r.subject}") for r in found]
 
 
-def named(text: str) -> str:
-    """name[/part] of name[/part][=folder]: what may be told to others."""
-    return text.partition("=")[0]
+named = data_sets.place_of
 
 
 def fold(
@@ -73,7 +72,7 @@ def fold(
     one = records.Fold(tuple(range(len(learn))), tuple(range(len(learn), len(everything))))
     hashes = records.content_hashes(everything)
     records.check_fold(everything, one, shown, hashes=hashes)
-    places = [FLAGS.dataset, *(text.partition("=")[0] for text in FLAGS.train_on)]
-    rule = f"trained on {', '.join(places)}, tested on {FLAGS.test_on.partition('=')[0]}"
+    places = [common.dataset_name(), *map(named, FLAGS.train_on)]
+    rule = f"trained on {', '.join(places)}, tested on {named(FLAGS.test_on)}"
     records.write_manifest(folder / "folds.json", everything, [one], frames="all", order=rule, hashes=hashes)
     return everything, [one]

@@ -128,7 +128,12 @@ def main() -> None:
     folds.report(results, classes, folder, time.time() - start)
     last = results[-1]
     faces = folds.some_faces(test.records, ed2l.TEMPLATE)
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about = {
+        "trained_on": common.dataset_name(),
+        "run": last["run"],
+        "held_out_fold": last["fold"],
+        "commit": common.commit(),
+    }
     export.save(models[FLAGS.rows[-1]], folder / "export", metadata={**about, "row": FLAGS.rows[-1]}, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {ROWS[FLAGS.rows[-1]]} is in {folder / 'export'}.")
 

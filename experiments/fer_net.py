@@ -53,10 +53,15 @@ def main() -> None:
     folds.report(results, classes, folder, time.time() - start, images=len(found))
     last = results[-1]
     faces = folds.some_faces([found[i] for i in parts[last["fold"]].test], fer_net.TEMPLATE)
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about = {
+        "trained_on": common.dataset_name(),
+        "run": last["run"],
+        "held_out_fold": last["fold"],
+        "commit": common.commit(),
+    }
     export.save(model, folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    common.run(main, PRESETS, paper="ia_gen")

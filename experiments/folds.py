@@ -181,7 +181,7 @@ def report(
         folder / "metrics.json", {**common.facts(classes, seconds), "folds": tested, "methods": methods, **more}
     )
     for name, method in methods.items():
-        title = f"{name}, {tested_on or FLAGS.dataset}, held-out people, last epoch"
+        title = f"{name}, {tested_on or common.dataset_name()}, held-out people, last epoch"
         picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
         figures.save(picture, folder / f"confusion_{plain(name)}.png")
         counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"]}

@@ -180,7 +180,12 @@ def main() -> None:
     print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
     gcnet_pictures.draw_weights(methods, rows, folder)
     last = results[-1]
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about = {
+        "trained_on": common.dataset_name(),
+        "run": last["run"],
+        "held_out_fold": last["fold"],
+        "commit": common.commit(),
+    }
     faces = folds.some_faces(test.records, gcnet.TEMPLATE)
     export.save(models[rows[-1]], folder / "export", metadata={**about, "row": rows[-1].name}, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {rows[-1].name} is in {folder / 'export'}.")

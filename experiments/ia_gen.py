@@ -252,8 +252,8 @@ def release(gans: dict[str, Any], net: Any, classes: tuple[str, ...], folder: Pa
     """Writes each GAN's weights and, once all are there, the recogniser's (half precision), with their provenance."""
     told = {
         "command": common.command("experiments.ia_gen"),
-        "commit": common.commit(), "data": f"{FLAGS.dataset}, all subjects",
-        "datasets": sorted({FLAGS.dataset, *check_init(classes)}),
+        "commit": common.commit(), "data": f"{common.dataset_name()}, all subjects",
+        "datasets": sorted({common.dataset_name(), *check_init(classes)}),
         "hardware": common.hardware(), "seed": FLAGS.seed, "metric": None,
     }  # fmt: skip
     for expression, gan in gans.items():
@@ -300,7 +300,12 @@ def main() -> None:
     print(generation_table(generation))
     last = results[-1]
     held_out = records.of_classes([found[i] for i in parts[last["fold"]].test], classes)
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about = {
+        "trained_on": common.dataset_name(),
+        "run": last["run"],
+        "held_out_fold": last["fold"],
+        "commit": common.commit(),
+    }
     export.save(model, folder / "export", metadata=about, faces=folds.some_faces(held_out, ia_gen.TEMPLATE))
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
 
@@ -335,4 +340,4 @@ def generation_table(generation: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    common.run(main, PRESETS, paper="ia_gen")

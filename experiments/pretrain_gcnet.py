@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import common, folds
+from experiments import common, data_sets, folds
 from fer_tf import pipeline, records, training, weights
 from fer_tf.models import gcnet
 
@@ -29,7 +29,8 @@ PARTS = {"autoencoder": "generator/encoder1", "identify": "encoder2"}
 
 common.define_training_flags(PRESETS, init=None, batch_size=64)
 flags.DEFINE_enum("stage", "autoencoder", ["autoencoder", "identify"], "What is trained.")
-flags.DEFINE_enum("dataset", "rendered", common.data_sets(), "Which data set.")
+flags.DEFINE_enum("dataset", "rendered", data_sets.names(), "Which data set.")
+flags.DEFINE_list("options", [], data_sets.HELP)
 flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "Part of the rendered faces.")
 flags.DEFINE_string("classes", None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
 flags.DEFINE_string("out", None, "File for the weights; in --workdir when left out.")
@@ -98,8 +99,9 @@ def main() -> None:
     about = {
         "command": common.command("experiments.pretrain_gcnet"),
         "commit": common.commit(),
-        "data": f"{FLAGS.dataset}, {len(found)} faces" + (f" of {len(people)} people" * (FLAGS.stage == "identify")),
-        "datasets": [f"rendered/{FLAGS.part}" if other else FLAGS.dataset],
+        "data": f"{common.dataset_name()}, {len(found)} faces"
+        + (f" of {len(people)} people" * (FLAGS.stage == "identify")),
+        "datasets": [f"rendered/{FLAGS.part}" if other else common.dataset_name()],
         "hardware": common.hardware(),
         "seed": FLAGS.seed,
     }

@@ -96,6 +96,8 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
     try:
         picture = read_image(record, files)
         template = faces.TEMPLATES[template] if isinstance(template, str) else template
+        if record.info.get("template", template.name) != template.name:
+            raise ValueError(f"was prepared for {record.info['template']}: prepare it with --align={template.name}")
         if record.info.get("framed"):
             height, width = template.size
             wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
@@ -103,7 +105,7 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
         else:
             cut = faces.align(picture, template, landmarks=record.info.get("landmarks"))
     except (ValueError, OSError) as error:
-        raise ValueError(f"{record.name}: {error}") from error
+        raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     if channels == 1:
         cut = np.asarray(Image.fromarray(cut).convert("L"))[..., None]
     return cut

@@ -39,24 +39,27 @@ def root_of(given: str | Path | None, tree: str, *marks: str) -> Path:
 
 def folders(path: str | Path) -> list[Path]:
     """The folders directly in one, in natural order; none where it is no folder. Hidden ones are left out."""
-    try:
-        with os.scandir(path) as entries:
-            found = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    except OSError:
-        return []
-    return [Path(path) / name for name in sorted(found, key=natural)]
+    return _inside(path, lambda entry: entry.is_dir())
 
 
 def files(path: str | Path, endings: Iterable[str] = PICTURES) -> list[Path]:
     """The files directly in a folder that end so (whatever their case), in natural order; hidden ones are left out."""
     endings = tuple(endings)
+    return _inside(path, lambda entry: entry.name.lower().endswith(endings) and entry.is_file())
+
+
+def _inside(path: str | Path, wanted: Callable[[os.DirEntry], bool]) -> list[Path]:
+    """What a folder has of a kind; nothing where it cannot be read. A link that leads nowhere is of no kind."""
+
+    def fits(entry: os.DirEntry) -> bool:
+        try:
+            return not entry.name.startswith(".") and wanted(entry)
+        except OSError:  # a link to itself
+            return False
+
     try:
         with os.scandir(path) as entries:
-            found = [
-                e.name
-                for e in entries
-                if e.name.lower().endswith(endings) and not e.name.startswith(".") and e.is_file()
-            ]
+            found = [entry.name for entry in entries if fits(entry)]
     except OSError:
         return []
     return [Path(path) / name for name in sorted(found, key=natural)]

@@ -37,4 +37,5 @@ def test_sequences_begin_neutral():
         (0, "a", "neutral"), (3, "d", "fear"), (4, "e", "fear"), (5, "f", "fear"),
     ]  # fmt: skip
     assert frames.shown("ab", "fear", "last3") == [(0, "a", "neutral"), (1, "b", "fear")]
-    assert frames.shown("", "fear", "all") == []
+    assert frames.shown("", "fear", "last3") == []
+    assert frames.shown("ab", "fear", "all") == [(0, "a", "fear"), (1, "b", "fear")]  # DE-GAN's 60,600 of BU-4DFE

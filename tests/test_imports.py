@@ -12,6 +12,7 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 # Module or folder of fer_tf -> the parts of fer_tf that it may import, beside compat and the package's own version.
 BELOW = {
     "augment": set(),
+    "archives": set(),
     "backbones": {"layers"},
     "compat": set(),
     "conv_ae": {"layers"},
@@ -24,6 +25,7 @@ BELOW = {
     "layers": set(),
     "losses": set(),
     "metrics": set(),
+    "protocols": {"records", "trees"},
     "records": set(),
     "spec": set(),
     "trees": set(),
@@ -37,6 +39,8 @@ BELOW = {
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }
 WITHOUT_TENSORFLOW = {
+    "archives",
+    "protocols",
     "records",
     "faces",
     "frames",

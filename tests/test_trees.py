@@ -45,3 +45,11 @@ def test_words():
         assert trees.label(word, trees.WORDS, "x") == name
     with pytest.raises(ValueError, match="here.png: 'bored' is no expression"):
         trees.label("bored", trees.WORDS, "here.png")
+
+
+def test_a_link_to_itself_hides_nothing(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.png").write_bytes(b"")
+    assert trees.files(tmp_path) == [tmp_path / "b.png"] and trees.folders(tmp_path) == [tmp_path / "a"]

@@ -75,7 +75,11 @@ def records(
         raise ValueError(f"rendered has no class {unknown}: its expressions are {', '.join(EXPRESSIONS)}.")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: take it from the package, or render it with\n  {RENDER}{path}")
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} is no HDF5 file, or is damaged ({error}): take it from the package again.") from error
+    with file:
         missing = [name for name in ("image", *COLUMNS) if name not in file]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: it is not a file of experiments.render_faces.")

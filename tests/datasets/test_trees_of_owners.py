@@ -267,7 +267,7 @@ def test_bu4dfe(tmp_path, capsys):
     assert [r.frame for r in found[:8]] == [0, 4, 5, 6, 7, 8, 9, 10] and len(found) == 16
     assert labels(found[:2]) == ["neutral", "happiness"] and {r.subject for r in found} == {"F001", "M010"}
     assert "has 14 faces with an expression; 4242 were expected" in capsys.readouterr().err
-    assert labels(bu4dfe.records(tmp_path, frames="all")).count("happiness") == 28
+    assert labels(bu4dfe.records(tmp_path, frames="all")).count("happiness") == 30
     touch(tmp_path / "BU4DFE/F001/Bored/000.jpg")
     with pytest.raises(ValueError, match="'Bored' is no expression"):
         bu4dfe.records(tmp_path)

@@ -1,0 +1,117 @@
+"""Unpacks the archives that data sets come in, into one folder and nowhere else. No TensorFlow.
+
+zip, tar, tar.gz, tar.bz2, tar.xz. An archive is refused, and nothing of it is left, where a name leads out of the
+folder (absolute, `..`, a link), is no file or folder, or where it unpacks to more than it may.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LIMIT = 2**39
+"""Bytes that an archive may unpack to."""
+RATIO = 200
+"""Times its own size that an archive may unpack to, where that is more than 100 MB: pictures are packed already."""
+
+
+def inside(path: Path) -> list[Path]:
+    """The archives directly in a folder, or the one that the path is itself."""
+    if path.is_file():
+        return [path] if path.name.lower().endswith(ENDINGS) else []
+    if not path.is_dir():
+        return []
+    return sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(ENDINGS))
+
+
+def unpack_all(path: Path, into: Path) -> Path:
+    """Unpacks the archives of `inside(path)`, each once, into folders of their names below `into`; returns it.
+
+    One archive's folder is `into` itself, and several share it, as if a person had unpacked them at one place.
+
+    Raises:
+      FileNotFoundError: there are no archives.
+      ValueError: a refused or damaged archive; the message names it.
+    """
+    found = inside(path)
+    if not found:
+        raise FileNotFoundError(f"{path} has no archives ({', '.join(ENDINGS)}) to unpack.")
+    into.mkdir(parents=True, exist_ok=True)
+    for archive in found:
+        mark = into / f".{archive.name}.unpacked"
+        if not mark.is_file():
+            unpack(archive, into)
+            mark.write_text(f"{archive.stat().st_size}\n")
+    return into
+
+
+def unpack(archive: str | Path, into: str | Path) -> None:
+    """Unpacks one archive below a folder: first whole beside it, then moved in. Files that are there are replaced.
+
+    Raises:
+      ValueError: a name that leads out of the folder, a link, a device, too many bytes, or damage; nothing is left.
+    """
+    archive, into = Path(archive), Path(into)
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unpacking.", dir=into) as folder:
+        room = min(LIMIT, max(100 * 2**20, RATIO * archive.stat().st_size))
+        try:
+            for name, stream in _members(archive):
+                target = Path(folder) / _safe(archive, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as out:
+                    while piece := stream.read(2**20):
+                        room -= len(piece)  # what comes out, not what the archive says
+                        if room < 0:
+                            raise ValueError(f"{archive} unpacks to far more than its size: it is refused.")
+                        out.write(piece)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+        except Exception as error:  # zlib and lzma have errors of their own
+            if isinstance(error, ValueError):
+                raise
+            raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+        for part in sorted(Path(folder).rglob("*")):
+            if part.is_file():
+                target = into / part.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(part, target)
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(folder).mkdir()  # for the context manager to remove
+
+
+def _members(archive: Path) -> Iterator[tuple[str, Any]]:
+    """(name, stream) of each file."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
+            for member in file.infolist():
+                kind = stat.S_IFMT(member.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise ValueError(f"{archive}: {member.filename} is a link or no file: the archive is refused.")
+                if not member.is_dir():
+                    with file.open(member) as stream:
+                        yield member.filename, stream
+        return
+    with tarfile.open(archive) as file:
+        for member in file:
+            if not (member.isreg() or member.isdir()):
+                raise ValueError(f"{archive}: {member.name} is a link or no file: the archive is refused.")
+            if member.isreg() and (stream := file.extractfile(member)) is not None:
+                with stream:
+                    yield member.name, stream
+
+
+def _safe(archive: Path, name: str) -> PurePosixPath:
+    """The name as a relative path that stays inside."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0] or "\0" in name:
+        raise ValueError(f"{archive}: the name {name!r} leads out of its folder: the archive is refused.")
+    return path

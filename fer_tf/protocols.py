@@ -1,0 +1,168 @@
+"""The five papers' protocols by name: which data set, which expressions, which folds, how many runs. No TensorFlow.
+
+    protocol = PROTOCOLS["ck_plus_7_10fold"]
+    found = protocol.check(records.of_classes(ck_plus.records(root), protocol.labels))
+    folds = protocol.fold(found, order="contiguous")
+
+"In ascending order of IDs" can be read in two ways (`records.subject_folds`): each paper's own reading is its script's
+default. Numbers of images and people are those that the papers print; a copy that differs is told so.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fer_tf.records import Fold, Record, classes_of, subject_folds, subject_order
+from fer_tf.trees import natural
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a paper tests on a data set.
+
+    Attributes:
+      dataset: the module in `fer_tf.datasets`.
+      classes: a named class set.
+      folds: how many.
+      source: papers and sections that it comes from.
+      by: what folds are made of: "subject"; "split" (the data set's own parts, each held out in turn); "share" (one
+        fold, a share of the people drawn by a seed); "cross" (another data set is the test).
+      images, people: that the papers count, expressions of `classes` alone; None where they do not say.
+      options: for the data set's `records`.
+      runs: paper -> how often it repeats everything with another seed; once where it does not say.
+      share: of the people, held out.
+      tests: for "cross", what is tested, as --test_on names it, without the folder.
+    """
+
+    dataset: str
+    classes: str
+    folds: int
+    source: str
+    by: str = "subject"
+    images: int | None = None
+    people: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
+    share: float = 0.0
+    tests: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its expressions, in the order of `records.EXPRESSIONS`."""
+        return classes_of(self.classes)
+
+    def check(self, found: Sequence[Record]) -> Sequence[Record]:
+        """The same records; a sentence on stderr where this copy's counts are not the papers'."""
+        shown = [r for r in found if r.expression in self.labels]
+        people = len({r.subject for r in shown} - {None})
+        for count, wanted, what in ((len(shown), self.images, "images"), (people, self.people, "people")):
+            if wanted is not None and count != wanted:
+                print(f"{self.dataset}: this copy has {count} {what} of {self.classes}; the papers have {wanted}.",
+                      file=sys.stderr)  # fmt: skip
+        return found
+
+    def fold(self, found: Sequence[Record], order: str = "contiguous", seed: int = 0) -> list[Fold]:
+        """The folds of these records.
+
+        Args:
+          found: all to be dealt.
+          order: how people are dealt, for "subject".
+          seed: of the people held out, for "share".
+        Raises:
+          ValueError: a record without the subject or split that is needed, too few of them, or "cross", whose test is
+            another data set.
+        """
+        if self.by == "subject":
+            return subject_folds(found, self.folds, order)
+        if self.by == "split":
+            return split_folds(found, self.folds)
+        if self.by == "share":
+            return [drawn_fold(found, self.share, seed)]
+        raise ValueError(f"This protocol trains on {self.dataset} and is tested on {self.tests}: it has no folds.")
+
+
+def split_folds(found: Sequence[Record], count: int) -> list[Fold]:
+    """Holds out each of the data set's own parts in turn.
+
+    Raises:
+      ValueError: a record of no part, or another number of parts than `count`.
+    """
+    names = sorted({r.split or "" for r in found}, key=natural)
+    if "" in names or len(names) != count:
+        shown = ", ".join(name or "(none)" for name in names[:8])
+        raise ValueError(f"{count} parts are needed, each to be held out once, and the data has {shown}.")
+    places = {name: tuple(i for i, r in enumerate(found) if r.split == name) for name in names}
+    return [Fold(tuple(i for i, r in enumerate(found) if r.split != name), places[name]) for name in names]
+
+
+def held_out(people: Sequence[str], share: float, seed: int) -> set[str]:
+    """A share of the people, at least one and not all, drawn by the seed.
+
+    Raises:
+      ValueError: fewer than two people.
+    """
+    people = subject_order(people)
+    if len(people) < 2:
+        raise ValueError(f"{len(people)} people cannot be split: two or more are needed.")
+    count = min(len(people) - 1, max(1, round(share * len(people))))
+    return {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:count]}
+
+
+def drawn_fold(found: Sequence[Record], share: float, seed: int) -> Fold:
+    """One fold that holds out a share of the people.
+
+    Raises:
+      ValueError: a record without a subject, or fewer than two people.
+    """
+    for record in found:
+        if record.subject is None:
+            raise ValueError(f"{record.name} has no subject, so people cannot be held out: give every record one.")
+    out = held_out([r.subject for r in found if r.subject is not None], share, seed)
+    train = tuple(i for i, r in enumerate(found) if r.subject not in out)
+    return Fold(train, tuple(i for i, r in enumerate(found) if r.subject in out))
+
+
+def _cross(tests: str, source: str) -> Protocol:
+    return Protocol("ck_plus", "six_neutral", 1, source, by="cross", tests=tests)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "ck_plus_7_10fold": Protocol(
+        "ck_plus", "seven", 10, "IA-gen IV-C (8 runs); DE-GAN 4.2; ED2L 3.2; GCNet IV-B, without a count",
+        images=981, people=118, runs={"ia_gen": 8},
+    ),
+    "ck_plus_8_10fold": Protocol("ck_plus", "eight", 10, "GCNet IV-C: neutral is the eighth class"),
+    "oulu_strong_10fold": Protocol(
+        "oulu_casia", "six", 10, "IA-gen IV-D; DE-GAN 4.2; ED2L 3.2; GCNet IV-B ('normal illumination')",
+        images=1440, people=80, options={"camera": "VL", "light": "Strong"},
+    ),
+    "mmi_10fold": Protocol(
+        "mmi", "six", 10, "DE-GAN 4.2 (208 sequences, 31 people); ED2L 3.2 (209, 32); GCNet IV-B (205, 30)"
+    ),
+    "bu3dfe_10fold": Protocol(
+        "bu3dfe", "six", 10, "IA-gen IV-E (10 runs); ED2L 3.2", images=1200, people=100, runs={"ia_gen": 10}
+    ),
+    "bu4dfe_10fold": Protocol(
+        "bu4dfe", "six", 10, "IA-gen IV-F (10 runs; prints 4,272 for 101 x 6 x 7)",
+        images=4242, people=101, runs={"ia_gen": 10},
+    ),
+    "sfew_2fold": Protocol("sfew", "six_neutral", 2, "CycleAT 4.1: two sets", by="split", images=700),
+    "emotionet_5fold": Protocol("emotionet", "six", 5, "CycleAT 4.1: 913 to 228 pictures", by="split", images=1141),
+    "bu3dfe_80_20": Protocol(
+        "bu3dfe", "six_neutral", 1, "CycleAT 4.1: 80 people to 20, drawn", by="share", share=0.2, people=100
+    ),
+    "cross_fer2013": _cross("fer2013", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"),
+    "cross_sfew": _cross("sfew/validation", "GCNet IV-F, Table VI: on CK+, MMI and Oulu-CASIA"),
+    "cross_raf": _cross("raf_db", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"),
+}  # fmt: skip
+"""Name -> protocol."""
+
+
+def of_dataset(dataset: str) -> dict[str, Protocol]:
+    """The protocols that deal a data set to folds."""
+    return {name: p for name, p in PROTOCOLS.items() if p.dataset == dataset and p.by != "cross"}

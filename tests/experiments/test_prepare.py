@@ -1,0 +1,256 @@
+"""experiments.prepare: from an owner's folder to one file, its report, its lists; killed, damaged, mended by hand."""
+
+import csv
+import json
+import os
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import data_sets, preparing
+from fer_tf import pipeline, records
+from fer_tf.datasets import ck_plus, folder, prepared, rendered
+
+CLASSES = ("anger", "happiness")
+
+
+def tree(root, people=4):
+    """A CK+ of rendered people: a neutral frame and two of each expression, in pictures of 200 x 160."""
+    faces = [r for r in rendered.records(classes=(*CLASSES, "neutral")) if int(r.subject[1:]) < people]
+    for record in faces:
+        if record.frame == 0 and record.expression != "neutral":
+            continue
+        number = 1 if record.expression == "neutral" else record.frame + 1
+        subject = f"S{int(record.subject[1:]):03d}"
+        picture = Image.new("RGB", (200, 160), (90, 90, 90))
+        picture.paste(Image.fromarray(pipeline.read_image(record)), (40, 10))
+        for sequence, expression in enumerate(CLASSES, 1):
+            if record.expression not in ("neutral", expression) or (number > 1 and record.expression == "neutral"):
+                continue
+            place = root / f"cohn-kanade-images/{subject}/{sequence:03d}"
+            place.mkdir(parents=True, exist_ok=True)
+            picture.save(place / f"{subject}_{sequence:03d}_{number:08d}.png")
+            told = root / f"Emotion/{subject}/{sequence:03d}"
+            told.mkdir(parents=True, exist_ok=True)
+            (told / "emotion.txt").write_text(f" {ck_plus.NUMBERS.index(expression)}.0e+00\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, cli):
+    """One run: (its folder, what it said)."""
+    place = tmp_path_factory.mktemp("prepare")
+    tree(place / "CK+")
+    done = cli("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return place, done
+
+
+def test_the_file_has_the_faces_of_the_data_set(made):
+    """As the adapter gives them: same order, labels and people; the very pixels that a direct run would see."""
+    place, done = made
+    raw, found = ck_plus.records(place / "CK+"), prepared.records(place / "faces.h5")
+    assert "24 faces of 24 pictures" in done.stdout and len(found) == len(raw) == 24
+    for a, b in zip(raw, found, strict=True):
+        assert (a.expression, a.subject, a.sequence, a.frame) == (b.expression, b.subject, b.sequence, b.frame)
+        assert b.info["name"] == os.path.relpath(a.image, place / "CK+")
+        assert b.info["sha256"] == records.content_hash(a)
+    np.testing.assert_array_equal(pipeline.face(raw[3], "ia_gen"), pipeline.face(found[3], "ia_gen"))
+    assert not list(place.glob("*.part")) and not list(place.glob("*.parts"))
+
+
+def test_the_report_and_the_lists(made):
+    place, _ = made
+    page = (place / "faces.html").read_text()
+    for text in (
+        "24 faces of 24 pictures",
+        "Faces of each of 4 people",
+        "mean of 8",
+        "ck_plus_7_10fold",
+        "IA-gen IV-C",
+    ):
+        assert text in page, text
+    assert page.count("data:image/png") >= 3 * 5 and "http" not in page  # one file, nothing fetched
+    assert "Duplicates: 4" in page  # each person's neutral frame begins two sequences
+    assert "10 folds of 4 subjects" in page  # too few, said there rather than raised
+    assert list(csv.reader((place / "faces_undetected.csv").open())) == [["path", "status", "reason"]]
+
+
+def test_an_experiment_reads_it(made, cli, tmp_path):
+    """By the protocol's name, which gives data set, classes and runs; metrics.json and weights name the data set."""
+    place, _ = made
+    flags = ["--preset=smoke", "--dataset=prepared", f"--data_dir={place}/faces.h5", "--protocol=ck_plus_7_10fold"]
+    done = cli("fer_net", *flags, "--folds=2", "--runs=1", "--classes=anger,happiness", f"--workdir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "this copy has 16 images of seven; the papers have 981" in done.stderr
+    assert "searched for faces" not in done.stderr
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["dataset"] == "ck_plus" and metrics["protocol"] == "2 folds by subject, contiguous"
+    assert json.loads((tmp_path / "run/folds.json").read_text())["frames"] == "last3"
+
+
+def test_raw_pictures_are_pointed_out_and_protocols_checked(made, cli, refused, tmp_path):
+    place, _ = made
+    done = cli("fer_net", "--preset=smoke", "--protocol=ck_plus_7_10fold", f"--data_dir={place}/CK+",
+               f"--workdir={tmp_path}/run", "--only_folds=99")  # fmt: skip
+    assert done.returncode == 1 and "16 pictures will be searched for faces" in done.stderr
+    assert f"experiments.prepare --dataset=ck_plus --data_dir={place}/CK+ --align=" in done.stderr
+    refused(
+        "fer_net",
+        {
+            ("--protocol=mmi_10fold", "--dataset=rendered"): "is of mmi: leave --dataset=rendered out",
+            ("--protocol=mmi_10fold", "--dataset=prepared", f"--data_dir={place}/faces.h5"): "has ck_plus, and --proto",
+            ("--protocol=cross_fer2013",): "give --test_on=fer2013=<folder>",
+            ("--dataset=prepared",): "is no prepared file",
+            ("--options=light=Weak",): "rendered has part=lab, classes=None",
+        },
+        "--preset=smoke",
+        f"--workdir={tmp_path}/none",
+    )
+    refused(
+        "ed2l",
+        {("--dataset=prepared", f"--data_dir={place}/faces.h5", "--classes=anger,happiness"): "prepared for ia_gen"},
+        "--preset=smoke",
+        f"--workdir={tmp_path}/other",
+    )
+
+
+def work(found, out, boxes=None, template="gcnet"):
+    """The work on some records of the class folders."""
+    made = {
+        "dataset": "folder",
+        "template": template,
+        "options": {"channels": 1},
+        "frames": "all",
+        "records": len(found),
+    }
+    return preparing.Work(found, [preparing.named(r, out.parent) for r in found], made, out, boxes or {})
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Seven faces in class folders, the last one an empty wall."""
+    (tmp_path / "anger").mkdir()
+    for i, record in enumerate(rendered.records()[:7]):
+        image = pipeline.read_image(record) if i < 6 else np.full((99, 120, 3), 90, np.uint8)
+        Image.fromarray(image).save(tmp_path / f"anger/p{i}_face.png")
+    return folder.records(tmp_path)
+
+
+def test_a_killed_run_goes_on(pictures, tmp_path, monkeypatch):
+    """After a stop in the second of four parts only what is not written is cut, and the file is the same."""
+    monkeypatch.setattr(preparing, "PART", 2)
+    whole = work(pictures, tmp_path / "whole.h5")
+    whole.start(), whole.run(1), whole.finish()
+    looked = []
+
+    def one(self, i, real=preparing.Work.one):
+        looked.append(i)
+        if looked == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return real(self, i)
+
+    monkeypatch.setattr(preparing.Work, "one", one)
+    for turn in range(2):
+        again = work(pictures, tmp_path / "again.h5")
+        again.start()
+        if not turn:
+            with pytest.raises(KeyboardInterrupt):
+                again.run(1)
+            assert not (tmp_path / "again.h5").exists()
+    again.run(1)
+    assert sorted(looked[-5:]) == [2, 3, 4, 5, 6]
+    assert [(i, status) for i, status, _ in again.finish()] == [(6, preparing.NO_FACE)]
+    with h5py.File(tmp_path / "whole.h5") as a, h5py.File(tmp_path / "again.h5") as b:
+        assert len(a["image"]) == 6
+        for name in ("image", "frame", *prepared.TEXTS):
+            np.testing.assert_array_equal(a[name][:], b[name][:])
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_boxes_by_hand(pictures, tmp_path, monkeypatch):
+    """A second run with boxes cuts what was missed by its box and takes the others over."""
+    first = work(pictures, tmp_path / "faces.h5")
+    first.start(), first.run(), first.finish()
+    (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom\np6_face.png,10,10,90,90\n")
+    names = [preparing.named(r, tmp_path) for r in pictures]
+    boxes = preparing.read_boxes(tmp_path / "boxes.csv", names)
+    assert boxes == {"anger/p6_face.png": (10, 10, 90, 90)}
+    cuts = []
+    monkeypatch.setattr(preparing, "cut", lambda *a, real=preparing.cut: cuts.append(a[0].image) or real(*a))
+    second = work(pictures, tmp_path / "faces.h5", boxes)
+    second.start(), second.run()
+    assert not second.finish() and cuts == [pictures[6].image]
+    assert len(prepared.records(tmp_path / "faces.h5")) == 7
+    with pytest.raises(ValueError, match="was prepared with template gcnet, not ed2l: give another --out"):
+        work(pictures, tmp_path / "faces.h5", template="ed2l").start()
+    for text, sentence in (
+        ("p6_face.png,10,10,90\n", "line 2: path,left,top,right,bottom are needed"),
+        ("p6_face.png,90,10,10,90\n", "is no box"),
+        ("p9_face.png,1,2,3,4\n", "'p9_face.png' names 0 pictures"),
+    ):
+        (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom\n" + text)
+        with pytest.raises(ValueError, match=sentence):
+            preparing.read_boxes(tmp_path / "boxes.csv", names)
+    with pytest.raises(ValueError, match="cannot be read"):
+        preparing.read_boxes(tmp_path / "nowhere.csv", names)
+
+
+def test_an_unfinished_run_of_other_pictures_is_refused(pictures, tmp_path):
+    work(pictures, tmp_path / "faces.h5").start()
+    with pytest.raises(ValueError, match="holds a preparation of other pictures or flags"):
+        work(pictures[:3], tmp_path / "faces.h5").start()
+
+
+def test_a_thousand_damaged_pictures(tmp_path, cli):
+    """Each is named in the list, the good ones are written, the exit code is 1, nothing else is left."""
+    rng, good = np.random.default_rng(0), rendered.records()[:3]
+    place = tmp_path / "mine" / "sad"
+    place.mkdir(parents=True)
+    for i, record in enumerate(good):
+        Image.fromarray(pipeline.read_image(record)).save(place / f"ok {i} лицо_1.png")
+    whole = (place / "ok 0 лицо_1.png").read_bytes()
+    for i in range(1000):
+        kinds = (b"", whole[: 40 + i * 7], rng.bytes(100 + i), b"<html>", whole[:16] + b"\x7f" * 8 + whole[24:])
+        (place / f"bad {i}_名前.png").write_bytes(kinds[i % len(kinds)])
+    os.symlink("..", place / "again")
+    os.symlink("loop.png", place / "loop.png")
+    done = cli("prepare", "--dataset=folder", f"--data_dir={tmp_path}/mine", "--align=gcnet", f"--out={tmp_path}/f.h5")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "1000 pictures cannot be read" in done.stderr
+    rows = list(csv.DictReader((tmp_path / "f_undetected.csv").open(encoding="utf-8")))
+    assert len(rows) == 1000 and {r["status"] for r in rows} == {"unreadable"}
+    assert all(r["path"].rpartition("/")[2] in r["reason"] for r in rows)
+    assert [r.info["name"] for r in prepared.records(tmp_path / "f.h5")] == [f"sad/ok {i} лицо_1.png" for i in range(3)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.h5", "f.html", "f_undetected.csv", "mine"]
+
+
+def test_what_does_not_fit_gets_one_sentence(tmp_path, refused):
+    (tmp_path / "zips").mkdir()
+    (tmp_path / "zips/extended-cohn-kanade-images.zip").write_bytes(b"PK")
+    (tmp_path / "wall").mkdir()
+    Image.new("L", (90, 90)).save(tmp_path / "wall/x.png")
+    (tmp_path / "wall/labels.csv").write_text("path,expression\nx.png,sad\n")
+    packed = ("--dataset=ck_plus", "--align=ed2l", f"--data_dir={tmp_path}/zips")
+    refused(
+        "prepare",
+        {
+            (): "Give --dataset=, --data_dir= and --align=",
+            packed: "add --unpack=<folder>",
+            (*packed, f"--unpack={tmp_path}/u"): "cannot be unpacked",
+            ("--dataset=folder", "--align=ed2l", f"--data_dir={tmp_path}/wall"): "None of 1 pictures gave a face",
+            ("--dataset=ck_plus", "--align=ed2l", "--options=frame=all"): "ck_plus has frames=last3",
+            ("--dataset=bu3dfe", "--align=ed2l", "--options=levels=three"): "a value like 3+4 is wanted",
+        },
+        f"--out={tmp_path}/faces.h5",
+    )
+    assert not (tmp_path / "faces.h5").exists()
+
+
+def test_list_shows_every_data_set(capsys):
+    text = data_sets.table()
+    for name in data_sets.names():
+        assert f"\n{name} " in f"\n{text}"
+    assert "Lucey, Cohn, Kanade" in text and "mmlab.ie.cuhk.edu.hk" in text and "sfew_2fold" in text
+    assert max(map(len, text.splitlines())) <= 118

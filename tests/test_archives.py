@@ -1,0 +1,103 @@
+"""fer_tf.archives: what is unpacked, what is refused, and that nothing is left outside or half-written."""
+
+import io
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from fer_tf import archives
+
+
+def packed(path, members):
+    """Writes an archive of {name: bytes, or a link's target}."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, data in members.items():
+                member = zipfile.ZipInfo(name)
+                if isinstance(data, str):
+                    member.external_attr, data = (stat.S_IFLNK | 0o777) << 16, data.encode()
+                file.writestr(member, data, zipfile.ZIP_DEFLATED)
+        return path
+    with tarfile.open(path, "w:gz") as file:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(data, str):
+                member.type, member.linkname, data = tarfile.SYMTYPE, data, b""
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    return path
+
+
+def there(folder):
+    """Everything below a folder but the marks, as relative names."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != ".")
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_names_of_every_kind_come_out(tmp_path, ending):
+    members = {"a/b.txt": b"one", "Anna Süß/лицо 1.png": b"two"}
+    into = tmp_path / "out"
+    assert archives.unpack_all(packed(tmp_path / f"x{ending}", members), into) == into
+    assert there(into) == sorted(members) and (into / "a/b.txt").read_bytes() == b"one"
+    (into / "a/b.txt").write_bytes(b"changed")
+    archives.unpack_all(tmp_path, into)  # once only
+    assert (into / "a/b.txt").read_bytes() == b"changed"
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:/evil.txt"])
+def test_a_name_never_leads_out(tmp_path, ending, name):
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    archive = packed(tmp_path / f"x{ending}", {"good.txt": b"1", name: b"2"})
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        archives.unpack(archive, outer / "in")
+    assert there(tmp_path) == [archive.name] and not list((outer / "in").iterdir())
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_links_are_refused(tmp_path, ending):
+    archive = packed(tmp_path / f"x{ending}", {"good.txt": b"1", "link": "/etc"})
+    with pytest.raises(ValueError, match="is a link or no file"):
+        archives.unpack(archive, tmp_path / "in")
+    assert not list((tmp_path / "in").iterdir())
+
+
+def test_devices_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as file:
+        member = tarfile.TarInfo("null")
+        member.type, member.devmajor, member.devminor = tarfile.CHRTYPE, 1, 3
+        file.addfile(member)
+    with pytest.raises(ValueError, match="is a link or no file"):
+        archives.unpack(tmp_path / "x.tar", tmp_path / "in")
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_bombs_are_refused(tmp_path, ending):
+    """120 MB of zeros in some 120 kB; the number that the archive gives is not trusted."""
+    archive = packed(tmp_path / f"x{ending}", {"zeros": bytes(120 * 2**20)})
+    assert archive.stat().st_size < 2**18
+    with pytest.raises(ValueError, match="far more than its size"):
+        archives.unpack(archive, tmp_path / "in")
+    assert not list((tmp_path / "in").iterdir())
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_damage_is_one_sentence(tmp_path, ending):
+    whole = packed(tmp_path / f"x{ending}", {f"{i}.bin": bytes(range(256)) * 64 for i in range(8)}).read_bytes()
+    for number, cut in enumerate(
+        (b"", b"no archive", whole[: len(whole) // 2], whole[:20] + b"\xff" * 40 + whole[60:])
+    ):
+        bad = tmp_path / f"bad{number}{ending}"
+        bad.write_bytes(cut)
+        with pytest.raises(ValueError, match=f"bad{number}{ending} cannot be unpacked"):
+            archives.unpack(bad, tmp_path / "in")
+        assert not list((tmp_path / "in").iterdir())
+
+
+def test_nothing_to_unpack(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no archives"):
+        archives.unpack_all(tmp_path, tmp_path / "in")
+    assert archives.inside(tmp_path / "nowhere") == []
