@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fer_tf import training, weights
-from fer_tf.compat import keras, minimize
+from fer_tf.compat import KERAS_3, keras, minimize
 from fer_tf.models import de_gan
 from fer_tf.records import CLASSES
 
@@ -143,28 +143,39 @@ def test_a_players_step_can_be_left_out(compiled):
     assert seen == {"discriminator": [False, False, False, True, False], "generator": [True] * 5}
 
 
-def test_a_step_taken_back_on_two_replicas():
-    """Where replicas cannot meet inside a condition, the step's traces are removed."""
-    strategy = training.setup(seed=0, precision="float32", strategy="mirrored")
+def scale_of(optimizer):
+    """The loss scale and its count of good steps, where there is one."""
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return []
+    return [optimizer.dynamic_scale, optimizer.step_counter] if KERAS_3 else [*optimizer._loss_scale._weights.values()]
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_step_taken_back_on_two_replicas(precision):
+    """Where replicas cannot meet inside a condition, the step's traces are removed; the loss scale's, too."""
+    strategy = training.setup(seed=0, precision=precision, strategy="mirrored")
     with strategy.scope():
         model, batch = de_gan.tiny()
         model.compile(discriminator_optimizer=de_gan.optimizer(1e-2), generator_optimizer=de_gan.optimizer(1e-2))
     player = model.players()["discriminator"]
 
     @tf.function
-    def step(when):
+    def step(when, times):
         def one():
             with tf.GradientTape() as tape:
-                loss = tf.add_n(list(model.losses_of("discriminator", batch).values()))
+                loss = times * tf.add_n(list(model.losses_of("discriminator", batch).values()))
             minimize(player, loss, tape, when=when)
 
         strategy.run(one)
 
-    for when in (True, False):
-        before = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
-        step(tf.constant(when))
-        after = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
-        assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when
+    kept = [*player.variables, player.optimizer.iterations, *scale_of(player.optimizer)]
+    assert len(kept) == len(player.variables) + 1 + 2 * (precision == "mixed_float16")
+    for when, times in ((False, 1.0), (True, 1.0), (False, 1.0), (False, np.inf), (True, np.inf), (False, np.inf)):
+        if np.isfinite(times) or precision == "mixed_float16":  # an overflow would be the end of float32's weights
+            before = [np.array(v) for v in kept]
+            step(tf.constant(when), tf.constant(times, tf.float32))
+            after = [np.array(v) for v in kept]
+            assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when, (when, times)
+
 
 
 def test_other_people_change_the_code_and_the_head_alone(tmp_path):
