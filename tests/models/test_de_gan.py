@@ -149,6 +149,7 @@ def scale_of(optimizer):
         return []
     return [optimizer.dynamic_scale, optimizer.step_counter] if KERAS_3 else [*optimizer._loss_scale._weights.values()]
 
+
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_a_step_taken_back_on_two_replicas(precision):
     """Where replicas cannot meet inside a condition, the step's traces are removed; the loss scale's, too."""
@@ -175,7 +176,6 @@ def test_a_step_taken_back_on_two_replicas(precision):
             step(tf.constant(when), tf.constant(times, tf.float32))
             after = [np.array(v) for v in kept]
             assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when, (when, times)
-
 
 
 def test_other_people_change_the_code_and_the_head_alone(tmp_path):
