@@ -325,6 +325,13 @@ def test_adam_and_lambdas_as_printed():
     assert de_gan.DEGANClassifier(width=1 / 32, code=8).lambdas == (0.7, 0.6, 0.4, 0.3, 1.0)
 
 
+def test_norms_are_those_of_the_docstring():
+    found = [de_gan.tiny()[0].encoder, de_gan.tiny()[0].decoder, *de_gan.tiny_recogniser()[0].locals]
+    norms = [layer for net in found for layer in net.layers if "norm" in layer.name]
+    assert len(norms) == 14 + 14 + 4 * 2 and {(n.momentum, n.epsilon) for n in norms} == {(0.9, 1e-5)}
+    assert "momentum of 0.9 and an epsilon of\n1e-5" in de_gan.__doc__
+
+
 def test_the_encoder_of_the_gan_is_the_one_that_names():
     gan, batch = de_gan.tiny()
     model = de_gan.tiny_recogniser()[0]
