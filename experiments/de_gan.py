@@ -1,8 +1,11 @@
 """DE-GAN on people it never saw, beside the CNN of its encoder's shape (Tables 1 to 3), and what its code holds.
 
     python -m experiments.de_gan --preset=quick                     # one fold of the rendered faces, width 1/4
-    python -m experiments.de_gan --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<de_gan.h5 of the next>
-    python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=...        # pre-training
+    python -m experiments.de_gan --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<de_gan.h5 of the fifth>
+    python -m experiments.de_gan --preset=paper --dataset=folder --data_dir=<MMI's list> --classes=six --gan_init=...
+    python -m experiments.de_gan --preset=paper --dataset=oulu_casia --data_dir=... --classes=six --gan_init=...
+    python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=... --classes=six \
+        --options=frames=all                                                                           # pre-training
     python -m experiments.de_gan --preset=quick --all_subjects --part=wild --gan_init=none --baseline_init=none \
         --own_share=0.5 --lambda_own=100 --gan_epochs=60                                     # likewise, rendered people
 
@@ -207,14 +210,20 @@ def measure(
 
 
 def load(classes: tuple[str, ...]) -> list[records.Record]:
-    """The records of --dataset, of --part with --all_subjects.
+    """The records of --dataset, of --part with --all_subjects, that say who is seen: eq. (1) asks for it.
 
     Raises:
-      ValueError: --part without --all_subjects.
+      ValueError: --part without --all_subjects, or nobody is named.
     """
     if FLAGS.part != "lab" and not FLAGS.all_subjects:
         raise ValueError(f"--part={FLAGS.part} is for pre-training: give --all_subjects, too; folds are of lab.")
-    return common.load_records(classes, **({"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}))
+    found = common.load_records(classes, **({"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}))
+    named = [r for r in found if r.subject is not None]
+    if not named:
+        raise ValueError(f"--dataset={FLAGS.dataset} names nobody: DE-GAN carries expressions between known people.")
+    if len(named) < len(found):
+        print(f"left out {len(found) - len(named)} of {len(found)} records: they have no subject", file=sys.stderr)
+    return named
 
 
 def release(

@@ -242,7 +242,9 @@ def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:
 def _variables(optimizer: Any) -> list[tf.Variable]:
     """An optimizer's own: slots, step, loss scale."""
     variables = optimizer.variables
-    return list(variables() if callable(variables) else variables)
+    found = list(variables() if callable(variables) else variables)
+    scale = None if KERAS_3 else getattr(optimizer, "_loss_scale", None)  # Keras 2 keeps it apart
+    return found + [getattr(scale, name) for name in ("current_loss_scale", "counter") if hasattr(scale, name)]
 
 
 def sublayers(layer: Any) -> list[Any]:

@@ -18,7 +18,8 @@ players' gradients are taken at the same weights. "Momentum of 0.5" is Adam's be
 Stage two: the "intermediate layers" are the ends of stages 1 to 4, after ELU; a local CNN is two 3x3 convolutions of
 64 channels, each with batch norm, ReLU and 2x2 max-pooling, the mean over a 3x3 grid, a fully connected layer of 128
 with ReLU, and its own softmax (L_1 to L_4). The fifth softmax sees f(x) and the four fully connected layers, and names
-the face. The frozen encoder's norms use their moving statistics. Images are grey, [-1, 1] inside; the centre is tested.
+the face. The frozen encoder's norms use their moving statistics; all norms have a momentum of 0.9 and an epsilon of
+1e-5. Images are grey, [-1, 1] inside; the centre is tested.
 
 **Deviations**: faces are found by dlib, not by CE-CLM. `lambda_own` (0 by default, as printed): fakes that keep their
 own identity are held to their source by L1. It shows the decoder faces within two thousand steps and makes f(x) hold

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fer_tf import training, weights
-from fer_tf.compat import keras, minimize
+from fer_tf.compat import KERAS_3, keras, minimize, optimizer_variables
 from fer_tf.models import de_gan
 from fer_tf.records import CLASSES
 
@@ -42,8 +42,11 @@ def test_decoder_and_discriminator():
     decoder = de_gan.build_decoder(7, width=1 / 16)
     assert [tuple(x.shape[1:]) for x in decoder.inputs] == [(350,), (7,), (50,)]
     assert tuple(decoder.outputs[0].shape[1:]) == (96, 96, 1)
-    judge = de_gan.build_discriminator(6, 7, width=1 / 16)
-    assert [tuple(x.shape[1:]) for x in judge.outputs] == [(7,), (7,)]
+    judge = de_gan.build_discriminator(7, 5, width=1 / 16)
+    assert [tuple(x.shape[1:]) for x in judge.outputs] == [(8,), (5,)]
+    whole = de_gan.DEGAN(subjects=tuple("abcde"), width=1 / 32, code=8, noise=4)
+    assert [tuple(x.shape[1:]) for x in whole.decoder.inputs] == [(8,), (5,), (4,)]
+    assert [tuple(x.shape[1:]) for x in whole.discriminator.outputs] == [(8,), (5,)]
     kernels = [w for w in (*decoder.weights, *judge.weights) if len(w.shape) > 1 and np.prod(w.shape) > 2000]
     assert kernels and all(abs(float(np.std(w)) - 0.02) < 0.002 for w in kernels)
 
@@ -143,28 +146,39 @@ def test_a_players_step_can_be_left_out(compiled):
     assert seen == {"discriminator": [False, False, False, True, False], "generator": [True] * 5}
 
 
-def test_a_step_taken_back_on_two_replicas():
-    """Where replicas cannot meet inside a condition, the step's traces are removed."""
-    strategy = training.setup(seed=0, precision="float32", strategy="mirrored")
+def scale_of(optimizer):
+    """The loss scale and its count of good steps, where there is one."""
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return []
+    return [optimizer.dynamic_scale, optimizer.step_counter] if KERAS_3 else [*optimizer._loss_scale._weights.values()]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_step_taken_back_on_two_replicas(precision):
+    """Where replicas cannot meet inside a condition, the step's traces are removed; the loss scale's, too."""
+    strategy = training.setup(seed=0, precision=precision, strategy="mirrored")
     with strategy.scope():
         model, batch = de_gan.tiny()
         model.compile(discriminator_optimizer=de_gan.optimizer(1e-2), generator_optimizer=de_gan.optimizer(1e-2))
     player = model.players()["discriminator"]
 
     @tf.function
-    def step(when):
+    def step(when, times):
         def one():
             with tf.GradientTape() as tape:
-                loss = tf.add_n(list(model.losses_of("discriminator", batch).values()))
+                loss = times * tf.add_n(list(model.losses_of("discriminator", batch).values()))
             minimize(player, loss, tape, when=when)
 
         strategy.run(one)
 
-    for when in (True, False):
-        before = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
-        step(tf.constant(when))
-        after = [np.array(v) for v in (*player.variables, player.optimizer.iterations)]
-        assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when
+    kept = [*player.variables, player.optimizer.iterations, *scale_of(player.optimizer)]
+    assert len(kept) == len(player.variables) + 1 + 2 * (precision == "mixed_float16")
+    for when, times in ((False, 1.0), (True, 1.0), (False, 1.0), (False, np.inf), (True, np.inf), (False, np.inf)):
+        if np.isfinite(times) or precision == "mixed_float16":  # an overflow would be the end of float32's weights
+            before = [np.array(v) for v in kept]
+            step(tf.constant(when), tf.constant(times, tf.float32))
+            after = [np.array(v) for v in kept]
+            assert any(np.any(a != b) for a, b in zip(before, after, strict=True)) == when, (when, times)
 
 
 def test_other_people_change_the_code_and_the_head_alone(tmp_path):
@@ -174,11 +188,16 @@ def test_other_people_change_the_code_and_the_head_alone(tmp_path):
     second = de_gan.DEGAN(width=1 / 32, code=8, noise=4, classes=SIX, subjects=tuple("defgh"), seed=2)
     with pytest.raises(ValueError, match=r"decoder/identity/kernel is \(3, .*discriminator/identity"):
         weights.load(second, tmp_path / "w.h5")
+    for v in first.weights:  # what no fresh net has, moving statistics included
+        v.assign(np.full(v.shape, 0.25 if v.dtype in (tf.float32, "float32") else 7))
+    weights.save(first, tmp_path / "w.h5", provenance={})
     weights.load(second, tmp_path / "w.h5", skip=("decoder/identity", "discriminator/identity"))
-    other = [tuple(a.shape) != tuple(b.shape) for a, b in zip(first.weights, second.weights, strict=True)]
-    assert sum(other) == 3  # the code's product, the head's kernel and bias
-    image = de_gan.tiny()[1]["image"]
-    np.testing.assert_allclose(second.features(image), first.features(image), atol=1e-6)
+    heads = [second.decoder.get_layer("identity"), second.discriminator.get_layer("identity")]
+    own = {id(v) for layer in heads for v in layer.weights}
+    assert len(own) == 3  # the code's product, the head's kernel and bias
+    nets = (second.encoder, second.decoder, second.discriminator)
+    loaded = [np.all(np.array(v) == 0.25) != (id(v) in own) for net in nets for v in net.weights]
+    assert len(loaded) > 150 and all(loaded)
 
 
 def test_equation_3_by_hand():
@@ -218,6 +237,99 @@ def test_no_gradient_reaches_the_encoder(uses):
     assert model.numbers == ((5,) if uses == "code" else (1, 2, 3, 4, 5))
     sizes = {"code": 8, "residues": 4 * 4, "both": 8 + 4 * 4}
     assert model.heads[-1].kernel.shape[0] == sizes[uses]
+
+
+@pytest.mark.parametrize("tiny", [de_gan.tiny, de_gan.tiny_recogniser])
+def test_a_step_goes_down_each_players_loss(tiny):
+    """With plain SGD, minus the rate times the gradient of its own terms, for both players at the same weights."""
+    training.setup(seed=0, precision="float32")
+    model, batch = tiny()
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(1.0) for name, _ in model.sides()})
+    wanted, start = {}, model.get_weights()
+    for name, _ in model.sides():
+        twin = tiny()[0]  # draws the same identities and the same z
+        twin.set_weights(start)
+        variables = dict(twin.sides())[name]
+        with tf.GradientTape() as tape:
+            loss = tf.add_n(list(twin.losses_of(name, batch).values()))
+        gradients = tape.gradient(loss, list(variables))
+        assert max(np.max(np.abs(g)) for g in gradients) > 2e-3
+        wanted[name] = [np.array(v) - g.numpy() for v, g in zip(variables, gradients, strict=True)]
+    model.train_step(batch)
+    for name, variables in model.sides():
+        for v, value in zip(variables, wanted[name], strict=True):
+            np.testing.assert_allclose(np.array(v), value, rtol=0, atol=5e-7, err_msg=f"{name}: {v.name}")
+
+
+class Interrupted:
+    """Batches that differ, five an epoch; at `broken` (epoch, number) comes an error instead."""
+
+    def __init__(self, batch, broken=None):
+        self.batch, self.broken = batch, broken
+
+    def __len__(self):
+        return 5
+
+    def epoch(self, number):
+        """The batches, each rolled on by one face more; labels stay."""
+
+        def one(i):
+            tf.debugging.assert_equal(tf.reduce_all(tf.equal((number, i), self.broken or (-1, -1))), False)
+            return {**self.batch, "image": tf.roll(self.batch["image"], tf.cast(5 * number + i, tf.int32), 0)}
+
+        return tf.data.Dataset.range(5, output_type=tf.int32).map(one)
+
+
+@pytest.mark.parametrize("stage", ["one", "two"])
+def test_a_stage_goes_on_in_the_middle_of_an_epoch(stage, tmp_path):
+    """As if nothing had broken off: weights, optimizers, D's pace near its optimum, the draws, and the history."""
+
+    def build(seed, skill=0.0):
+        training.setup(seed=seed, precision="float32")
+        model, batch = de_gan.tiny() if stage == "one" else de_gan.tiny_recogniser()
+        if stage == "one":
+            model = de_gan.DEGAN(**{**model.get_config(), "near": 0.25, "ratio": 3})
+            model.pace.skill.assign(skill)
+        model.compile(**{f"{name}_optimizer": de_gan.optimizer(1e-3) for name, _ in model.sides()})
+        return model, batch
+
+    def fit(model, data, name):
+        found = training.fit(model, data, workdir=tmp_path / name, epochs=2, checkpoint_steps=2, progress=False)
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
+
+    whole, batch = build(3, skill=0.5)
+    history = fit(whole, Interrupted(batch), "whole")
+    first, _ = build(3, skill=0.5)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fit(first, Interrupted(batch, (1, 3)), "parts")
+    resumed, _ = build(4)  # other weights to begin with: all comes from the checkpoint
+    again = fit(resumed, Interrupted(batch), "parts")
+    assert again[1] == history[1] and [row["epoch"] for row in again] == [1, 2]
+    if stage == "one":  # D, taken for skilled through all ten steps, moves at 3, 6 and 9
+        assert [row["discriminator_share"] for row in history] == pytest.approx([0.2, 0.4])
+        state = [[float(m.pace.skill), int(m.pace.since)] for m in (whole, resumed)]
+        assert state[0] == state[1] and state[0][0] > 0.25 and state[0][1] == 1
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b), err_msg=a.name)
+    for name, variables in optimizer_variables(whole).items():
+        for a, b in zip(variables, optimizer_variables(resumed)[name], strict=True):
+            np.testing.assert_array_equal(np.array(a), np.array(b), err_msg=f"{name}: {a.name}")
+
+
+def test_adam_and_lambdas_as_printed():
+    """Section 4.1: a learning rate of 0.0001, a momentum of 0.5; eq. (3)'s weights."""
+    adam = de_gan.optimizer()
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert (float(adam.learning_rate), adam.beta_1) == (pytest.approx(1e-4), 0.5)
+    assert float(de_gan.optimizer(0.25).learning_rate) == 0.25
+    assert de_gan.DEGANClassifier(width=1 / 32, code=8).lambdas == (0.7, 0.6, 0.4, 0.3, 1.0)
+
+
+def test_norms_are_those_of_the_docstring():
+    found = [de_gan.tiny()[0].encoder, de_gan.tiny()[0].decoder, *de_gan.tiny_recogniser()[0].locals]
+    norms = [layer for net in found for layer in net.layers if "norm" in layer.name]
+    assert len(norms) == 14 + 14 + 4 * 2 and {(n.momentum, n.epsilon) for n in norms} == {(0.9, 1e-5)}
+    assert "momentum of 0.9 and an epsilon of\n1e-5" in de_gan.__doc__
 
 
 def test_the_encoder_of_the_gan_is_the_one_that_names():
