@@ -235,7 +235,7 @@ def release(
 ) -> None:
     """Writes GAN and baseline, to start from, and the recogniser, in half precision, with their provenance."""
     other = FLAGS.dataset == "rendered" and FLAGS.part in ("posed", "wild")  # nobody of lab is in these
-    name = f"rendered/{FLAGS.part}" if other else FLAGS.dataset
+    name = f"rendered/{FLAGS.part}" if other else common.dataset_name()
     told = {
         "command": common.command("experiments.de_gan"),
         "commit": common.commit(), "data": f"{name}, {len(gan.subjects)} people, all of them",
@@ -278,7 +278,12 @@ def main() -> None:
     folds.report(results, classes, folder, time.time() - start, generation=generation)
     print(text(generation))
     last = results[-1]
-    about = {"trained_on": FLAGS.dataset, "run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
+    about = {
+        "trained_on": common.dataset_name(),
+        "run": last["run"],
+        "held_out_fold": last["fold"],
+        "commit": common.commit(),
+    }
     held_out = [found[i] for i in parts[last["fold"]].test]
     uses = "both" if "both" in models else FLAGS.uses[-1]
     faces = folds.some_faces(held_out, de_gan.TEMPLATE)
