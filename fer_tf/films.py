@@ -79,7 +79,7 @@ class Film:
 
     def __len__(self) -> int:
         """Frames, as the container tells, else as its packets count; nothing is decoded."""
-        return self._stream.frames or len(self._index()[0])
+        return self._stream.frames or self._index()[2]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -118,7 +118,7 @@ class Film:
 
     def _find(self, number: int) -> av.VideoFrame:
         """Decodes on, or from the key frame before, what is nearer; counts from the first where stamps mislead."""
-        times, keys = self._index() if self._seekable else ((), ())
+        times, keys, _ = self._index() if self._seekable else ((), (), 0)
         if number < 0 or (times and number >= len(times)):
             raise ValueError(f"{self.path}: there is no frame {number}")
         self._start = times[0] if times else self._start
@@ -153,7 +153,7 @@ class Film:
         self._next = len(times) if first is None or first.pts is None else bisect.bisect_left(times, first.pts)
         self._running = frames if first is None else chain([first], frames)
 
-    def _index(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _index(self) -> tuple[tuple[int, ...], tuple[int, ...], int]:
         status = os.stat(self.path)
         try:
             return _index(self.path, status.st_mtime_ns, status.st_size)
@@ -214,19 +214,19 @@ def _check(path: str, picture: Any) -> None:
 
 
 @lru_cache(maxsize=256)
-def _index(path: str, changed: int, size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(time stamps of the frames in the order shown, numbers of the key frames), from the packets, undecoded.
+def _index(path: str, changed: int, size: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """(time stamps of the frames in the order shown, numbers of the key frames, frames), from the packets, undecoded.
 
-    Both are empty where the packets have no stamps of their own. `changed` and `size` tell one version from the next.
+    The first two are empty where the packets have no stamps of their own. `changed` and `size` tell a new version.
     """
     container, stream = _opened(path)
     with container:
         packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-    if any(pts is None for pts, _ in packets):
-        return (), ()
+    count = len(packets)
+    if None in (stamps := {pts for pts, _ in packets}) or len(stamps) < count:
+        return (), (), count
     packets.sort()
-    times = tuple(pts for pts, _ in packets)
-    return (times, tuple(i for i, p in enumerate(packets) if p[1])) if len({*times}) == len(times) else ((), ())
+    return tuple(pts for pts, _ in packets), tuple(i for i, (_, key) in enumerate(packets) if key), count
 
 
 def _said(error: BaseException) -> str:

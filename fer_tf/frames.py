@@ -59,10 +59,10 @@ def chosen(frames: Sequence[Frame], rule: str, peak: int | None = None) -> list[
     return function(frames, count, peak)
 
 
-def shown(frames: Sequence[Frame], expression: str, rule: str) -> list[tuple[int, Frame, str]]:
+def shown(frames: Sequence[Frame], expression: str, rule: str, peak: int | None = None) -> list[tuple[int, Frame, str]]:
     """A sequence that begins neutral: (place, frame, expression) of its first frame, neutral, and of the rule's frames.
 
-    The first frame stays neutral where the rule takes it, too.
+    The first frame stays neutral where the rule takes it, too; `peak` as for `chosen`.
     """
-    numbers = [0, *(n for n in chosen(range(len(frames)), rule) if n)] if frames else []
+    numbers = [0, *(n for n in chosen(range(len(frames)), rule, peak) if n)] if frames else []
     return [(n, frames[n], expression if n else "neutral") for n in numbers]

@@ -38,3 +38,5 @@ def test_sequences_begin_neutral():
     ]  # fmt: skip
     assert frames.shown("ab", "fear", "last3") == [(0, "a", "neutral"), (1, "b", "fear")]
     assert frames.shown("", "fear", "all") == []
+    assert [n for n, _, _ in frames.shown("abcdef", "fear", "middle3", 1)] == [0, 1, 2]
+    assert [n for n, _, _ in frames.shown("abcdef", "fear", "middle3", 4)] == [0, 3, 4, 5]
