@@ -275,7 +275,7 @@ class Writer:
       path: ends with .mp4, .mkv (H.264) or .avi (MPEG-4).
       rate: frames a second.
     Raises:
-      ValueError: another ending.
+      ValueError: another ending; while writing, OSError, which names the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: float | Fraction = 25):
@@ -294,15 +294,22 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if self._container is not None:
-                if kind is None:
-                    self._container.mux(self._stream.encode())
-                self._container.close()
+                self._finish(kind is None)
             elif kind is None:
                 raise ValueError(f"{self.path}: a film needs at least one frame")
             if kind is None:
                 os.replace(self._part, self.path)
         finally:
             self._part.unlink(missing_ok=True)
+
+    def _finish(self, whole: bool) -> None:
+        try:
+            if whole:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+        except av.FFmpegError as error:
+            if whole:
+                raise OSError(f"{self.path}: cannot be written ({_said(error)})") from error
 
     def add(self, frame: np.ndarray) -> None:
         """Appends a frame, (H, W, 3) uint8; an odd side grows by one pixel, since codecs want even ones.
@@ -312,13 +319,16 @@ class Writer:
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise ValueError(f"a frame is uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
-        if self._container is None:
-            self._begin(frame.shape)
-        if frame.shape != self.shape:
+        if self._container is not None and frame.shape != self.shape:
             raise ValueError(f"{self.path}: a frame is {frame.shape} and the first one {self.shape}")
         even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        try:
+            if self._container is None:
+                self._begin(frame.shape)
+            self._container.mux(self._stream.encode(picture))
+        except av.FFmpegError as error:
+            raise OSError(f"{self.path}: cannot be written ({_said(error)})") from error
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         kind, codec = FORMATS[self.path.suffix.lower()]
