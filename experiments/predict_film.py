@@ -24,7 +24,7 @@ import numpy as np
 
 from fer_tf import export, faces, figures, films
 
-MEMORY = 2**28
+MEMORY = 2**27
 """Bytes of decoded frames that wait to be looked at together."""
 COLUMNS = ("frame", "seconds", "face", "left", "top", "right", "bottom", "score", "label", "confidence")
 PAUSE = 5.0

@@ -93,15 +93,14 @@ class Film:
           ValueError: the film is damaged, has no frames, or ends before nine tenths of those that its head promises.
         """
         self._rewind()
-        number = 0
         while (frame := self._decode()) is not None:
-            self._start = frame.pts if self._start is None else self._start
+            number, self._next = self._next, self._next + 1
+            self._start = frame.pts if number == 0 else self._start
             yield number, self._seconds(frame, number), self._upright(frame)
-            number += 1
-        if not number:
+        if not self._next:
             raise ValueError(f"{self.path}: has no frames")
-        if number < 0.9 * self._stream.frames:
-            raise ValueError(f"{self.path}: ends after {number} of {self._stream.frames} frames")
+        if self._next < 0.9 * self._stream.frames:
+            raise ValueError(f"{self.path}: ends after {self._next} of {self._stream.frames} frames")
 
     def __getitem__(self, number: int) -> np.ndarray:
         """One frame: (H, W, 3) uint8.

@@ -65,6 +65,11 @@ def test_each_frame_is_the_one_asked_for(tmp_path, ending):
     with films.Film(path) as opened:
         for number in wanted:
             np.testing.assert_array_equal(opened[number], found[number][2])
+        for number, _, frame in opened:
+            assert shown(frame) == number
+            if number == 12:
+                break
+        assert [shown(opened[n]) for n in (13, 40, 12)] == [13, 40, 12]
     assert [shown(films.read(path, n)) for n in (20, 89)] == [20, 89]
     assert [(n, round(s, 2), shown(f)) for n, s, f in films.frames(path, (30, 31, 45))] == [
         (30, 1.2, 30), (31, 1.24, 31), (45, 1.8, 45),
