@@ -60,6 +60,8 @@ def picture(found: dict[str, np.ndarray], classes: tuple[str, ...]) -> Any:
 
 def main() -> None:
     """Finds, redraws, prints, writes."""
+    if FLAGS.video:
+        raise ValueError("Only pictures are redrawn, no films: give --image.")
     if not FLAGS.image:
         raise ValueError("Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'.")
     (paths, problems), taken, out = predict.pictures(FLAGS.image), Counter(), predict.out_folder()

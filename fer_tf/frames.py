@@ -59,12 +59,13 @@ def chosen(frames: Sequence[Frame], rule: str, peak: int | None = None) -> list[
     return function(frames, count, peak)
 
 
-def shown(frames: Sequence[Frame], expression: str, rule: str) -> list[tuple[int, Frame, str]]:
+def shown(frames: Sequence[Frame], expression: str, rule: str, peak: int | None = None) -> list[tuple[int, Frame, str]]:
     """A sequence that begins neutral: (place, frame, expression) of its first frame, neutral, and of the rule's frames.
 
-    The first frame stays neutral where the rule takes it, too; by "all" every frame bears the expression.
+    The first frame stays neutral where the rule takes it, too; by "all" every frame bears the expression. `peak` is as
+    for `chosen`.
     """
     if rule == "all":
         return [(n, frame, expression) for n, frame in enumerate(frames)]
-    numbers = [0, *(n for n in chosen(range(len(frames)), rule) if n)] if frames else []
+    numbers = [0, *(n for n in chosen(range(len(frames)), rule, peak) if n)] if frames else []
     return [(n, frames[n], expression if n else "neutral") for n in numbers]

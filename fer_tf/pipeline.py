@@ -25,12 +25,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fer_tf import augment, faces
-from fer_tf.records import Record, subject_order
+from fer_tf import augment, faces, films
+from fer_tf.records import Record, is_frame, subject_order
 
 BLOCK = 64
 """Images whose views are shuffled among each other when all views are asked for."""
 
+OPEN_FILMS = 4
+"""Films that one reader keeps open: each holds several decoded frames."""
 
 PARALLEL = min(16, os.cpu_count() or 1)
 """Calls of one stage that run at once. TensorFlow would tune it, at the price below."""
@@ -57,17 +59,19 @@ class Views(Protocol):
         """The view that is tested: (N, H, W, C) -> (N, h, w, C)."""
 
 
-def read_image(record: Record, files: dict[str, h5py.File] | None = None) -> np.ndarray:
-    """The record's picture, decoded: (H, W, 3) uint8.
+def read_image(record: Record, files: dict[str, h5py.File | films.Film] | None = None) -> np.ndarray:
+    """The record's picture, decoded and upright: (H, W, 3) uint8.
 
     Args:
       record: any.
-      files: HDF5 files already open, by path; opened ones are added.
+      files: HDF5 files and films already open, by path; opened ones are added, and of the films the oldest closed.
     Raises:
       ValueError: it cannot be read; the message names it.
     """
-    image = record.image
-    if isinstance(image, tuple):
+    image, turn = record.image, record.info.get("turn", 0)
+    if is_frame(image):
+        image = _frame(*image, files)
+    elif isinstance(image, tuple):
         path, index = image
         try:
             if files is None:
@@ -81,7 +85,19 @@ def read_image(record: Record, files: dict[str, h5py.File] | None = None) -> np.
             raise ValueError(f"{record.name} cannot be read from {path}: {error}") from error
         if image.ndim == 1:
             image = image.tobytes()
-    return faces.load_image(image)
+    picture = faces.load_image(image)
+    return np.ascontiguousarray(np.rot90(picture, -turn // 90)) if turn else picture
+
+
+def _frame(path: str, number: int, files: dict[str, h5py.File | films.Film] | None) -> np.ndarray:
+    if files is None:
+        return films.read(path, number)
+    if path not in files:
+        opened = [name for name, file in files.items() if isinstance(file, films.Film)]
+        if len(opened) >= OPEN_FILMS:
+            files.pop(opened[0]).close()
+        files[path] = films.Film(path)
+    return files[path][number]
 
 
 def face(record: Record, template: str | faces.Template, channels: int = 1, files: Any = None) -> np.ndarray:

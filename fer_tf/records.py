@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from fer_tf import films
+
 EXPRESSIONS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 CLASSES = {
     "six": tuple(e for e in EXPRESSIONS if e not in ("contempt", "neutral")),
@@ -37,14 +39,16 @@ class Record:
     """One image and what its data set says of it.
 
     Attributes:
-      image: a file's path; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); or (path of an HDF5 file,
-        index into its data set "image", which holds either encoded bytes or uint8 arrays).
+      image: a file's path; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); (path of an HDF5 file,
+        index into its data set "image", which holds either encoded bytes or uint8 arrays); or (path of a film, which
+        ends with one of `films.ENDINGS`, number of the frame).
       expression: one of EXPRESSIONS, or None where the data set has no label.
       subject: the person, unique within the data set; None where it does not say.
       sequence, frame: which sequence of that person the image comes from, and its number there.
       domain: where the image was taken (lab, wild, a camera ...).
       split: the data set's own part (train, public_test ...), where it has one.
-      info: anything else: intensity, pan, tilt, landmarks (68, 2) in pixels, framed (True: already cut like a face).
+      info: anything else: intensity, pan, tilt, landmarks (68, 2) in pixels, framed (True: already cut like a face),
+        turn (degrees clockwise, 90, 180 or 270, that set the stored picture upright).
     """
 
     image: Image
@@ -58,7 +62,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """A short name for messages: the path, the place in the HDF5 file, or the kind of the data."""
+        """A short name for messages: the path, the place in the HDF5 file or film, or the kind of the data."""
         if isinstance(self.image, tuple):
             return f"{os.path.basename(self.image[0])}[{self.image[1]}]"
         if isinstance(self.image, str):
@@ -69,9 +73,16 @@ class Record:
         """A name that does not depend on the machine: the last two parts of the path, or subject/sequence/frame."""
         if isinstance(self.image, str):
             return "/".join(Path(self.image).parts[-2:])
+        if is_frame(self.image):
+            return f"{'/'.join(Path(self.image[0]).parts[-2:])}[{self.image[1]}]"
         if isinstance(self.image, tuple):
             return self.name
         return f"{self.subject}/{self.sequence}/{self.frame}/{self.expression}/{content_hash(self)[:12]}"
+
+
+def is_frame(image: Image) -> bool:
+    """Whether a record's image is a frame of a film."""
+    return isinstance(image, tuple) and image[0].lower().endswith(films.ENDINGS)
 
 
 class Fold(NamedTuple):
@@ -202,12 +213,9 @@ def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[di
 
 
 def content_hash(record: Record) -> str:
-    """sha256 of the image as it is stored (the file's bytes, the encoded bytes, or the array with its shape)."""
-    image = record.image
-    if isinstance(image, tuple):
-        with h5py.File(image[0], "r") as file:
-            image = file["image"][image[1]]
-    return _digest(Path(image).read_bytes() if isinstance(image, str) else image)
+    """sha256 of the image as it is stored: the file's bytes, the encoded bytes, the array with its shape, or the film's
+    bytes and the frame's number, since decoders differ in the last bit."""
+    return content_hashes([record])[0]
 
 
 def _digest(image: bytes | np.ndarray) -> str:
@@ -219,20 +227,29 @@ def _digest(image: bytes | np.ndarray) -> str:
 
 
 def content_hashes(records: Sequence[Record]) -> list[str]:
-    """`content_hash` of each record, with every HDF5 file opened once."""
-    hashes: list[str | None] = [None] * len(records)
+    """`content_hash` of each record, with every HDF5 file opened once and every film read once."""
+    hashes: list[str] = [""] * len(records)
     by_file: dict[str, list[int]] = {}
     for i, record in enumerate(records):
-        if isinstance(record.image, tuple):
-            by_file.setdefault(record.image[0], []).append(i)
+        image = record.image
+        if isinstance(image, tuple):
+            by_file.setdefault(image[0], []).append(i)
         else:
-            hashes[i] = content_hash(record)
+            hashes[i] = _digest(Path(image).read_bytes() if isinstance(image, str) else image)
     for path, members in by_file.items():
-        with h5py.File(path, "r") as file:
-            images = file["image"]
+        if is_frame(records[members[0]].image):
+            film = hashlib.sha256()
+            with open(path, "rb") as file:
+                while part := file.read(2**20):
+                    film.update(part)
             for i in members:
-                hashes[i] = _digest(images[records[i].image[1]])
-    return [h for h in hashes if h is not None]
+                hashes[i] = _digest(f"{film.hexdigest()}[{records[i].image[1]}]".encode())
+        else:
+            with h5py.File(path, "r") as file:
+                images = file["image"]
+                for i in members:
+                    hashes[i] = _digest(images[records[i].image[1]])
+    return hashes
 
 
 def leaks(

@@ -39,3 +39,5 @@ def test_sequences_begin_neutral():
     assert frames.shown("ab", "fear", "last3") == [(0, "a", "neutral"), (1, "b", "fear")]
     assert frames.shown("", "fear", "last3") == []
     assert frames.shown("ab", "fear", "all") == [(0, "a", "fear"), (1, "b", "fear")]  # DE-GAN's 60,600 of BU-4DFE
+    assert [n for n, _, _ in frames.shown("abcdef", "fear", "middle3", 1)] == [0, 1, 2]
+    assert [n for n, _, _ in frames.shown("abcdef", "fear", "middle3", 4)] == [0, 3, 4, 5]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
 
-from fer_tf import augment, faces, pipeline
+from fer_tf import augment, faces, films, pipeline
 from fer_tf.records import CLASSES, Record
 
 ANGLES = tuple(range(-15, 16, 3))
@@ -272,6 +272,28 @@ def counted(monkeypatch) -> Counter:
 
     monkeypatch.setattr(pipeline, "read_image", counting)
     return reads
+
+
+def test_frames_of_films(tmp_path, monkeypatch):
+    """Exactly the frame, turned as its record says; a few films open at a time, all closed in the end."""
+    grey, closed, close = [20, 60, 100, 140, 180, 220], [], films.Film.close
+    for name in "abcdef":
+        with films.Writer(tmp_path / f"{name}.avi") as film:
+            for value in grey:
+                film.add(np.pad(np.full((8, 16, 3), value, np.uint8), ((8, 0), (0, 0), (0, 0))))
+    info = {"framed": True}
+    made = [Record((str(tmp_path / f"{name}.avi"), n), "fear", name, info=info) for n in (4, 1) for name in "abcdef"]
+    picture = pipeline.read_image(Record(made[0].image, info={"turn": 90}))
+    assert picture.shape == (16, 16, 3) and abs(picture[:, :6].mean() - 180) < 4 and picture[:, 10:].mean() < 4
+    monkeypatch.setattr(films.Film, "close", lambda self: closed.append(self.path) or close(self))
+    (batch,) = taken(batches(made, cache=False, batch_size=12, training=False).epoch(0))
+    assert sorted(closed) == sorted([r.image[0] for r in made])
+    means = 255 * batch["image"][:, 7:, :, 0].mean(axis=(1, 2))
+    np.testing.assert_allclose(means, [180] * 6 + [60] * 6, atol=12)
+    with pytest.raises(ValueError, match=r"a.avi\[6\]: .*a.avi: there is no frame 6"):
+        batches([Record((str(tmp_path / "a.avi"), 6), "fear", "a", info=info)], training=False)
+    with pytest.raises(ValueError, match=r"z.avi\[0\]: .*there is no such file"):
+        batches([Record((str(tmp_path / "z.avi"), 0), "fear", "a", info=info)], training=False)
 
 
 def test_cached_faces_are_decoded_once_and_streamed_ones_in_every_epoch(monkeypatch):

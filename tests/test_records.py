@@ -150,6 +150,20 @@ def test_one_picture_has_one_hash_wherever_it_is_stored(tmp_path, kinds):
     assert all(found == hashes[0] for found in hashes) and hashes[0][0] != hashes[0][1]
 
 
+def test_frames_of_films(tmp_path):
+    """One hash a film and number, wherever the film lies; each film read once."""
+    paths = [tmp_path / name for name in ("a/S001-001.avi", "b/S001-001.AVI", "b/S001-002.avi")]
+    for path, data in zip(paths, (b"film", b"film", b"another"), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    made = [Record((str(path), number)) for number in (3, 4) for path in paths]
+    hashes = records.content_hashes(made)
+    assert hashes == [records.content_hash(record) for record in made] and len({*hashes}) == 4
+    assert hashes[0] == hashes[1] and hashes[3] == hashes[4]
+    assert made[0].name == "S001-001.avi[3]" and made[0].key() == "a/S001-001.avi[3]" != made[1].key()
+    assert [records.is_frame(r.image) for r in (made[1], Record(("a.h5", 1)), Record("a.avi"))] == [True, False, False]
+
+
 def test_the_shape_of_an_array_counts():
     flat, tall = Record(np.zeros((2, 8), np.uint8)), Record(np.zeros((8, 2), np.uint8))
     assert records.content_hash(flat) != records.content_hash(tall)

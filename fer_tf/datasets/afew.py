@@ -1,9 +1,10 @@
-"""AFEW, acted facial expressions in the wild: clips of films, seven expressions, as frames.
+"""AFEW, acted facial expressions in the wild: clips of films, seven expressions.
 
-    root/Train_AFEW/Angry/000046280/000046280_00001.jpg ...     a folder of frames for each clip; likewise Val_AFEW
+    root/Train_AFEW/Angry/000046280.avi                         the clips; likewise Val_AFEW
+    root/Train_AFEW/Angry/000046280/000046280_00001.jpg ...     or a folder of frames for each, cut out or aligned faces
 
-The clips (.avi) beside them are not read: cut them to frames first, or take the aligned faces that come with EmotiW. A
-clip's frames bear its expression. Nobody is named; `sequence` is the clip, `split` train or validation.
+A clip is read itself where there is no folder of its frames. Its frames bear its expression. Nobody is named;
+`sequence` is the clip, `split` train or validation.
 
 Dhall, Goecke, Lucey, Gedeon: "Collecting Large, Richly Annotated Facial-Expression Databases from Movies" (IEEE
 MultiMedia 2012). Licence: research only, by agreement (Abhinav Dhall); pictures may not be passed on. Used by none of
@@ -12,14 +13,16 @@ the five papers; SFEW is made of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from fer_tf import films, trees
 from fer_tf import frames as rules
-from fer_tf import trees
 from fer_tf.records import Record
 
 FRAMES = "all"
-TREE = "  Train_AFEW/Angry/000046280/000046280_00001.jpg ...   and Val_AFEW/..."
+TREE = """  Train_AFEW/Angry/000046280.avi   or
+  Train_AFEW/Angry/000046280/000046280_00001.jpg ...   and Val_AFEW/..."""
 
 
 def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Record]:
@@ -29,8 +32,8 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
       root: the folder above, or one that has it alone.
       frames: a rule of `fer_tf.frames`.
     Raises:
-      FileNotFoundError: no such tree, or one without frames.
-      ValueError: an unknown folder of an expression; the message names it.
+      FileNotFoundError: no such tree, or one without clips.
+      ValueError: an unknown folder of an expression, or a clip that is no film; the message names it.
     """
     places = [] if root is None else [Path(root), *trees.folders(root)]
     parts = [(p, s) for place in places for p in trees.folders(place) if (s := _split(p.name))]
@@ -38,13 +41,22 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
     for part, split in dict.fromkeys(parts):
         for folder in trees.folders(part):
             expression = trees.label(folder.name, trees.WORDS, folder)
-            for clip in trees.folders(folder):
-                for number, path in enumerate(rules.chosen(trees.files(clip), frames)):
-                    name = f"{split}/{clip.name}"
-                    found.append(Record(str(path), expression, sequence=name, frame=number, domain="film", split=split))
+            for clip, images in _clips(folder):
+                for number, image in enumerate(rules.chosen(images, frames)):
+                    name = f"{split}/{clip}"
+                    found.append(Record(image, expression, sequence=name, frame=number, domain="film", split=split))
     if not found:
-        raise FileNotFoundError(f"{root or '--data_dir'} is not AFEW, cut to frames: expected a folder with\n{TREE}")
+        raise FileNotFoundError(f"{root or '--data_dir'} is not AFEW: expected a folder with\n{TREE}")
     return found
+
+
+def _clips(folder: Path) -> list[tuple[str, Sequence[str | tuple[str, int]]]]:
+    """(clip, images of its records in order): pictures, else frames of the film."""
+    found = {clip.name: [str(path) for path in trees.files(clip)] for clip in trees.folders(folder)}
+    for film in trees.files(folder, films.ENDINGS):
+        if not found.get(film.stem):
+            found[film.stem] = [(str(film), number) for number in range(films.count(film))]
+    return sorted(found.items(), key=lambda clip: trees.natural(clip[0]))
 
 
 def _split(name: str) -> str | None:

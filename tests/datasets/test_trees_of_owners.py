@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import pipeline
+from fer_tf import films, pipeline
 from fer_tf.datasets import (
     afew,
     bu3dfe,
@@ -16,6 +16,7 @@ from fer_tf.datasets import (
     folder,
     jaffe,
     lfw,
+    mmi,
     oulu_casia,
     raf_db,
     sfew,
@@ -33,6 +34,7 @@ MODULES = (
     folder,
     jaffe,
     lfw,
+    mmi,
     oulu_casia,
     raf_db,
     sfew,
@@ -303,6 +305,21 @@ def test_afew(tmp_path):
     found = afew.records(tmp_path)
     assert len(found) == 8 and found[5].sequence == "validation/000046280" and found[5].frame == 1
     assert len(afew.records(tmp_path, frames="last3")) == 6
+
+
+def test_afew_clips(tmp_path):
+    """The clip itself where it has no frames."""
+    touch(tmp_path / "Train_AFEW" / "Sad" / "10" / "10_00001.jpg")
+    with films.Writer(tmp_path / "Train_AFEW" / "Sad" / "9.avi") as film:
+        for grey in (0, 50, 100, 150):
+            film.add(np.full((32, 48, 3), grey, np.uint8))
+    found = afew.records(tmp_path)
+    assert [(r.sequence, r.frame) for r in found] == [("train/9", n) for n in range(4)] + [("train/10", 0)]
+    assert [round(pipeline.read_image(r).mean() / 50) for r in found[:4]] == [0, 1, 2, 3]
+    assert [r.image[1] for r in afew.records(tmp_path, frames="last3")[:3]] == [1, 2, 3]
+    touch(tmp_path / "Train_AFEW" / "Sad" / "8.avi", "no film")
+    with pytest.raises(ValueError, match="8.avi: cannot be read as a film"):
+        afew.records(tmp_path)
 
 
 def test_celeba(tmp_path, capsys):
