@@ -234,7 +234,10 @@ def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[record
     if not found:
         shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
         raise ValueError(f"{where} has no image{shown}.")
-    searched = sum(not isinstance(r.image, tuple) and not {"framed", "landmarks"} & {*r.info} for r in found)
+    stored = [isinstance(r.image, tuple) and not records.is_frame(r.image) for r in found]
+    searched = sum(
+        not inside and not {"framed", "landmarks"} & {*r.info} for inside, r in zip(stored, found, strict=True)
+    )
     if searched:
         print(
             f"{searched} pictures will be searched for faces, at each start. To do it once: python -m "
