@@ -368,12 +368,9 @@ class Unpaired:
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
+        first = _rounds(self.first, epoch, -(-self.steps // len(self.first)))
         others = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
-        first, second = (
-            _rounds(self.first, epoch, -(-self.steps // len(self.first))),
-            _rounds(self.second, epoch, others),
-        )
-        second = second.repeat()  # where unreadable ones are left out, the rounds end early
+        second = _rounds(self.second, epoch, others).repeat()  # where unreadable ones are left out, they end early
         return untuned(self._beside(first.take(self.steps), second))
 
     def dataset(self) -> tf.data.Dataset:
