@@ -240,7 +240,8 @@ class AttentionClassifier(PlayersModel):
 class CycleAT(PlayersModel):
     """Two generators, two discriminators, and in stage II f_W. Eq. (4) to (9), section 3.2.
 
-    A batch has image (x_s), label (y_s) and auxiliary (x_w), which nothing pairs with the image.
+    A batch has image (x_s), label (y_s) and auxiliary (x_w), which nothing pairs with the image. `classes` are f_S's,
+    none without it.
 
     Args:
       source_net: f_S, an `AttentionClassifier`; f_W is built alike. Neither trained nor saved with this model; None
@@ -286,6 +287,7 @@ class CycleAT(PlayersModel):
         if stage == 2 and source_net is None:
             raise ValueError("In stage II f_W follows f_S: give source_net, or stage=1.")
         self.__dict__["source_net"] = f_s = spec.build(source_net)  # not tracked: neither trained nor saved here
+        self.classes = () if f_s is None else f_s.classes
         self.stage, self.filters, self.blocks, self.size, self.seed = stage, filters, blocks, size, seed
         self.lambda_cycle, self.beta, self.at_reduction = lambda_cycle, beta_of(beta, at_reduction), at_reduction
         self.attention_updates_generator, self.batch_statistics = attention_updates_generator, batch_statistics
