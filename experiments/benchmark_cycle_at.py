@@ -94,7 +94,7 @@ def parts(model: cycle_at.CycleAT, x_s: tf.Tensor, x_w: tf.Tensor) -> dict[str, 
     made = {"generators": both_ways, "forward": lambda: _one_of_each(forward()), "discriminators": judged}
     made |= {"adam": moved, "norms": lambda: there_and_back(normed, [], seen)}
     made["blocks"] = lambda: there_and_back(lambda: [middle(given, training=True)], middle.trainable_variables, [given])
-    return {name: tf.function(run) for name, run in made.items()}
+    return {name: tf.function(run, autograph=False) for name, run in made.items()}
 
 
 def _one_of_each(found: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -103,12 +103,15 @@ def _one_of_each(found: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def shares(times: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Seconds of `parts` a round, and of the step as "tensorflow" -> shares of the step, medians over the rounds."""
+    """Seconds of `parts` a round, and of the step as "tensorflow" -> shares of the step, medians over the rounds.
+
+    Those in brackets are in the others, too.
+    """
     forward, generators = times["forward"], times["generators"]
-    found = {"generators forward": forward, "backward": generators - forward}
-    found |= {name: times[name] for name in ("discriminators", "adam")}
-    found["what is left"] = times["tensorflow"] - sum(found.values())
-    found |= {f"of it {name}": PASSES * times[name] for name in ("blocks", "norms")}
+    found = {"G forward": forward, "G backward": generators - forward, "D": times["discriminators"]}
+    found["Adam"] = times["adam"]
+    found["rest"] = times["tensorflow"] - sum(found.values())
+    found |= {"(G's blocks)": PASSES * times["blocks"], "(norms)": PASSES * times["norms"]}
     return {name: float(np.median(value / times["tensorflow"])) for name, value in found.items()}
 
 
@@ -171,8 +174,8 @@ def table(found: dict[str, Any]) -> list[str]:
         beside = f"{row['torch']:>13.2f}{row['ratio']:>12.2f}x" if "torch" in row else f"{'-':>13}{'-':>13}"
         lines.append(f"{precision:<16}{batch:>13}{row['tensorflow']:>13.2f}{beside}{row['stage_2_takes']:>15.2f}x")
     titles = list(rows[0][2]["shares"])
-    lines.append(f"{'its parts, %':<16}{'batch':>7}" + "".join(f"{title:>20}" for title in titles))
+    lines.append(f"{'its parts, %':<16}{'batch':>13}" + "".join(f"{title:>13}" for title in titles))
     for precision, batch, row in rows:
-        cells = "".join(f"{100 * row['shares'][title]:>20.1f}" for title in titles)
-        lines.append(f"{precision:<16}{batch:>7}{cells}")
+        cells = "".join(f"{100 * row['shares'][title]:>13.1f}" for title in titles)
+        lines.append(f"{precision:<16}{batch:>13}{cells}")
     return lines

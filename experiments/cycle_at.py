@@ -2,7 +2,11 @@
 
     python -m experiments.cycle_at --preset=quick                        # rendered faces, one fold of the target
     python -m experiments.cycle_at --preset=paper --dataset=bu3dfe --data_dir=... --auxiliary=celeba=...,lfw=... \
-        --target=sfew=...
+        --target=sfew=...                                                # 1,300 frontal faces
+    python -m experiments.cycle_at --preset=paper --dataset=folder --data_dir=renderings --auxiliary=... --target=...
+
+The paper's source is 185,900 faces, BU-3DFE's scans in 143 poses: the last command takes one's own renderings
+(anger/F0001_p+15_t-05.png ..., or a list: `fer_tf/datasets/folder.py`).
 
 --rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_alone, the target
 network on the target's labels alone; svm, alexnet, vgg16 (Table 8). Stages, each in its folder and resumed by itself:

@@ -27,7 +27,7 @@ def checked(found):
     for line, row in zip(lines[start + 1 :], rows.values(), strict=True):
         shares = row["shares"]
         *whole, blocks, norms = shares.values()
-        assert sum(whole) == pytest.approx(1) and blocks > 0 and norms > 0 and shares["generators forward"] > 0
+        assert sum(whole) == pytest.approx(1) and blocks > 0 and norms > 0 and shares["G forward"] > 0
         assert [float(cell) for cell in line.split()[2:]] == pytest.approx([100 * v for v in shares.values()], abs=0.06)
         assert row["stage_2_takes"] > 0
     return lines[:start], rows
@@ -106,8 +106,8 @@ def test_shares_by_hand():
     times = {"tensorflow": [10, 20, 40], "forward": [2, 4, 8], "generators": [6, 14, 24], "discriminators": [2, 4, 4]}
     times |= {"adam": [1, 1, 2], "blocks": [1, 2, 4], "norms": [0.5, 1, 2]}
     found = benchmark_cycle_at.shares({name: np.array(value, float) for name, value in times.items()})
-    wanted = {"generators forward": 0.2, "backward": 0.4, "discriminators": 0.2, "adam": 0.05, "what is left": 0.1}
-    assert found == pytest.approx(wanted | {"of it blocks": 0.4, "of it norms": 0.2})
+    wanted = {"G forward": 0.2, "G backward": 0.4, "D": 0.2, "Adam": 0.05, "rest": 0.1}
+    assert found == pytest.approx(wanted | {"(G's blocks)": 0.4, "(norms)": 0.2})
 
 
 def test_twin_takes_the_same_steps():
