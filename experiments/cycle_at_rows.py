@@ -51,6 +51,13 @@ def generated(source: Source, row: str, found: Sequence[records.Record]) -> list
     return domains.as_records(faces, [r.expression for r in found], "generated")
 
 
+def started(model: cycle_at.AttentionClassifier, f_s: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
+    """The model with f_S's weights; not its running means, of which one with a teacher has more (Keras 2 counts them)."""
+    for part in ("trunk", "head"):
+        getattr(model, part).set_weights(getattr(f_s, part).get_weights())
+    return model
+
+
 def one_row(
     row: str, source: Source, learn: list[records.Record], test: pipeline.Batches, seed: int, place: Path
 ) -> tuple[Any, dict[str, Any]]:
@@ -67,17 +74,13 @@ def one_row(
 
     def make() -> cycle_at.AttentionClassifier:
         if row == "S2T_fine_tune":
-            model = classifiers.build(FLAGS.source_network.split(",")[0], classes, seed)
-            model.set_weights(f_s.get_weights())
-            return model
+            return started(classifiers.build(FLAGS.source_network.split(",")[0], classes, seed), f_s)
         if row in ("alexnet", "vgg16"):
             start = FLAGS.imagenet if row == "vgg16" and FLAGS.imagenet != "none" else None
             return classifiers.build(row, classes, seed, weights=start)
         teacher = {"T_alone": None, "CycleAT": source.gans["with f_W"].f_w if row == "CycleAT" else None}.get(row, f_s)
         model = classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
-        if FLAGS.target_init == "source":
-            model.set_weights(f_s.get_weights())
-        return model
+        return started(model, f_s) if FLAGS.target_init == "source" else model
 
     faces = learn
     if row in GENERATED:

@@ -181,8 +181,8 @@ def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
         found, epochs, built = trained.pop()
         assert built is model and results == "results" and not trained
         assert model.network == network and model.teacher is teacher, row
-        same = len(model.weights) == len(f_s.weights)
-        same = same and all(np.array_equal(a, b) for a, b in zip(model.get_weights(), f_s.get_weights(), strict=True))
+        own, theirs = ([*net.trunk.get_weights(), *net.head.get_weights()] for net in (model, f_s))
+        same = len(own) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(own, theirs, strict=True))
         assert same == as_f_s, row
         assert found[:4] == learn and epochs == (4 if chosen else 6)  # as many steps: 6 x 2, 4 x 3
         extra = found[4:]
