@@ -52,7 +52,7 @@ def generated(source: Source, row: str, found: Sequence[records.Record]) -> list
 
 
 def started(model: cycle_at.AttentionClassifier, f_s: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
-    """The model with f_S's weights; not its running means, of which one with a teacher has more (Keras 2 counts them)."""
+    """The model with f_S's weights; not its running means, of which a taught one has more (Keras 2 counts them)."""
     for part in ("trunk", "head"):
         getattr(model, part).set_weights(getattr(f_s, part).get_weights())
     return model
