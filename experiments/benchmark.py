@@ -11,7 +11,8 @@ and its load, which is noted; the figures to compare are the ratios, each taken 
     of OpenCV views the pipeline makes in a second of CPU time, shuffled batches of float32, over those of a plain loop
               that warps, slices and flips, and leaves bytes
 
-What only one model has is measured by benchmark_<model>.py: IA-gen's step beside PyTorch's, its generators together.
+What only one model has is measured by benchmark_<model>.py: the steps of IA-gen and CycleAT beside PyTorch's, IA-gen's
+generators together, where CycleAT's time goes; --besides_only leaves out the rest.
 Faces are random pixels, since no speed here depends on what they show. Writes <workdir>/benchmark.json.
 """
 
@@ -67,6 +68,7 @@ class Settings:
     matmul: int = _flag(2048, "Side of the square matrices whose product stands for the machine's peak.")
     widths: str = _flag("1,0.25", "Of the generators that are compared together and apart (IA-gen).")
     precisions: str = _flag("", "Separated by commas; all that the hardware computes when empty.")
+    besides_only: bool = _flag(False, "Only what benchmark_<model>.py measures, such as the comparison with PyTorch.")
     seed: int = _flag(0, "Of weights, faces and views.")
 
 
@@ -127,7 +129,7 @@ class Feed:
     Args:
       module: of the model: its TEMPLATE and views.
       example: the model's tiny batch: which pictures it takes, and the values of what no pipeline gives.
-      classes: labels.
+      classes: labels; none where the model takes none.
       settings: see there.
       resize: shrink the views to the size of the tiny batch's.
     Raises:
@@ -143,7 +145,7 @@ class Feed:
         channels = example["image"].shape[-1]
         pixels = numbers.integers(0, 256, (settings.images, height, width, 3), dtype=np.uint8)
         records = [
-            Record(face, classes[i % len(classes)], subject=f"S{i % 10}", info={"framed": True})
+            Record(face, classes[i % len(classes)] if classes else None, subject=f"S{i % 10}", info={"framed": True})
             for i, face in enumerate(pixels)
         ]
         self.views, self.faces = module.views, pixels[..., 0]
@@ -370,6 +372,20 @@ def plain_views(
 
 def table(result: dict[str, Any]) -> str:
     """The result in columns of fixed width."""
+    lines = [
+        f"{result['hardware']}, commit {result['commit']}, load {result['load_before'][0]:.1f} to "
+        f"{result['load_after'][0]:.1f}",
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+    ]
+    if "training" in result:
+        lines += _speeds(result)
+    if "besides" in result:
+        lines += besides(result["settings"]["model"]).table(result["besides"])
+    return "\n".join(lines)
+
+
+def _speeds(result: dict[str, Any]) -> list[str]:
+    """The table's lines of what every model has."""
     columns = (
         ("images/s", "images_per_second", ".1f"),
         ("fed", "fed_ratio", ".3f"),
@@ -384,9 +400,6 @@ def table(result: dict[str, Any]) -> str:
     shown = [c for c in columns if any(c[1] in row for row in result["training"].values())]
     first = next(iter(result["training"].values()))
     lines = [
-        f"{result['hardware']}, commit {result['commit']}, load {result['load_before'][0]:.1f} to "
-        f"{result['load_after'][0]:.1f}",
-        ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
         f"{result['settings']['model']} ({first['size']}, {first['parameters'] / 1e6:.2f} M parameters, "
         f"{first['step_gflop']:.3g} GFLOP a step of {result['settings']['batch_size']})",
         f"{'training':<16}" + "".join(f"{title:>13}" for title, _, _ in shown),
@@ -400,16 +413,14 @@ def table(result: dict[str, Any]) -> str:
             f"{name:<16}{row['per_second']:>13.0f}{row['per_cpu_second']:>13.0f}"
             + (f"{ratio:>12.2f}x" if ratio else "")
         )
-    if "besides" in result:
-        lines += besides(result["settings"]["model"]).table(result["besides"])
-    return "\n".join(lines)
+    return lines
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Everything, in the shape of benchmark.json.
+    """Everything, or with --besides_only what only this model has; in the shape of benchmark.json.
 
     Raises:
-      ValueError: an unknown model or precision, or too few images.
+      ValueError: an unknown model or precision, too few images, or nothing that only this model has.
     """
     if settings.model not in model_names():
         raise ValueError(f"Unknown model {settings.model!r}: use one of {', '.join(model_names())}.")
@@ -419,7 +430,9 @@ def measure(settings: Settings) -> dict[str, Any]:
         raise ValueError(
             f"Unknown precisions {unknown}: use {', '.join(training.PRECISIONS[1:])}, separated by commas."
         )
-    packages, more = ("tensorflow", "keras", "numpy"), besides(settings.model)
+    packages, more, usual = ("tensorflow", "keras", "numpy"), besides(settings.model), not settings.besides_only
+    if not usual and more is None:
+        raise ValueError(f"--besides_only: nothing is measured of {settings.model} alone, so leave that flag out.")
     return {
         "schema": 1,
         "settings": asdict(settings),
@@ -427,8 +440,8 @@ def measure(settings: Settings) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
         "commit": common.commit(),
         "load_before": os.getloadavg(),
-        "views": measure_views(settings),
-        "training": {precision: measure_training(precision, settings) for precision in wanted},
+        **({"views": measure_views(settings)} if usual else {}),
+        **({"training": {p: measure_training(p, settings) for p in wanted}} if usual else {}),
         **({"besides": more.measure(settings, wanted, seconds)} if more else {}),
         "load_after": os.getloadavg(),
     }

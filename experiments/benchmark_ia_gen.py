@@ -142,9 +142,11 @@ def in_turns(
 
 
 def speeds(times: Mapping[str, np.ndarray], count: int) -> dict[str, float]:
-    """Pictures a second of two runs, and of the first over the second as `ratio`."""
-    first, second = times
+    """Pictures a second of one run or two, and then of the first over the second as `ratio`."""
     found = {name: count / float(np.median(value)) for name, value in times.items()}
+    if len(times) == 1:
+        return found
+    first, second = times
     return found | {"ratio": float(np.median(times[second] / times[first]))}
 
 

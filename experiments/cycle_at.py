@@ -2,13 +2,19 @@
 
     python -m experiments.cycle_at --preset=quick                        # rendered faces, one fold of the target
     python -m experiments.cycle_at --preset=paper --dataset=bu3dfe --data_dir=... --auxiliary=celeba=...,lfw=... \
-        --target=sfew=...
+        --target=sfew=...                                                # 1,300 frontal faces
+    python -m experiments.cycle_at --preset=paper --dataset=folder --data_dir=renderings --auxiliary=... --target=...
+
+The paper's source is 185,900 faces, BU-3DFE's scans in 143 poses: the last command takes one's own renderings
+(anger/F0001_p+15_t-05.png ..., or a list: `fer_tf/datasets/folder.py`).
 
 --rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_alone, the target
 network on the target's labels alone; svm, alexnet, vgg16 (Table 8). Stages, each in its folder and resumed by itself:
 source/ (f_S), gan1/ (stage I), gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ (stage
-II, with f_W), fold<k>/<row>/ (f_T). --stages stops after one of them. `cycle_at_domains.py` says what the domains are,
-`cycle_at_features.py` how generated faces are selected, `cycle_at_pictures.py` draws and measures.
+II, with f_W), fold<k>/<row>/ (which generated faces are selected, selected.npy; f_T). --stages=source, generation,
+selection or target is the last that is run; what is on disk of those before is taken from there. `cycle_at_domains.py`
+says what the domains are, `cycle_at_rows.py` what a row is, `cycle_at_features.py` how generated faces are selected,
+`cycle_at_pictures.py` draws and measures.
 
 One CPU core (Xeon with AMX) beside other work, seeds 0 to 2, `quick` with --gan_epochs=4 and two folds, 38 to 54
 minutes a seed: S2T 72.74 +- 2.60 %, S2T_fine-tune 80.00 +- 1.78 %, S2T_attention 56.31 +- 4.19 %, S2T_att.&gen.
@@ -21,14 +27,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from absl import flags
 
-from experiments import common, cross, cycle_at_features, cycle_at_pictures, folds
+from experiments import common, cross, cycle_at_pictures, folds
 from experiments import cycle_at_classifiers as classifiers
 from experiments import cycle_at_domains as domains
+from experiments.cycle_at_rows import GENERATED, ROWS, Source, one_row, selected
 from fer_tf import export, figures, metrics, pipeline, records, training
 from fer_tf.backbones import NETWORKS, RESIDUAL
 from fer_tf.compat import keras
@@ -52,12 +58,7 @@ PRESETS = {
         "source_network": "resnet10", "target_network": "resnet10", "candidates": 8, "judge_epochs": 1,
     },
 }  # fmt: skip
-ROWS = {
-    "S2T": "S2T", "S2T_fine_tune": "S2T_fine-tune", "T_alone": "f_T, target alone", "S2T_attention": "S2T_attention",
-    "S2T_att_gen": "S2T_att.&gen.", "CycleAT": "CycleAT", "svm": "Multi-SVM", "alexnet": "AlexNet", "vgg16": "VGG-16",
-}  # fmt: skip
-"""Value of --rows -> its name in the table."""
-STAGES = ("source", "generation", "target")
+STAGES = ("source", "generation", "selection", "target")
 
 common.define_flags(PRESETS, init=None, batch_size=32, classes="six_neutral", folds=2)
 domains.define_flags()
@@ -83,16 +84,6 @@ flags.DEFINE_integer("image_pool", 0, "Past fakes that each D is shown, 50 in Cy
 flags.DEFINE_integer("t", 8, "Generated faces that each target face selects (SFEW: 8, EmotioNet: 3).", lower_bound=1)
 flags.DEFINE_integer("candidates", 2000, "Generated faces among which is selected.", lower_bound=1)
 FLAGS = flags.FLAGS
-
-
-class Source(NamedTuple):
-    """What the stages before the target give."""
-
-    f_s: cycle_at.AttentionClassifier
-    tested: dict[str, Any]
-    gans: dict[str, cycle_at.CycleAT]
-    train: list[records.Record]
-    held_out: list[records.Record]
 
 
 def train_source(found: domains.Domains, classes: tuple[str, ...], seed: int, place: Path) -> Source:
@@ -152,7 +143,7 @@ def train_gan(
 
 def train_gans(source: Source, auxiliary: Sequence[records.Record], seed: int, place: Path) -> None:
     """The generators that --rows ask for, into `source.gans`: "alone" without f_W, "with f_W"."""
-    if not {"S2T_att_gen", "CycleAT"} & {*FLAGS.rows}:
+    if not {*GENERATED} & {*FLAGS.rows}:
         return
     first = train_gan(source, auxiliary, 1, seed, place / "gan1")
     if "S2T_att_gen" in FLAGS.rows:
@@ -161,63 +152,25 @@ def train_gans(source: Source, auxiliary: Sequence[records.Record], seed: int, p
         source.gans["with f_W"] = train_gan(source, auxiliary, 2, seed, place / "gan2", first)
 
 
-def generated(gan: cycle_at.CycleAT, found: Sequence[records.Record]) -> list[records.Record]:
-    """G_SW of the faces as they are, with their labels."""
-    faces = cycle_at_features.redrawn(gan, domains.pictures(found))
-    return domains.as_records(faces, [r.expression for r in found], "generated")
+def learnt(found: domains.Domains, number: int, seed: int) -> list[records.Record]:
+    """The target's faces that a fold trains on."""
+    return domains.labelled([found.target[i] for i in found.folds[number].train], seed)
 
 
-def added(source: Source, which: str, learn: list[records.Record], seed: int, place: Path) -> list[records.Record]:
-    """The target's training faces, and the generated ones that they select (section 4.2)."""
-    some = np.random.default_rng(seed).permutation(len(source.train))[: FLAGS.candidates]
-    made = generated(source.gans[which], [source.train[i] for i in sorted(some)])
-    pictures = np.stack([r.image for r in made])
-    chosen = cycle_at_features.select(
-        source.f_s, domains.pictures(learn), pictures, FLAGS.t, seed, place / "selected.npy"
-    )
-    print(f"{place}: {len(learn)} target faces select {len(chosen)} of {len(made)} generated ones", flush=True)
-    return [*learn, *(made[i] for i in chosen)]
-
-
-def one_row(
-    row: str, source: Source, learn: list[records.Record], test: pipeline.Batches, seed: int, place: Path
-) -> tuple[Any, dict[str, Any]]:
-    """A row of Tables 4 and 8 on one fold: (its classifier or None, {last|best: (labels, predictions)})."""
-    classes, f_s = source.f_s.classes, source.f_s
-    if row == "S2T":
-        named = folds.predict(f_s, test)
-        return f_s, {"best": named, "last": named}
-    if row == "svm":
-        labels = np.array([classes.index(r.expression) for r in learn])
-        truth = np.array([classes.index(r.expression) for r in test.records])
-        pair = truth, cycle_at_features.machine(domains.pictures(learn), labels, domains.pictures(test.records), seed)
-        return None, {"best": pair, "last": pair}
-
-    def make() -> cycle_at.AttentionClassifier:
-        if row == "S2T_fine_tune":
-            model = classifiers.build(FLAGS.source_network.split(",")[0], classes, seed)
-            model.set_weights(f_s.get_weights())
-            return model
-        if row in ("alexnet", "vgg16"):
-            start = FLAGS.imagenet if row == "vgg16" and FLAGS.imagenet != "none" else None
-            return classifiers.build(row, classes, seed, weights=start)
-        teacher = {"T_alone": None, "CycleAT": source.gans["with f_W"].f_w if row == "CycleAT" else None}.get(row, f_s)
-        model = classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
-        if FLAGS.target_init == "source":
-            model.set_weights(f_s.get_weights())
-        return model
-
-    which = {"S2T_att_gen": "alone", "CycleAT": "with f_W"}.get(row)
-    faces = added(source, which, learn, seed, place) if which else learn
-    data = domains.target_batches(faces, classes, seed)
-    steps = FLAGS.target_epochs * len(domains.target_batches(learn, classes, seed))
-    return classifiers.train(data, test, place, seed, max(1, round(steps / len(data))), make)
+def select(source: Source, found: domains.Domains, number: int, seed: int, place: Path) -> None:
+    """Which generated faces each row of a fold is given, into its folder."""
+    learn = learnt(found, number, seed)
+    for row in FLAGS.rows:
+        if row in GENERATED:
+            count = len(selected(source, row, learn, seed, place / row))
+            of = min(FLAGS.candidates, len(source.train))
+            print(f"{place / row}: {len(learn)} target faces select {count} of {of} generated ones", flush=True)
 
 
 def one_fold(source: Source, found: domains.Domains, number: int, seed: int, place: Path) -> Any:
     """All rows on one fold of the target: ({row: classifier}, {name: {last|best: ...}}, test batches)."""
     fold, models, methods = found.folds[number], {}, {}
-    learn = domains.labelled([found.target[i] for i in fold.train], seed)
+    learn = learnt(found, number, seed)
     test = domains.batches([found.target[i] for i in fold.test], source.f_s.classes, seed)
     for row in FLAGS.rows:
         models[row], methods[ROWS[row]] = one_row(row, source, learn, test, seed, place / row)
@@ -240,7 +193,7 @@ def checked() -> tuple[str, ...]:
         for network in FLAGS[flag].value.split(","):
             if network not in NETWORKS:
                 raise ValueError(f"--{flag}: {network!r} is none of {', '.join(NETWORKS)}.")
-    first, taught = FLAGS.source_network.split(",")[0], {"S2T_attention", "S2T_att_gen", "CycleAT"} & {*FLAGS.rows}
+    first, taught = FLAGS.source_network.split(",")[0], {"S2T_attention", *GENERATED} & {*FLAGS.rows}
     for network in {first, FLAGS.target_network} - {*RESIDUAL} if taught else ():
         raise ValueError(
             f"Attention is compared between residual stages, which {network} lacks: leave out {taught.pop()}."
@@ -270,9 +223,14 @@ def main() -> None:
         if FLAGS.stages == "source":
             continue
         train_gans(source, found.auxiliary, seed, place)
+        cycle_at_pictures.draw_generated(source, found, place)
         if source.gans:
             generation.append(cycle_at_pictures.measure(source, found, seed, place))
         if FLAGS.stages == "generation":
+            continue
+        for number in chosen:
+            select(source, found, number, seed, place / f"fold{number}")
+        if FLAGS.stages == "selection":
             continue
         for number in chosen:
             models, methods, test = one_fold(source, found, number, seed, place / f"fold{number}")

@@ -78,21 +78,21 @@ def nearest(points: np.ndarray, count: int, t: int) -> np.ndarray:
     return np.unique(found)
 
 
-def select(model: Any, target: np.ndarray, made: np.ndarray, t: int, seed: int, file: Path) -> np.ndarray:
+def select(model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: int, seed: int, file: Path) -> np.ndarray:
     """Section 4.2: which generated faces are like the target's in first-convolution features, t-SNE, kNN.
 
     Args:
       model: the classifier whose first convolution is used.
       target: (N, H, W, 3) uint8 training faces of the target.
-      made: (M, H, W, 3) uint8 generated faces.
+      made: gives (M, H, W, 3) uint8 generated faces; not called where the answer is there.
       t: neighbours of each target face.
       seed: of t-SNE.
       file: .npy that keeps the answer; read again where it is there.
     Returns:
-      Sorted places among `made`, at most N t.
+      Sorted places among the generated faces, at most N t.
     """
     if not file.is_file():
-        both = np.concatenate([first_features(model, part) for part in (target, made)])
+        both = np.concatenate([first_features(model, part) for part in (target, made())])
         places = nearest(embedded(both, seed), len(target), t)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npy")

@@ -49,20 +49,22 @@ def keep_sample(gan: cycle_at.CycleAT, images: np.ndarray, folder: Path, epoch: 
     os.replace(part, folder / f"epoch{epoch:03d}.npy")
 
 
+def draw_generated(source: Any, found: domains.Domains, place: Path) -> None:
+    """Fig. 5, as soon as there are generators: source beside generated faces, and those after each epoch."""
+    if not source.gans:
+        return
+    shown = one_of_each(source.held_out, source.f_s.classes)
+    images, names = domains.pictures(shown), {"alone": "without f_W", "with f_W": "with f_W"}
+    rows = {"source": images} | {names[n]: features.redrawn(gan, images) for n, gan in source.gans.items()}
+    wild = domains.pictures(found.target[:: max(1, len(found.target) // len(images))][: len(images)])
+    titles = [*rows, "the target"]
+    picture = figures.grid([*rows.values(), wild], row_titles=titles, col_titles=[r.expression for r in shown])
+    figures.save(picture, place / "generated.png")
+    draw_iterations(place)
+
+
 def draw(source: Any, found: domains.Domains, models: Mapping[str, Any], test: Any, place: Path) -> None:
-    """All pictures of a run whose parts are there."""
-    classes = source.f_s.classes
-    shown = one_of_each(source.held_out, classes)
-    images = domains.pictures(shown)
-    names = {"alone": "without f_W", "with f_W": "with f_W"}
-    if source.gans:
-        rows = {"source": images}
-        rows |= {names[n]: features.redrawn(gan, images) for n, gan in source.gans.items()}
-        wild = domains.pictures(found.target[:: max(1, len(found.target) // len(images))][: len(images)])
-        titles = [*rows, "the target"]
-        picture = figures.grid([*rows.values(), wild], row_titles=titles, col_titles=[r.expression for r in shown])
-        figures.save(picture, place / "generated.png")
-        draw_iterations(place)
+    """The pictures that need the target's classifiers, or all domains: attention maps, Fig. 4."""
     draw_attention(source, models, test, place)
     draw_domains(source, found, place)
 
@@ -189,11 +191,15 @@ def text(generation: Sequence[Mapping[str, Any]]) -> str:
 
 
 def by_expression(methods: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """Tables 2 and 5 to 8: the share of each expression's faces that is named right in percent, pooled; their mean."""
+    """Tables 2 and 5 to 8: the share of each expression's faces that is named right in percent, pooled; their mean.
+
+    An expression without a face that was tested gets "-" and has no part in the mean.
+    """
     lines = [f"{'last epoch, %':24}" + "".join(f"{c[:10]:>11}" for c in classes) + f"{'Ave.':>8}"]
     for name, method in methods.items():
         last = method["last"]
-        cells = "".join(f"{100 * last['per_class'][c]['recall']:>11.2f}" for c in classes)
+        shares = (last["per_class"][c] for c in classes)
+        cells = "".join(f"{100 * s['recall']:>11.2f}" if s["support"] else f"{'-':>11}" for s in shares)
         lines.append(f"{name:24}{cells}{100 * metrics.macro(np.array(last['confusion'])):>8.2f}")
     return "\n".join(lines)
 

@@ -367,17 +367,18 @@ class Batches:
 class Unpaired:
     """Two streams side by side: each batch of `first` also gets as many images of `second`; nothing pairs them.
 
-    An epoch is one pass through `first`; `second` goes round as often as that takes, in a new order each time.
+    An epoch is one pass through `first`, or `steps` batches; either goes round as often as that takes, in a new order
+    each time.
 
     Args:
       first, second: `Batches` to train on.
       name: of the images of `second`.
-      steps: of an epoch: so many batches of a pass through `first`, in a new order each time; all when left out.
+      steps: batches of an epoch, fewer or more than a pass through `first`, which it is when left out.
     """
 
     def __init__(self, first: Batches, second: Batches, name: str = "auxiliary", steps: int | None = None):
         self.first, self.second, self.name, self.records = first, second, name, first.records
-        self.steps = min(len(first), steps or len(first))
+        self.steps = steps or len(first)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -385,22 +386,26 @@ class Unpaired:
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
-        rounds = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
-        others = [self.second.epoch(epoch * rounds + i) for i in range(rounds)]
-        joined = others[0]
-        for other in others[1:]:
-            joined = joined.concatenate(other)
-        joined = joined.repeat()  # where unreadable ones are left out, the rounds end early
-        return untuned(self._beside(self.first.epoch(epoch).take(self.steps), joined))
+        first = _rounds(self.first, epoch, -(-self.steps // len(self.first)))
+        others = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
+        second = _rounds(self.second, epoch, others).repeat()  # where unreadable ones are left out, they end early
+        return untuned(self._beside(first.take(self.steps), second))
 
     def dataset(self) -> tf.data.Dataset:
-        """One pass a time it is iterated, each with new views: for `model.fit`."""
-        return untuned(self._beside(self.first.dataset().take(self.steps), self.second.dataset().repeat()))
+        """One epoch a time it is iterated, each with new views: for `model.fit`."""
+        first = self.first.dataset().repeat(-(-self.steps // len(self.first)))
+        return untuned(self._beside(first.take(self.steps), self.second.dataset().repeat()))
 
     def _beside(self, first: tf.data.Dataset, second: tf.data.Dataset) -> tf.data.Dataset:
         images = second.map(lambda batch: batch["image"]).rebatch(self.first.batch_size)
         pairs = tf.data.Dataset.zip((first, images))
         return pairs.map(lambda batch, other: {**batch, self.name: other[: tf.shape(batch["label"])[0]]})
+
+
+def _rounds(data: Batches, epoch: int, count: int) -> tf.data.Dataset:
+    """Epoch `epoch` of a stream whose epochs are `count` passes through `data`, one after the other."""
+    passes = tf.data.Dataset.range(epoch * count, (epoch + 1) * count)
+    return passes.flat_map(data._stream)
 
 
 def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:

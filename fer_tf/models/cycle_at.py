@@ -12,20 +12,26 @@ eq. (8) over G_SW too, so both terms of eq. (7) reach it (`attention_updates_gen
 Generators descend -log D, not log(1 - D); `gan_loss="least_squares"` is CycleGAN's. Eq. (6) is the mean over pixels in
 [-1, 1], weighted 1 as printed (CycleGAN: 10). All players' gradients are taken at the same weights, then all move; the
 two generators have one optimizer, so have the two D. In eq. (7) and (10) j runs over the ends of the four residual
-stages, the norm is not squared, and the mean over the batch is taken; beta is not given: 0.1. With
-`at_reduction="mean_square"`, the code of the paper's [51], it is 1000. The teacher is frozen and uses its moving
-statistics: f_S sees x_s while f_W sees G_SW(x_s); f_W and f_T see the same x_t. In stage II f_W's norms use their
-moving statistics too (`batch_statistics`), since batches have one picture. f_S and f_W are ResNet-50, f_T, "shallower",
-is ResNet-18 from scratch. N(0, 0.02) starts the GAN, He's and Glorot's distributions the classifiers. "Momentum 0.5" is
-Adam's beta1. Faces are in colour. Views are mirrored, and moved by up to 15 of 256 pixels each way, as CycleGAN's are;
-the face as it is is tested. "Voting" over one picture is the largest score. Table 4 ticks "fine-tune" for all rows but
-S2T; only S2T_fine-tune starts from f_S here, since a shallower f_T cannot (`--target_init` where it can). Selection:
-f_S's first convolution, where the paper has that of AlexNet, averaged over 4x4 cells, standardised, 50 principal
-components, three of t-SNE; a face that several choose counts once. Each row has as many steps on the target.
+stages, the norm is not squared, and the mean over the batch is taken; beta is not given: 0.1.
+`at_reduction="mean_square"` is the mean over the pixels of the squared difference, as in the code of the paper's [51],
+with the beta of that code, 1000; eq. (7)'s 1/2 is kept, so that it weighs half of what it does there, and maps are eq.
+(1)'s sums of absolute values, not of squares. The teacher is frozen and uses its moving statistics: f_S sees x_s while
+f_W sees G_SW(x_s); f_W and f_T see the same x_t. In stage II f_W's norms use their moving statistics too
+(`batch_statistics`), since batches have one picture. f_S and f_W are ResNet-50, f_T, "shallower", is ResNet-18 from
+scratch. N(0, 0.02) starts the GAN, He's and Glorot's distributions the classifiers. "Momentum 0.5" is Adam's beta1.
+Faces are in colour. Views are mirrored, and moved by up to 15 of 256 pixels each way, as CycleGAN's are; the face as it
+is is tested. "Voting" over one picture is the largest score. Table 4 ticks "fine-tune" for all rows but S2T; only
+S2T_fine-tune starts from f_S here, since a shallower f_T cannot (`--target_init` where it can). Selection: f_S's first
+convolution, where the paper has that of AlexNet, averaged over 4x4 cells, standardised, 50 principal components, three
+of t-SNE; a face that several choose counts once. Each row has as many steps on the target. Table 8's multi-SVM: the ten
+lowest cosine coefficients but the mean of each 8x8 block of the grey face at 64x64, blocks at length one, standardised;
+linear, one class against the others, C = 0.01.
 
-**Deviations**: faces are found by dlib, not by libfacedetection; with --strict=false what it misses is left out and
-named, not cut by hand. There are no ImageNet weights for Table 8's AlexNet, which starts from scratch. Keras' own
-ResNet-50 and ResNet-101 have norms of momentum 0.99, the other residual networks 0.9.
+**Deviations**: the data set `bu3dfe` reads the 1,300 frontal textures (levels 3 and 4, neutral), where the paper
+renders the scans in 143 poses, 185,900 faces: whoever has rendered them gives them as `--dataset=folder`. Faces are
+found by dlib, not by libfacedetection; with --strict=false what it misses is left out and named, not cut by hand. There
+are no ImageNet weights for Table 8's AlexNet, which starts from scratch. Keras' own ResNet-50 and ResNet-101 have norms
+of momentum 0.99, the other residual networks 0.9.
 """
 
 from __future__ import annotations
@@ -240,7 +246,8 @@ class AttentionClassifier(PlayersModel):
 class CycleAT(PlayersModel):
     """Two generators, two discriminators, and in stage II f_W. Eq. (4) to (9), section 3.2.
 
-    A batch has image (x_s), label (y_s) and auxiliary (x_w), which nothing pairs with the image.
+    A batch has image (x_s), label (y_s) and auxiliary (x_w), which nothing pairs with the image. `classes` are f_S's,
+    none without it.
 
     Args:
       source_net: f_S, an `AttentionClassifier`; f_W is built alike. Neither trained nor saved with this model; None
@@ -286,6 +293,7 @@ class CycleAT(PlayersModel):
         if stage == 2 and source_net is None:
             raise ValueError("In stage II f_W follows f_S: give source_net, or stage=1.")
         self.__dict__["source_net"] = f_s = spec.build(source_net)  # not tracked: neither trained nor saved here
+        self.classes = () if f_s is None else f_s.classes
         self.stage, self.filters, self.blocks, self.size, self.seed = stage, filters, blocks, size, seed
         self.lambda_cycle, self.beta, self.at_reduction = lambda_cycle, beta_of(beta, at_reduction), at_reduction
         self.attention_updates_generator, self.batch_statistics = attention_updates_generator, batch_statistics

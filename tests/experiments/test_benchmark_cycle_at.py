@@ -1,33 +1,113 @@
 """What the benchmark measures of CycleAT alone: the same nets, losses and updates in PyTorch."""
 
+import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from experiments import benchmark, benchmark_cycle_at
-from fer_tf import training
+from fer_tf import layers, training
+from fer_tf.models import cycle_at
+from fer_tf.records import CLASSES
 
 SETTINGS = benchmark.Settings(
     **{**benchmark.PRESETS["smoke"], "model": "cycle_at", "repeats": 1, "steps": 1, "precisions": "float32"}
 )
 
 
+def checked(found):
+    """The tables' lines up to the parts', which add up; and the rows."""
+    lines, rows = benchmark_cycle_at.table(found), found["steps"]["float32"]
+    assert list(rows) == [str(n) for n in benchmark_cycle_at.BATCHES]
+    start = next(i for i, line in enumerate(lines) if line.startswith("its parts, %"))
+    assert len(lines) == start + 1 + len(rows) and len({len(line) for line in lines[start:]}) == 1
+    for line, row in zip(lines[start + 1 :], rows.values(), strict=True):
+        shares = row["shares"]
+        *whole, blocks, norms = shares.values()
+        assert sum(whole) == pytest.approx(1) and blocks > 0 and norms > 0 and shares["G forward"] > 0
+        assert [float(cell) for cell in line.split()[2:]] == pytest.approx([100 * v for v in shares.values()], abs=0.06)
+        assert row["stage_2_takes"] > 0
+    return lines[:start], rows
+
+
 def test_smoke():
     """Needs the extra `bench`; the next test is of where it is missing."""
     pytest.importorskip("torch")
     found = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)))
-    lines, rows = benchmark_cycle_at.table(found), found["beside_torch"]["float32"]
-    assert list(rows) == ["1", "8"] and len(lines) == 3 and len({len(line) for line in lines}) == 1
+    lines, rows = checked(found)
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     for row in rows.values():
-        assert row["ratio"] == pytest.approx(row["tensorflow"] / row["torch"]) and row["stage_2_takes"] > 0
+        assert row["ratio"] == pytest.approx(row["tensorflow"] / row["torch"])
 
 
 def test_one_sentence_where_there_is_no_torch(monkeypatch):
+    """And all that needs none."""
+    monkeypatch.setattr(benchmark_cycle_at, "BATCHES", (2,))
     monkeypatch.setattr(benchmark_cycle_at.importlib.util, "find_spec", lambda name: None)
+    found = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)))
+    lines, rows = checked(found)
+    assert lines[0] == "PyTorch is not installed: `pip install .[bench]` adds it."
+    assert len(lines) == 3 and lines[2].split()[3:5] == ["-", "-"]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
     found = benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)
-    assert benchmark_cycle_at.table(found) == ["PyTorch is not installed: `pip install .[bench]` adds it."]
+    assert benchmark_cycle_at.table(found) == [found["skipped"]]
+
+
+@pytest.mark.parametrize("only", [False, True])
+def test_through_the_benchmark(monkeypatch, only):
+    """What every model has, fed by the pipeline with f_S's six classes, and what CycleAT alone has; or that alone."""
+    monkeypatch.setattr(benchmark_cycle_at, "measure", lambda *_: {"skipped": "not now"})
+    result = json.loads(json.dumps(benchmark.measure(dataclasses.replace(SETTINGS, besides_only=only))))
+    lines = benchmark.table(result).splitlines()
+    assert lines[-1] == "not now" and ("training" in result) == ("views" in result) == (not only)
+    if only:
+        assert len(lines) == 3
+        with pytest.raises(ValueError, match="--besides_only: nothing is measured of fer_net alone"):
+            benchmark.measure(dataclasses.replace(SETTINGS, besides_only=True, model="fer_net"))
+    else:
+        row = result["training"]["float32"]
+        assert row["size"] == "tiny" and row["images_per_second_fed"] > 0 and row["faces_per_second_1"] > 0
+
+
+def test_the_feed_has_the_models_labels():
+    """f_S's classes; none, and labels of -1, without f_W."""
+    model, example, _ = benchmark.build(cycle_at, tiny=True)
+    alone = benchmark_cycle_at.build(1, tiny=True)
+    assert model.classes == CLASSES["six"] and alone.classes == ()
+    for classes, labels in ((model.classes, set(range(6))), (alone.classes, {-1})):
+        batch = next(benchmark.Feed(cycle_at, example, classes, SETTINGS, resize=True).stream(0))
+        assert set(batch["label"].numpy()) <= labels
+        assert batch["image"].shape == batch["auxiliary"].shape == (8, 32, 32, 1)
+
+
+def test_the_parts_do_the_work_of_the_step():
+    """Multiplications: generators and discriminators make up the whole step; forward is what it is; blocks by hand."""
+    model = benchmark_cycle_at.build(1, tiny=True)
+    images = [tf.random.stateless_uniform((2, 32, 32, 3), (0, i)) for i in range(2)]
+    batch = {"image": images[0], "auxiliary": images[1], "label": tf.zeros(2, tf.int32)}
+    parts = benchmark_cycle_at.parts(model, *map(cycle_at.scaled, images))
+    work = {name: benchmark.flops(run.get_concrete_function().graph) for name, run in parts.items()}
+    step = benchmark.flops(tf.function(model.train_step).get_concrete_function(batch).graph)
+    assert work["generators"] + work["discriminators"] == step
+    assert work["blocks"] == 3 * 2 * 2 * (2 * 8 * 8 * 16 * 9 * 16)  # 3 products, 2 convolutions, 16 channels
+    assert work["generators"] / 3.1 < work["forward"] < work["generators"] / 2.5 and not work["norms"] + work["adam"]
+    norms = sum(isinstance(x, layers.InstanceNorm) for net in (model.g_sw, model.d_w) for x in net.layers)
+    kinds = Counter(op.type for op in parts["norms"].get_concrete_function().graph.get_operations())
+    assert kinds["FusedBatchNormV3"] == kinds["FusedBatchNormGradV3"] == norms == 5 + 2 + 3
+    before = [np.array(v) for v in model.trainable_variables]
+    parts["adam"]()
+    assert all(np.any(a != np.array(v)) for a, v in zip(before, model.trainable_variables, strict=True))
+
+
+def test_shares_by_hand():
+    times = {"tensorflow": [10, 20, 40], "forward": [2, 4, 8], "generators": [6, 14, 24], "discriminators": [2, 4, 4]}
+    times |= {"adam": [1, 1, 2], "blocks": [1, 2, 4], "norms": [0.5, 1, 2]}
+    found = benchmark_cycle_at.shares({name: np.array(value, float) for name, value in times.items()})
+    wanted = {"G forward": 0.2, "G backward": 0.4, "D": 0.2, "Adam": 0.05, "rest": 0.1}
+    assert found == pytest.approx(wanted | {"(G's blocks)": 0.4, "(norms)": 0.2})
 
 
 def test_twin_takes_the_same_steps():

@@ -8,20 +8,32 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments import cycle_at_domains, cycle_at_features, cycle_at_pictures
-from fer_tf import export
+from experiments import common, cycle_at_classifiers, cycle_at_domains, cycle_at_features, cycle_at_pictures
+from experiments import cycle_at_rows as rows
+from fer_tf import export, metrics
 from fer_tf.models import cycle_at
-from fer_tf.records import Fold, Record
+from fer_tf.records import CLASSES, Fold, Record
 
 SMOKE = ("cycle_at", "--preset=smoke", "--precision=float32", "--only_folds=0")
+STAGES = ("source", "generation", "selection", "target")
+PLANTED = np.array([3, 3, 3])
 NAMES = ("S2T", "S2T_att.&gen.", "CycleAT", "Multi-SVM")
 
 
 @pytest.fixture(scope="module")
 def run(cli, tmp_path_factory):
-    """A finished smoke run of one fold: its folder, its flags and what it printed."""
+    """A smoke run of one fold, stopped after the selection and finished: its folder, its flags and what it printed.
+
+    What was selected for S2T_att_gen is replaced in between, by what no selection gives.
+    """
     folder = tmp_path_factory.mktemp("cycle_at")
     given = (f"--workdir={folder}", "--rows=S2T,S2T_att_gen,CycleAT,svm")
+    first = cli(*SMOKE, *given, "--stages=selection")
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert "Stopped after --stages=selection" in first.stdout and first.stdout.count("target faces select") == 2
+    files = sorted(file.relative_to(folder / "run0").as_posix() for file in (folder / "run0").rglob("fold0/**/*.*"))
+    assert files == ["fold0/CycleAT/selected.npy", "fold0/S2T_att_gen/selected.npy"]
+    np.save(folder / "run0" / files[1], PLANTED)
     done = cli(*SMOKE, *given)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, given, done.stdout
@@ -48,17 +60,170 @@ def test_tables_measures_and_pictures(run):
     place = folder / "run0"
     for name in ("generated", "iterations", "attention", "domains", "gan2/history", "gan1/samples/epoch001"):
         with Image.open(place / f"{name}.png") as picture:
-            assert np.asarray(picture.convert("L")).std() > 5, name
+            assert min(picture.size) > 64, name
     chosen = np.load(place / "fold0/CycleAT/selected.npy")
     assert len(chosen) and len(set(chosen)) == len(chosen) and max(chosen) < 8
+    np.testing.assert_array_equal(np.load(place / "fold0/S2T_att_gen/selected.npy"), PLANTED)
+    assert "S2T_att_gen: 8 target faces select 3 of 8 generated ones" in printed
 
 
-def test_nobody_is_in_two_domains(run):
+def test_samples_show_what_the_generators_make(run):
+    """Kept after the last epoch: the same held-out faces, and those that the exported generators redraw of them."""
+    kept = {}
+    for stage, name in (("gan1", None), ("gan_alone", "generator_alone"), ("gan2", "generator")):
+        faces, made = kept[stage] = np.load(run[0] / f"run0/{stage}/samples/epoch001.npy")
+        np.testing.assert_array_equal(faces, kept["gan1"][0])
+        assert faces.shape == (2, 32, 32, 3) and faces.dtype == np.uint8 and np.abs(faces[0] - 1.0 * faces[1]).max() > 9
+        if name:
+            serve = tf.saved_model.load(str(run[0] / name)).signatures["serving_default"]
+            np.testing.assert_allclose(serve(faces=tf.constant(faces))["faces"].numpy().astype(int), made, atol=1)
+    assert len({made.tobytes() for _, made in kept.values()}) == 3
+
+
+class Redraws:
+    """A generator that makes every face of one level, 0 to 1, and leaves its first pixel as it is."""
+
+    def __init__(self, level, f_w=None):
+        self.level, self.f_w = level, f_w
+
+    def translate(self, x):
+        made = np.full(x.shape, self.level, np.float32)
+        made[:, 0, 0] = x[:, 0, 0]
+        return tf.constant(made)
+
+
+def drawn(monkeypatch):
+    """What `grid` is given for each file, by its name."""
+    given = {}
+    monkeypatch.setattr(cycle_at_pictures.figures, "grid", lambda images, *a, **k: ([*map(np.array, images)], a, k))
+    monkeypatch.setattr(cycle_at_pictures.figures, "save", lambda figure, file: given.update({file.name: figure}))
+    return given
+
+
+def test_figure_5_by_its_cells(monkeypatch, tmp_path):
+    """Source, each generator's, the target's; the same faces after each epoch of stages I and II."""
+    flags(monkeypatch, size=32)
+    faces = {v: Record(np.full((32, 32, 3), v, np.uint8), "anger", info={"framed": True}) for v in (10, 20, 30)}
+    source = SimpleNamespace(
+        f_s=SimpleNamespace(classes=("anger",)),
+        held_out=[faces[10], faces[20]],
+        gans={"alone": Redraws(0.2), "with f_W": Redraws(0.6)},
+    )
+    given = drawn(monkeypatch)
+    for stage, epoch, level in (("gan1", 1, 40), ("gan1", 2, 50), ("gan2", 1, 60)):
+        (tmp_path / stage / "samples").mkdir(parents=True, exist_ok=True)
+        both = np.stack([np.full((1, 32, 32, 3), v, np.uint8) for v in (20, level)])
+        np.save(tmp_path / stage / f"samples/epoch{epoch:03d}.npy", both)
+    cycle_at_pictures.draw_generated(source, SimpleNamespace(target=[faces[30]]), tmp_path)
+    cells, _, titles = given["generated.png"]
+    assert [int(row[0][9, 9, 0]) for row in cells] == [20, 51, 153, 30] and int(cells[2][0][0, 0, 0]) == 20
+    assert titles == {
+        "row_titles": ["source", "without f_W", "with f_W", "the target"],
+        "col_titles": ["anger"],
+    }
+    cells, (titles,), _ = given["iterations.png"]
+    assert [int(row[0][9, 9, 0]) for row in cells] == [20, 40, 50, 60]
+    assert titles == ["source", "stage I, epoch 1", "stage I, epoch 2", "stage II, epoch 1"]
+    given.clear()
+    cycle_at_pictures.draw_generated(source := SimpleNamespace(gans={}), None, tmp_path)
+    assert not given
+
+
+@pytest.mark.parametrize("init", ["scratch", "source"])
+def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
+    """Start weights, teacher and training records; what is selected is read from disk."""
+    classes, size, target = ("anger", "happiness"), 32, "resnet18" if init == "source" else "resnet10"
+    given = {"source_network": "resnet18,alexnet", "target_network": target, "target_init": init, "target_epochs": 6}
+    given |= {"candidates": 5, "t": 2, "size": size, "width": 1 / 16, "pool": False, "beta": None, "strict": True}
+    given |= {"at_reduction": "norm", "batch_size": 2, "epoch_views": 0, "imagenet": "none"}
+    for module in (rows, cycle_at_classifiers, cycle_at_domains):
+        monkeypatch.setattr(module, "FLAGS", SimpleNamespace(**given))
+    f_s, f_w = (
+        cycle_at.tiny_classifier(classes=classes, network="resnet18", size=size, seed=i, name=n)
+        for i, n in enumerate(("f_s", "f_w"))
+    )
+    for net, value in ((f_s, 0.25), (f_w, 0.5)):
+        net.head.bias.assign(tf.fill(2, value))
+
+    def part(values):
+        made = [(v, np.full((size, size, 3), v, np.uint8)) for v in values]
+        return [Record(face, classes[v % 2], info={"framed": True}) for v, face in made]
+
+    train, learn = part(range(6)), part(range(100, 104))
+    gans = {"alone": Redraws(0.2), "with f_W": Redraws(0.6, f_w)}
+    source, trained = rows.Source(f_s, {}, gans, train, []), []
+
+    def record(data, test, place, seed, epochs, make):
+        trained.append((data.records, epochs, model := make()))
+        return model, "results"
+
+    monkeypatch.setattr(rows.classifiers, "train", record)
+    monkeypatch.setattr(rows.folds, "predict", lambda model, test: ("named by", model))
+    assert rows.one_row("S2T", source, learn, None, 0, tmp_path) == (
+        f_s,
+        dict.fromkeys(("best", "last"), ("named by", f_s)),
+    )
+    assert not trained
+    some = [train[i] for i in sorted(np.random.default_rng(0).permutation(6)[:5])]
+    # row -> network, starts as f_S, teacher, the generator's level, which of the source it redraws
+    wanted = {
+        "S2T_fine_tune": ("resnet18", True, None, None, []),
+        "T_alone": (target, init == "source", None, None, []),
+        "S2T_attention": (target, init == "source", f_s, None, []),
+        "S2T_att_gen": (target, init == "source", f_s, 51, [1, 4]),
+        "CycleAT": (target, init == "source", f_w, 153, [0, 2]),
+    }
+    for row, (network, as_f_s, teacher, level, chosen) in wanted.items():
+        if chosen:
+            (tmp_path / row).mkdir()
+            np.save(tmp_path / row / "selected.npy", chosen)
+        model, results = rows.one_row(row, source, learn, None, 0, tmp_path / row)
+        found, epochs, built = trained.pop()
+        assert built is model and results == "results" and not trained
+        assert model.network == network and model.teacher is teacher, row
+        own, theirs = ([*net.trunk.get_weights(), *net.head.get_weights()] for net in (model, f_s))
+        same = len(own) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(own, theirs, strict=True))
+        assert same == as_f_s, row
+        assert found[:4] == learn and epochs == (4 if chosen else 6)  # as many steps: 6 x 2, 4 x 3
+        extra = found[4:]
+        assert [r.expression for r in extra] == [some[i].expression for i in chosen], row
+        assert [r.image[0, 0, 0] for r in extra] == [some[i].image[0, 0, 0] for i in chosen], row
+        assert all(r.image[9, 9, 0] == level for r in extra), row
+    named = rows.one_row("S2T_attention", source._replace(gans={}), learn, None, 0, tmp_path)  # without any GAN
+    assert named[0].teacher is f_s
+
+
+def test_an_expression_that_nobody_shows_has_no_share():
+    """No neutral face in the target: "-", and the mean is that of the other two; 0.00 is for what nobody gets right."""
+    classes = ("anger", "fear", "neutral")
+    labels, named = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 2, 2, 0])
+    method = metrics.summarize([{"last": (labels, named)}], classes)
+    line = cycle_at_pictures.by_expression({"S2T": method}, classes).splitlines()[1]
+    assert line.split() == ["S2T", "75.00", "0.00", "-", "37.50"]
+
+
+@pytest.mark.parametrize("take", [0, 4])
+def test_nobody_is_in_two_domains(monkeypatch, tmp_path, take):
+    """The rendered faces as the flags' defaults deal them: three sets of people, and the target's two folds."""
+    given = {"dataset": "rendered", "data_dir": None, "classes": "six_neutral", "strict": True, "take": take}
+    given |= {"auxiliary": ["rendered/wild"], "target": "rendered/wild", "manifest": None}
+    for module in (cycle_at_domains, common):
+        monkeypatch.setattr(module, "FLAGS", SimpleNamespace(**given, folds=2, protocol="contiguous"))
+    found = cycle_at_domains.load(CLASSES["six_neutral"], tmp_path)
+    people = [{r.subject for r in part} for part in (found.source, found.auxiliary, found.target)]
+    assert None not in set.union(*people) and sum(map(len, people)) == len(set.union(*people))
+    assert [len(p) for p in people] == ([4] * 3 if take else [120, 40, 40])
+    assert {r.domain for r in found.source} <= {"lab", "posed"}
+    assert {r.domain for r in (*found.auxiliary, *found.target)} == {"wild"}
+    for fold in found.folds:
+        train, test = ({found.target[i].subject for i in part} for part in (fold.train, fold.test))
+        assert not train & test and train | test == people[2]
+
+
+def test_folds_are_written(run):
     told = json.loads((run[0] / "folds.json").read_text())
     (fold, other) = (set(f["subjects"]) for f in told["folds"])
-    target = fold | other
-    assert len(target) == 4 and not fold & other
-    assert all(int(s.rpartition("r")[2]) >= 160 for s in target)  # of wild's r120 to r199 the second half
+    assert len(fold | other) == 4 and not fold & other
 
 
 def test_exports(run):
@@ -85,11 +250,15 @@ def test_the_exported_generator_gives_the_models_faces():
 def test_stages_one_by_one_give_the_same(cli, run, tmp_path):
     """--stages stops and goes on; bit for bit with --deterministic; a finished run trains nothing anew."""
     rows, tables = "--rows=S2T_att_gen,CycleAT", []
-    for folder, stages in (("parts", ("source", "generation", "target")), ("whole", ("target",))):
+    for folder, stages in (("parts", STAGES), ("whole", ("target",))):
         for stage in stages:
             done = cli(*SMOKE, rows, "--deterministic", f"--stages={stage}", f"--workdir={tmp_path / folder}")
             assert done.returncode == 0, done.stderr[-3000:]
             assert ("Stopped after" in done.stdout) == (stage != "target")
+            place = tmp_path / folder / "run0"
+            pictures = {name for name in ("generated", "iterations") if (place / f"{name}.png").is_file()}
+            assert len(pictures) == (0 if stage == "source" else 2), stage
+            assert len([*place.rglob("selected.npy")]) == (2 if stage in STAGES[2:] else 0)
         tables.append(json.loads((tmp_path / folder / "metrics.json").read_text()))
     assert tables[0]["methods"] == tables[1]["methods"] and tables[0]["generation"] == tables[1]["generation"]
     files = sorted(run[0].rglob("checkpoint/checkpoint"))
@@ -220,10 +389,10 @@ def test_bright_targets_select_bright_faces(tmp_path):
 
     target, made = faces(40, 200), np.concatenate([faces(150, 60), faces(150, 200)])
     file = tmp_path / "a" / "selected.npy"
-    chosen = cycle_at_features.select(model, target, made, 4, 0, file)
+    chosen = cycle_at_features.select(model, target, lambda: made, 4, 0, file)
     assert len(chosen) >= 4 and np.mean(chosen >= 150) > 0.9
     np.save(file, np.array([7]))
-    assert cycle_at_features.select(model, target, made, 4, 0, file).tolist() == [7]
+    assert cycle_at_features.select(model, target, None, 4, 0, file).tolist() == [7]
     assert cycle_at_features.first_features(model, made).shape == (300, 16 * 16)
     with pytest.raises(ValueError, match="The first maps are 3x3"):
         cycle_at_features.first_features(model, made[:, :6, :6])

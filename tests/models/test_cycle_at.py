@@ -1,6 +1,11 @@
 """fer_tf.models.cycle_at: sizes and fields of the nets, eq. (1) to (10) by hand, who is moved by what."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,71 @@ from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES
 
 SIX = CLASSES["six"]
+MID_EPOCH = textwrap.dedent(
+    """
+    import sys
+    import numpy as np
+    import tensorflow as tf
+    from fer_tf import faces, pipeline, training
+    from fer_tf.compat import optimizer_variables
+    from fer_tf.models import cycle_at
+    from fer_tf.records import Record
+
+    strategy = training.setup(seed=5, precision="float32", deterministic=True)
+    numbers, classes = np.random.default_rng(0), ("anger", "fear")
+    template = faces.Template.fer2013("small", (24, 24))
+    options = {"template": template, "views": cycle_at.views, "batch_size": 3, "channels": 3, "seed": 5}
+
+    def some(count, classes):
+        pixels = numbers.integers(0, 256, (count, 24, 24, 3), dtype=np.uint8)
+        found = [Record(f, ("anger", "fear")[i % 2], info={"framed": True}) for i, f in enumerate(pixels)]
+        return pipeline.batches(found, classes=classes, **options)
+
+    data = pipeline.Unpaired(some(12, classes), some(5, ()), steps=5)
+    f_s = cycle_at.tiny_classifier(classes=classes, size=24)
+
+    class Ends:
+        # the same batches, but the second epoch breaks off before its fourth
+        records = data.records
+
+        def __len__(self):
+            return len(data)
+
+        def epoch(self, number):
+            def look(index, batch):
+                with tf.control_dependencies([tf.debugging.assert_less(index + 5 * number, tf.constant(8, tf.int64))]):
+                    return {k: tf.identity(v) for k, v in batch.items()}
+
+            return data.epoch(number).enumerate().map(look)
+
+    def fit(source, folder):
+        model = cycle_at.CycleAT(source_net=f_s, filters=4, blocks=1, size=24, pool=8, seed=5)
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-3) for name, _ in model.sides()})
+        for net in (model.g_sw, model.g_ws, model.d_w, model.d_s):  # the same start for every model
+            net.set_weights([np.random.default_rng(i).normal(0, 0.1, w.shape) for i, w in enumerate(net.get_weights())])
+        training.fit(model, source, workdir=f"{sys.argv[1]}/{folder}", epochs=2, checkpoint_steps=2, strategy=strategy)
+        return model
+
+    def everything(model):
+        parts = {"weights": model.weights, **optimizer_variables(model)}
+        parts |= {p.name: [p.seed_step, p.seed_count, p.seed_pool] for p in model.pools}
+        return {f"{name}/{i}": np.array(v) for name, part in parts.items() for i, v in enumerate(part)}
+
+    whole = everything(fit(data, "whole"))
+    try:
+        fit(Ends(), "parts")
+    except tf.errors.InvalidArgumentError:
+        print("broken off")
+    kept = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{sys.argv[1]}/parts/checkpoint"))
+    print("kept", *(int(kept.get_tensor(f"{n}/.ATTRIBUTES/VARIABLE_VALUE")) for n in ("epoch", "step", "total")))
+    parts = everything(fit(data, "parts"))
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, parts[name], err_msg=name)
+    print("steps and faces in the pools", *(int(whole[f"pool_{i}/{j}"]) for i in (0, 1) for j in (0, 1)))
+    print("alike", len(whole), sorted({name.split("/")[0] for name in whole}))
+    """
+)
 
 
 def count(net):
@@ -308,6 +378,17 @@ def test_a_model_with_a_pool_trains_and_resumes_its_pool(tmp_path):
     tf.train.Checkpoint(model=twin).restore(str(tmp_path / "m")).expect_partial()
     assert np.any(np.array(twin.pools[1].seed_pool))
     np.testing.assert_array_equal(twin.pools[1].seed_pool, model.pools[1].seed_pool)
+
+
+def test_stage_2_broken_off_in_mid_epoch_ends_in_the_same_bits(tmp_path):
+    """Three steps into the second epoch, one after the last checkpoint: weights, optimizers and pools of fakes."""
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    command, environment = [sys.executable, "-c", MID_EPOCH, str(tmp_path)], {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "broken off\nkept 1 2 7\n" in done.stdout and "Going on" in done.stdout
+    assert "at epoch 2, step 2." in done.stdout and "steps and faces in the pools 10 8 10 8" in done.stdout
+    assert "['classifier', 'discriminators', 'generators', 'pool_0', 'pool_1', 'weights']" in done.stdout
 
 
 def test_views_move_and_mirror_by_their_seed():
