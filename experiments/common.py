@@ -121,7 +121,7 @@ def apply_preset(presets: Mapping[str, Mapping[str, Any]]) -> None:
 
 def protocol() -> protocols.Protocol | None:
     """The paper's protocol that --protocol names, or None where it only says how subjects are dealt."""
-    return protocols.PROTOCOLS.get(FLAGS.protocol) if "protocol" in FLAGS else None
+    return protocols.PROTOCOLS.get(getattr(FLAGS, "protocol", ""))
 
 
 def in_force() -> protocols.Protocol | None:

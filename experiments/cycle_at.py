@@ -255,10 +255,10 @@ def main() -> None:
 
 def told(found: domains.Domains) -> dict[str, Any]:
     """What metrics.json says of the domains."""
-    named = {"source": FLAGS.dataset, "auxiliary": ",".join(map(cross.named, FLAGS.auxiliary))}
+    named = {"source": common.dataset_name(), "auxiliary": ",".join(map(cross.named, FLAGS.auxiliary))}
     named["target"] = cross.named(FLAGS.target)
     about = {name: {"data": named[name], "faces": len(getattr(found, name))} for name in named}
-    by_subject = f"{FLAGS.folds} folds by subject, {FLAGS.protocol}"
+    by_subject = f"{FLAGS.folds} folds by subject, {common.order()}"
     people = all(r.subject is not None for r in found.target)
     about["target"]["folds"] = FLAGS.manifest or (by_subject if people else "the data set's own parts")
     return about
@@ -266,7 +266,7 @@ def told(found: domains.Domains) -> dict[str, Any]:
 
 def finish(source: Source, models: dict[str, Any], test: pipeline.Batches, folder: Path, last: Any) -> None:
     """Exports the last trained row's classifier, and the generators."""
-    places = [FLAGS.dataset, *map(cross.named, FLAGS.auxiliary), cross.named(FLAGS.target)]
+    places = [common.dataset_name(), *map(cross.named, FLAGS.auxiliary), cross.named(FLAGS.target)]
     about = {"run": last["run"], "held_out_fold": last["fold"], "commit": common.commit()}
     about["trained_on"] = ", ".join(dict.fromkeys(places))
     row = next((r for r in ("CycleAT", *reversed(FLAGS.rows)) if models.get(r) is not None), None)

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from experiments import common, cross
-from fer_tf import faces, pipeline, records
+from fer_tf import faces, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
 FLAGS = flags.FLAGS
@@ -62,7 +62,7 @@ def load(classes: tuple[str, ...], folder: Path) -> Domains:
     source = common.load_records(classes, **({"part": "all"} if FLAGS.dataset == "rendered" else {}))
     if FLAGS.dataset == "rendered":
         source = [r for r in source if r.domain in ("lab", "posed")]
-    source = [r if r.subject is None else replace(r, subject=f"{FLAGS.dataset}:{r.subject}") for r in source]
+    source = [r if r.subject is None else replace(r, subject=f"{common.dataset_name()}:{r.subject}") for r in source]
     if [place for place in FLAGS.auxiliary if cross.named(place) == cross.named(FLAGS.target)]:
         if len(FLAGS.auxiliary) > 1:
             raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
@@ -111,11 +111,11 @@ def target_folds(
     folder: Path,
 ) -> list[records.Fold]:
     """By subject; where nobody is named, by the data set's own parts."""
-    order = FLAGS.protocol
+    order = common.order()
     if FLAGS.manifest:
         parts, order = records.read_manifest(FLAGS.manifest, list(target)), f"as in {Path(FLAGS.manifest).name}"
     elif all(r.subject is not None for r in target):
-        parts = records.subject_folds(list(target), FLAGS.folds, FLAGS.protocol)
+        parts = records.subject_folds(list(target), FLAGS.folds, order)
     else:
         parts, order = split_folds(target), "the data set's own parts"
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
@@ -181,11 +181,10 @@ def split_source(found: list[records.Record], seed: int) -> tuple[list[records.R
     Raises:
       ValueError: fewer than two people.
     """
-    people = records.subject_order(r.subject for r in found if r.subject is not None)
-    if len(people) < 2:
-        raise ValueError(f"--dataset={FLAGS.dataset} names {len(people)} people: its split needs two or more.")
-    count = min(len(people) - 1, max(1, round(FLAGS.source_test * len(people))))
-    out = {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:count]}
+    try:
+        out = protocols.held_out([r.subject for r in found if r.subject is not None], FLAGS.source_test, seed)
+    except ValueError as error:
+        raise ValueError(f"--dataset={FLAGS.dataset} names too few to test some: {error}") from error
     return [r for r in found if r.subject not in out], [r for r in found if r.subject in out]
 
 

@@ -1,7 +1,7 @@
 """DE-GAN on people it never saw, beside the CNN of its encoder's shape (Tables 1 to 3), and what its code holds.
 
     python -m experiments.de_gan --preset=quick                     # one fold of the rendered faces, width 1/4
-    python -m experiments.de_gan --preset=paper --protocol=ck_plus_7_10fold --data_dir=... --gan_init=<de_gan.h5 of the fifth>
+    python -m experiments.de_gan --preset=paper --protocol=ck_plus_7_10fold --data_dir=... --gan_init=<of the fifth>
     python -m experiments.de_gan --preset=paper --protocol=mmi_10fold --data_dir=... --gan_init=...
     python -m experiments.de_gan --preset=paper --protocol=oulu_strong_10fold --data_dir=... --gan_init=...
     python -m experiments.de_gan --preset=paper --all_subjects --dataset=bu4dfe --data_dir=... --classes=six \

@@ -206,7 +206,7 @@ def test_an_expression_that_nobody_shows_has_no_share():
 def test_nobody_is_in_two_domains(monkeypatch, tmp_path, take):
     """The rendered faces as the flags' defaults deal them: three sets of people, and the target's two folds."""
     given = {"dataset": "rendered", "data_dir": None, "classes": "six_neutral", "strict": True, "take": take}
-    given |= {"auxiliary": ["rendered/wild"], "target": "rendered/wild", "manifest": None}
+    given |= {"auxiliary": ["rendered/wild"], "target": "rendered/wild", "manifest": None, "options": []}
     for module in (cycle_at_domains, common):
         monkeypatch.setattr(module, "FLAGS", SimpleNamespace(**given, folds=2, protocol="contiguous"))
     found = cycle_at_domains.load(CLASSES["six_neutral"], tmp_path)
@@ -299,6 +299,8 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
         "--image_pool=1": "--image_pool has to hold a batch",
         ("--rows=vgg16", "--imagenet=imagenet"): "it needs --width=1",
         "--only_folds=7": "give fold numbers from 0 to 1",
+        "--protocol=sfew_2fold": "is the target's: give --target=sfew=<folder>",
+        ("--protocol=bu3dfe_80_20", "--dataset=rendered"): "is of bu3dfe: leave --dataset=rendered out",
     }
     refused(SMOKE[0], cases, *SMOKE[1:3], f"--workdir={tmp_path}")
 
@@ -320,7 +322,7 @@ def test_source_people_are_split_by_the_seed(monkeypatch):
     assert [len(p) for p in people] == [8, 2] and not people[0] & people[1] and len(train) + len(test) == 20
     assert cycle_at_domains.split_source(found, 3) == (train, test)
     assert any(cycle_at_domains.split_source(found, seed)[1] != test for seed in range(4, 8))
-    with pytest.raises(ValueError, match="names 1 people"):
+    with pytest.raises(ValueError, match="names too few to test some: 1 people"):
         cycle_at_domains.split_source(some(["a"]), 0)
 
 

@@ -137,6 +137,7 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
         "--rows=S1R1:gan": "is no network",
         "--rows=S1R1@much": "is no network",
         "--views=0": "drawn at random",
+        ("--protocol=cross_raf", "--test_on=fer2013=x"): "give --test_on=raf_db=<folder>",
         "--test_on=nowhere": "'nowhere' names no data set",
         "--test_on=rendered/tame": "rendered has no part 'tame'",
         "--encoder2=fer_net_fer2013": "the file lacks encoder2/",
