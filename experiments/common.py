@@ -234,17 +234,21 @@ def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[record
     if not found:
         shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
         raise ValueError(f"{where} has no image{shown}.")
+    tell_searched(found, where)
+    return found
+
+
+def tell_searched(found: list[records.Record], where: str) -> None:
+    """Says, on stderr, that faces are searched for in these pictures, and the command that does it once for all."""
     stored = [isinstance(r.image, tuple) and not records.is_frame(r.image) for r in found]
-    searched = sum(
-        not inside and not {"framed", "landmarks"} & {*r.info} for inside, r in zip(stored, found, strict=True)
-    )
-    if searched:
+    known = [inside or {"framed", "landmarks"} & {*r.info} for inside, r in zip(stored, found, strict=True)]
+    if not all(known):
         print(
-            f"{searched} pictures will be searched for faces, at each start. To do it once: python -m "
-            f"experiments.prepare {where} --align=<paper> --out=faces.h5; then --dataset=prepared --data_dir=faces.h5",
+            f"{len(known) - sum(map(bool, known))} pictures will be searched for faces, at each start. To do it once: "
+            f"python -m experiments.prepare {where} --align=<paper> --out=faces.h5; then --dataset=prepared "
+            "--data_dir=faces.h5",
             file=sys.stderr,
         )
-    return found
 
 
 def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Path) -> list[records.Fold]:

@@ -45,6 +45,7 @@ def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
     if part and not by_part:
         found = [r for r in found if r.split == part]
     found = found if classes is None else records.of_classes(found, classes)
+    common.tell_searched(found, f"--dataset={name} --data_dir={root}")
     if not found:
         raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
     known = named(text).partition("/")[0]
