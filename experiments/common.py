@@ -124,13 +124,6 @@ def protocol() -> protocols.Protocol | None:
     return protocols.PROTOCOLS.get(getattr(FLAGS, "protocol", ""))
 
 
-def in_force() -> protocols.Protocol | None:
-    """`protocol`, where neither --manifest nor another number of --folds stands in its place."""
-    chosen = protocol()
-    other = chosen is not None and chosen.by == "subject" and FLAGS.folds != chosen.folds
-    return None if FLAGS.manifest or other else chosen
-
-
 def order() -> str:
     """How subjects are dealt to folds: what --protocol says, or the script's own reading where it names a protocol."""
     return FLAGS.protocol if FLAGS.protocol in ORDERS else FLAGS["protocol"].default
@@ -147,24 +140,34 @@ def apply_protocol(paper: str) -> None:
     chosen = protocol()
     if chosen is None:
         return
-    name = FLAGS.protocol
+    name = f"--protocol={FLAGS.protocol}"
+    if chosen.by == "cross" and "test_on" not in FLAGS:
+        raise ValueError(f"{name} is tested on another data set, which this script cannot: see experiments.gcnet.")
     if chosen.by == "cross" and tested_on() != chosen.tests:
-        raise ValueError(f"--protocol={name} is tested on another data set: give --test_on={chosen.tests}=<folder>.")
-    given = FLAGS["dataset"].present and FLAGS.dataset not in (chosen.dataset, "prepared")
-    if "target" in FLAGS and chosen.by == "split":  # CycleAT: the protocol is the target's
-        if FLAGS.target.partition("=")[0] != chosen.dataset:
-            raise ValueError(f"--protocol={name} is the target's: give --target={chosen.dataset}=<folder>.")
-    elif given:
-        raise ValueError(f"--protocol={name} is of {chosen.dataset}: leave --dataset={FLAGS.dataset} out.")
-    elif FLAGS.dataset != "prepared":
+        raise ValueError(f"{name} is tested on another data set: give --test_on={chosen.tests}=<folder>.")
+    if of_the_target(chosen):
+        if data_sets.place_of(FLAGS.target) != chosen.dataset:
+            raise ValueError(f"{name} is the target's: give --target={chosen.dataset}=<folder>.")
+    elif FLAGS["dataset"].present and FLAGS.dataset not in (chosen.dataset, "prepared", *chosen.stand_ins):
+        raise ValueError(f"{name} is of {chosen.dataset}: leave --dataset={FLAGS.dataset} out.")
+    elif not FLAGS["dataset"].present:
         FLAGS["dataset"].value = chosen.dataset
-    values = {"classes": chosen.classes, "folds": chosen.folds, "runs": chosen.runs.get(paper, 1)}
+    values = {"folds": chosen.folds} if chosen.folds > 1 else {}
     values |= {"source_test": chosen.share} if "source_test" in FLAGS and chosen.by == "share" else {}
+    if FLAGS["classes"].present and records.classes_of(FLAGS.classes) != chosen.labels:
+        raise ValueError(f"{name} has {chosen.classes}: leave --classes={FLAGS.classes} out, or the protocol.")
+    FLAGS["classes"].value = chosen.classes
     for flag, value in values.items():
-        if flag == "folds" and chosen.folds < 2:
-            continue
-        if not FLAGS[flag].present:
-            FLAGS[flag].value = value
+        if FLAGS[flag].present and FLAGS[flag].value != value:
+            raise ValueError(f"{name} has {flag} {value}: leave --{flag}={FLAGS[flag].value} out, or the protocol.")
+        FLAGS[flag].value = value
+    if not FLAGS["runs"].present:
+        FLAGS["runs"].value = chosen.runs.get(paper, 1)
+
+
+def of_the_target(chosen: protocols.Protocol) -> bool:
+    """Whether the protocol deals CycleAT's target, which --target names, rather than --dataset."""
+    return "target" in FLAGS and chosen.by == "split"
 
 
 def dataset_name() -> str:
@@ -215,17 +218,24 @@ def load_records(classes: tuple[str, ...] | None, **options: Any) -> list[record
         raise ValueError(f"--classes={FLAGS.classes} is one class, with nothing to tell it from: give two or more.")
     module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
     where = f"--dataset={FLAGS.dataset} --data_dir={FLAGS.data_dir or ''}"
+    where += f" --options={','.join(FLAGS.options)}" if FLAGS.options else ""
     chosen = protocol()
-    if chosen is not None and FLAGS.dataset == chosen.dataset:
-        options = {**chosen.options, **options}
+    if chosen is not None and of_the_target(chosen):
+        chosen = None
     try:
-        found = module.records(FLAGS.data_dir, **{**options, **data_sets.options(module, FLAGS.options)})
-        if FLAGS.dataset == "prepared" and chosen is not None and chosen.by != "cross":
-            if dataset_name() != chosen.dataset and "target" not in FLAGS:
-                raise ValueError(
-                    f"{where} has {dataset_name()}, and --protocol={FLAGS.protocol} is of {chosen.dataset}."
-                )
-            chosen.check(found)
+        options |= data_sets.options(module, FLAGS.options)
+        if chosen is not None and FLAGS.dataset == chosen.dataset:
+            data_sets.refuse_others(chosen, options)
+            options = {**chosen.options, **options}
+        found = module.records(FLAGS.data_dir, **options)
+        if chosen is not None:
+            if FLAGS.dataset == "prepared":
+                if dataset_name() not in (chosen.dataset, *chosen.stand_ins):
+                    raise ValueError(
+                        f"{where} has {dataset_name()}, --protocol={FLAGS.protocol} is of {chosen.dataset}."
+                    )
+                data_sets.refuse_others(chosen, prepared.about(FLAGS.data_dir)["options"])
+            chosen.check(found, images=FLAGS.dataset != chosen.dataset)
         found = found if classes is None else records.of_classes(found, classes)
     except FileNotFoundError:
         raise
@@ -258,7 +268,7 @@ def make_folds(found: list[records.Record], classes: tuple[str, ...], folder: Pa
       ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
     """
     hashes = records.content_hashes(found)  # reads every image, so once for all folds
-    chosen = in_force()
+    chosen = protocol()
     if FLAGS.manifest:
         folds, how = records.read_manifest(FLAGS.manifest, found), f"as in {Path(FLAGS.manifest).name}"
     elif chosen is not None:
@@ -296,9 +306,9 @@ def chosen_folds(count: int) -> list[int]:
 
 def facts(classes: tuple[str, ...], seconds: float) -> dict[str, Any]:
     """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
-    chosen = in_force()
+    chosen = protocol()
     folds = Path(FLAGS.manifest).name if FLAGS.manifest else f"{FLAGS.folds} folds by subject, {order()}"
-    if chosen is not None:
+    if chosen is not None and not FLAGS.manifest:
         folds = f"{FLAGS.protocol}, {order()}: {chosen.source}"
     return {
         "dataset": dataset_name(),

@@ -260,7 +260,10 @@ def told(found: domains.Domains) -> dict[str, Any]:
     about = {name: {"data": named[name], "faces": len(getattr(found, name))} for name in named}
     by_subject = f"{FLAGS.folds} folds by subject, {common.order()}"
     people = all(r.subject is not None for r in found.target)
-    about["target"]["folds"] = FLAGS.manifest or (by_subject if people else "the data set's own parts")
+    chosen = common.protocol()
+    by_subject = by_subject if people else "the data set's own parts"
+    rule = FLAGS.protocol if chosen is not None and common.of_the_target(chosen) else by_subject
+    about["target"]["folds"] = FLAGS.manifest or rule
     return about
 
 

@@ -111,9 +111,12 @@ def target_folds(
     folder: Path,
 ) -> list[records.Fold]:
     """By subject; where nobody is named, by the data set's own parts."""
-    order = common.order()
+    order, chosen = common.order(), common.protocol()
     if FLAGS.manifest:
         parts, order = records.read_manifest(FLAGS.manifest, list(target)), f"as in {Path(FLAGS.manifest).name}"
+    elif chosen is not None and common.of_the_target(chosen):
+        chosen.check(target)
+        parts, order = chosen.fold(list(target)), FLAGS.protocol
     elif all(r.subject is not None for r in target):
         parts = records.subject_folds(list(target), FLAGS.folds, order)
     else:
@@ -121,7 +124,7 @@ def target_folds(
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
     everything = [*target, *seen]
     hashes = records.content_hashes(everything)
-    if order == "the data set's own parts":
+    if order in ("the data set's own parts", FLAGS.protocol):
         parts = [without_copies(target, fold, hashes) for fold in parts]
     for number, fold in enumerate(parts):
         whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer_tf import datasets, protocols
@@ -52,6 +52,26 @@ def options(module: Any, given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+FORMS = ("aligned", "cropped", "sequences")
+"""Options that choose a form of a data set, or list what a paper does not print: a protocol leaves them open."""
+
+
+def refuse_others(protocol: protocols.Protocol, given: Mapping[str, Any]) -> None:
+    """Raises ValueError where a data set is read otherwise than the protocol has it; the message names the option."""
+    module = importlib.import_module(f"fer_tf.datasets.{protocol.dataset}")
+    known = {n: p.default for n, p in inspect.signature(module.records).parameters.items() if n != "root"}
+    wanted = {**known, **protocol.options}
+    for name, value in given.items():
+        if name not in wanted or name in FORMS:
+            continue
+        same = {*value} == {*wanted[name]} if isinstance(value, (list, tuple)) else value == wanted[name]
+        if not same:
+            raise ValueError(
+                f"{name}={_shown(value)} is another data set than the protocol's, which has {_shown(wanted[name])}: "
+                f"leave the option or --protocol out, or prepare {protocol.dataset} without it."
+            )
+
+
 def _like(default: Any, text: str) -> Any:
     """The text as a value of the default's kind."""
     if isinstance(default, bool):
@@ -69,6 +89,10 @@ def _shown(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
+CITED = re.compile(r"\n\n((?:(?!\n\n).)*?)\s*Licence:", re.DOTALL)
+"""What stands before the licence in its paragraph: the citation."""
+
+
 def said(doc: str, word: str) -> str:
     """The sentences of a docstring from `word` to the end of the paragraph or the next such word."""
     after = re.search(rf"{word}:?\s+(.*?)(?=\n\n|Licence:|Used by|\Z)", doc, re.DOTALL)
@@ -76,15 +100,17 @@ def said(doc: str, word: str) -> str:
 
 
 def table(width: int = 118) -> str:
-    """Every data set: what it is, its licence, who uses it how, its options and protocols."""
-    lines = []
+    """Every data set: what it is, tree, labels, citation and licence, who uses it how, its options and protocols."""
+    lines: list[str] = []
     for name in names():
         module = importlib.import_module(f"fer_tf.datasets.{name}")
-        doc = inspect.cleandoc(module.__doc__ or "")
+        doc, cited = inspect.cleandoc(module.__doc__ or ""), CITED.search(inspect.cleandoc(module.__doc__ or ""))
         known = {n: p.default for n, p in inspect.signature(module.records).parameters.items() if n != "root"}
         rows = {
             "": doc.split("\n\n")[0],
-            "cite": " ".join(cited.group(1).split()) if (cited := CITED.search(doc)) else "-",
+            "tree": module.TREE,
+            "labels": module.LABELS,
+            "citation": (cited.group(1) if cited else "") or "-",
             "licence": said(doc, "Licence"),
             "used by": said(doc, "Used by"),
             "options": ", ".join(f"{n}={_shown(v)}" for n, v in known.items()) or "-",
@@ -92,8 +118,10 @@ def table(width: int = 118) -> str:
         }
         for title, text in rows.items():
             head = f"{name if not title else '':<16}{title:<11}"
-            lines += textwrap.wrap(
-                " ".join(text.split()), width, initial_indent=head, subsequent_indent=" " * len(head)
-            )
+            if title == "tree":  # its lines stay as they are
+                texts = [line.strip() for line in text.splitlines()]
+            else:
+                texts = textwrap.wrap(" ".join(text.split()), width - len(head))
+            lines += [f"{head if not i else '':<{len(head)}}{text}".rstrip() for i, text in enumerate(texts)]
         lines.append("")
     return "\n".join(lines)

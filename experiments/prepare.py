@@ -78,6 +78,8 @@ def main() -> None:
     missed = work.finish()
     undetected = out.with_name(f"{out.stem}_undetected.csv")
     prepare_report.write_missed(undetected, [(names[i], status, why) for i, status, why in missed])
+    if len(missed) == len(found):
+        raise ValueError(f"None of {len(missed)} pictures gave a face, see {undetected}; the first: {missed[0][2]}")
     report = prepare_report.write(out, [(names[i], found[i], status, why) for i, status, why in missed])
     print(f"{out}: {len(found) - len(missed)} faces of {len(found)} pictures; {report} shows them.")
     if missed:

@@ -121,7 +121,7 @@ def faces_of_classes(out: Path, found: Sequence[records.Record]) -> list[str]:
             mine = places[c]
             mean = np.round(sums[c] / len(mine)).astype(np.uint8)
             some = [mine[i] for i in np.unique(np.linspace(0, len(mine) - 1, SAMPLES).astype(int))]
-            shots = [picture(images[i], found[i].info["name"].rpartition("/")[2]) for i in some]
+            shots = [picture(images[i], found[i].info["picture"].rpartition("/")[2]) for i in some]
             sections += [f"<h3>{escaped(c or '(no label)')}</h3>", picture(mean, f"mean of {len(mine)}"), *shots]
     return sections
 
@@ -136,7 +136,7 @@ def duplicates(found: Sequence[records.Record]) -> list[str]:
     for group in same:
         people, labels = ({getattr(r, n) for r in group} for n in ("subject", "expression"))
         clash = "several people" * (len(people) > 1) + " several classes" * (len(labels) > 1)
-        rows.append([clash or "-", len(group), "; ".join(r.info["name"] for r in group[:6])])
+        rows.append([clash or "-", len(group), "; ".join(r.info["picture"] for r in group[:6])])
     rows.sort(key=lambda row: (row[0] == "-", -row[1]))
     text = "<p>No picture occurs twice.</p>" if not rows else table(["differ in", "times", "pictures"], rows[:500])
     return [f"<h2>Duplicates: {len(rows)}</h2>", text]

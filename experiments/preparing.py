@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def named(record: records.Record, root: Path) -> str:
     if not isinstance(path, str):
         return record.key()
     inside = Path(path).is_relative_to(root)
-    name = Path(path).relative_to(root).as_posix() if inside else path
+    name = escaped(Path(path).relative_to(root).as_posix() if inside else path)
     return name if number is None else f"{name}[{number}]"
 
 
@@ -97,18 +97,19 @@ class Work:
     """
 
     def __init__(self, found: list[records.Record], names: list[str], made: dict, out: Path, boxes: dict):
-        self.found, self.names, self.made, self.out, self.boxes = found, names, made, out, boxes
+        self.found, self.names, self.out, self.boxes = found, names, out, boxes
+        self.made = made = json.loads(json.dumps(made))  # as it comes out of a file
         said = [(n, r.expression, r.subject, r.sequence, r.frame, r.split) for n, r in zip(names, found, strict=True)]
         self.what = {**made, "pictures": hashlib.sha256(json.dumps(said).encode()).hexdigest()}
         self.parts = out.with_name(f"{out.name}.parts")
         self.template, self.channels = made["template"], made["options"]["channels"]
-        self.before: dict[str, int] = {}
-        self._known = self._file = None
+        self.before: dict[str, tuple[int, str, Any]] = {}
+        self._file: Any = None
 
     def start(self) -> None:
         """Makes the folder of parts, or goes on with it; looks up what an earlier run has found."""
         file = self.parts / "what.json"
-        boxes = {**self.what, "boxes": self.boxes}
+        what = json.loads(json.dumps({**self.what, "boxes": self.boxes}))
         if self.out.is_file():
             before = prepared.about(self.out)
             changed = [k for k in before if k not in ("records",) and before[k] != self.made[k]]
@@ -118,29 +119,31 @@ class Work:
                     f"{self.out} was prepared with {k} {before[k]}, not {self.made[k]}: give another --out."
                 )
             self._file = prepared.opened(self.out)
-            self._known = self._file["sha256"].asstr()[:]
-            self.before = {name: i for i, name in enumerate(self._file["name"].asstr()[:])}
+            columns = zip(*(self._file[n].asstr()[:] for n in ("picture", "sha256", "info")), strict=True)
+            for i, (name, digest, info) in enumerate(columns):
+                self.before[name] = i, digest, json.loads(info).get("box")
         if file.is_file():
-            if json.loads(file.read_text()) != json.loads(json.dumps(boxes)):
+            if json.loads(file.read_text()) != what:
                 raise ValueError(
                     f"{self.parts} holds a preparation of other pictures or flags: remove it, or give another --out."
                 )
             return
         shutil.rmtree(self.parts, ignore_errors=True)
         self.parts.mkdir(parents=True)
-        common.write_json(file, boxes)
+        common.write_json(file, what)
 
     def one(self, i: int) -> tuple[str, str, np.ndarray | None]:
         """`cut` of a picture, or what an earlier run has cut of the same bytes."""
         name, record = self.names[i], self.found[i]
-        place = self.before.get(name)
-        if place is not None and name not in self.boxes:
+        box = self.boxes.get(name)
+        place, digest, used = self.before.get(name, (None, "", None))
+        if place is not None and used == (list(box) if box else None):
             try:
-                if records.content_hash(record) == self._known[place]:
-                    return FOUND, self._known[place], self._file["image"][place]
+                if records.content_hash(record) == digest:
+                    return FOUND, digest, self._file["image"][place]
             except (ValueError, OSError) as error:
                 return UNREADABLE, f"{name}: {error}", None
-        return cut(record, self.boxes.get(name), self.template, self.channels)
+        return cut(record, box, self.template, self.channels)
 
     def run(self, workers: int = 0) -> None:
         """Cuts all pictures that no part has yet, `workers` at a time (0: one a core), and says how far it is."""
@@ -164,20 +167,19 @@ class Work:
                     print(f"{done} of {total} pictures, {done / (shown - began):.0f} a second", flush=True)
 
     def finish(self) -> list[tuple[int, str, str]]:
-        """Writes the file from its parts. Returns (place, NO_FACE or UNREADABLE, why) of what is not in it.
+        """Writes the file from its parts, and removes them; no file where there is no face at all.
 
-        Raises:
-          ValueError: no face at all; nothing is written.
+        Returns:
+          (place, NO_FACE or UNREADABLE, why) of each picture that is not in the file.
         """
         missed: list[tuple[int, str, str]] = []
         part = self.out.with_name(f".{self.out.name}.{os.getpid()}.part")
         try:
             prepared.write(part, self._columns(missed), self.made)
-            if len(missed) == len(self.found):
-                raise ValueError(f"None of {len(missed)} pictures gave a face: {missed[0][2]}")
             if self._file is not None:
                 self._file.close()
-            os.replace(part, self.out)
+            if len(missed) < len(self.found):
+                os.replace(part, self.out)
         finally:
             part.unlink(missing_ok=True)
         shutil.rmtree(self.parts)
@@ -193,10 +195,10 @@ class Work:
             ]
             kept = [self.found[i] for i in places]
             columns: dict[str, Any] = {n: [getattr(r, n) or "" for r in kept] for n in prepared.TEXTS[:5]}
-            columns["name"] = [self.names[i] for i in places]
+            columns["picture"] = [self.names[i] for i in places]
             columns["sha256"] = said[status == FOUND].tolist()
-            columns["info"] = [plain(r.info) for r in kept]
-            columns = {name: np.array(values, object) for name, values in columns.items()}
+            columns["info"] = [plain(self.found[i].info, self.boxes.get(self.names[i])) for i in places]
+            columns = {name: np.array([*map(escaped, values)], object) for name, values in columns.items()}
             frame = np.array([-1 if r.frame is None else r.frame for r in kept], np.int32)
             yield {"image": image, "frame": frame, **columns}
 
@@ -207,6 +209,12 @@ class Work:
         return self.parts / f"{k:06d}.npz"
 
 
-def plain(info: Any) -> str:
-    """What JSON can say of a record's info: landmarks have done their work."""
-    return json.dumps({k: v for k, v in info.items() if isinstance(v, (str, int, float, bool))})
+def plain(info: Mapping[str, Any], box: faces.Box | None) -> str:
+    """What JSON can say of a record's info, and the box; landmarks and `turn` have done their work."""
+    kept = {k: v for k, v in info.items() if isinstance(v, (str, int, float, bool)) and k not in ("turn", "framed")}
+    return json.dumps({**kept, **({"box": list(box)} if box else {})})
+
+
+def escaped(text: str) -> str:
+    """The text as UTF-8 can say it: bytes of a file name that are none become backslashes and numbers."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -6,6 +6,9 @@ folder (absolute, `..`, a link), is no file or folder, or where it unpacks to mo
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -19,6 +22,8 @@ from typing import Any
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LIMIT = 2**39
 """Bytes that an archive may unpack to."""
+PIECE = 2**20
+"""Bytes that are read at once."""
 RATIO = 200
 """Times its own size that an archive may unpack to, where that is more than 100 MB: pictures are packed already."""
 
@@ -33,9 +38,7 @@ def inside(path: Path) -> list[Path]:
 
 
 def unpack_all(path: Path, into: Path) -> Path:
-    """Unpacks the archives of `inside(path)`, each once, into folders of their names below `into`; returns it.
-
-    One archive's folder is `into` itself, and several share it, as if a person had unpacked them at one place.
+    """Unpacks the archives of `inside(path)`, each once, into one folder, as a person would; returns it.
 
     Raises:
       FileNotFoundError: there are no archives.
@@ -46,10 +49,11 @@ def unpack_all(path: Path, into: Path) -> Path:
         raise FileNotFoundError(f"{path} has no archives ({', '.join(ENDINGS)}) to unpack.")
     into.mkdir(parents=True, exist_ok=True)
     for archive in found:
-        mark = into / f".{archive.name}.unpacked"
-        if not mark.is_file():
+        mark, status = into / f".{archive.name}.unpacked", archive.stat()
+        said = f"{status.st_size} {status.st_mtime_ns}\n"  # another archive of that name is unpacked again
+        if not mark.is_file() or mark.read_text() != said:
             unpack(archive, into)
-            mark.write_text(f"{archive.stat().st_size}\n")
+            mark.write_text(said)
     return into
 
 
@@ -68,7 +72,7 @@ def unpack(archive: str | Path, into: str | Path) -> None:
                 target = Path(folder) / _safe(archive, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as out:
-                    while piece := stream.read(2**20):
+                    while piece := stream.read(PIECE):
                         room -= len(piece)  # what comes out, not what the archive says
                         if room < 0:
                             raise ValueError(f"{archive} unpacks to far more than its size: it is refused.")
@@ -95,23 +99,42 @@ def _members(archive: Path) -> Iterator[tuple[str, Any]]:
             for member in file.infolist():
                 kind = stat.S_IFMT(member.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise ValueError(f"{archive}: {member.filename} is a link or no file: the archive is refused.")
+                    raise ValueError(f"{archive}: {member.filename[:99]!r} is a link or no file: it is refused.")
                 if not member.is_dir():
                     with file.open(member) as stream:
                         yield member.filename, stream
         return
-    with tarfile.open(archive) as file:
+    with _decompressed(archive) as stream, tarfile.open(fileobj=_Bounded(archive, stream), mode="r:") as file:
         for member in file:
             if not (member.isreg() or member.isdir()):
-                raise ValueError(f"{archive}: {member.name} is a link or no file: the archive is refused.")
+                raise ValueError(f"{archive}: {member.name[:99]!r} is a link or no file: the archive is refused.")
             if member.isreg() and (stream := file.extractfile(member)) is not None:
                 with stream:
                     yield member.name, stream
+
+
+def _decompressed(archive: Path) -> Any:
+    """The tar file inside, as a stream."""
+    ending = archive.name.lower().rpartition(".")[2]
+    return {"gz": gzip.open, "tgz": gzip.open, "bz2": bz2.open, "xz": lzma.open}.get(ending, open)(archive, "rb")
+
+
+class _Bounded:
+    """A stream of which nobody gets more than PIECE at once: no header of a tar file may fill the memory."""
+
+    def __init__(self, archive: Path, stream: Any):
+        self.archive, self.stream = archive, stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= PIECE:
+            raise ValueError(f"{self.archive}: a header of {size} bytes: the archive is refused.")
+        return self.stream.read(size)
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
     """The name as a relative path that stays inside."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0] or "\0" in name:
-        raise ValueError(f"{archive}: the name {name!r} leads out of its folder: the archive is refused.")
+        raise ValueError(f"{archive}: the name {name[:99]!r} leads out of its folder: the archive is refused.")
     return path

@@ -7,6 +7,9 @@ place, the middle one where nobody says which it is.
     middle3      three around the peak (DE-GAN, ED2L, GCNet on MMI, whose sequences go back to neutral)
     around7      seven around the peak (IA-gen on BU-4DFE)
     all          all of them, each with the sequence's expression (DE-GAN's pre-training: 60,600 frames of BU-4DFE)
+
+The last two levels of intensity (IA-gen, ED2L on BU-3DFE) are that data set's `levels`, since it has no sequences. That
+a sequence's first frame is its neutral face (GCNet) is `shown`.
 """
 
 from __future__ import annotations

@@ -85,7 +85,10 @@ def read_image(record: Record, files: dict[str, h5py.File | films.Film] | None =
             raise ValueError(f"{record.name} cannot be read from {path}: {error}") from error
         if image.ndim == 1:
             image = image.tobytes()
-    picture = faces.load_image(image)
+    try:
+        picture = faces.load_image(image)
+    except ValueError as error:
+        raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     return np.ascontiguousarray(np.rot90(picture, -turn // 90)) if turn else picture
 
 

@@ -37,6 +37,8 @@ class Protocol:
       runs: paper -> how often it repeats everything with another seed; once where it does not say.
       share: of the people, held out.
       tests: for "cross", what is tested, as --test_on names it, without the folder.
+      parts: for "split", their names, where they are printed.
+      stand_ins: other data sets that may take its place, such as one's own renderings of its scans.
     """
 
     dataset: str
@@ -50,17 +52,25 @@ class Protocol:
     runs: Mapping[str, int] = field(default_factory=dict)
     share: float = 0.0
     tests: str | None = None
+    parts: tuple[str, ...] = ()
+    stand_ins: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Its expressions, in the order of `records.EXPRESSIONS`."""
         return classes_of(self.classes)
 
-    def check(self, found: Sequence[Record]) -> Sequence[Record]:
-        """The same records; a sentence on stderr where this copy's counts are not the papers'."""
+    def check(self, found: Sequence[Record], images: bool = True) -> Sequence[Record]:
+        """The same records; a sentence on stderr where this copy's counts are not the papers'.
+
+        Args:
+          found: all of the data set.
+          images: count these, too; most adapters have done it.
+        """
         shown = [r for r in found if r.expression in self.labels]
         people = len({r.subject for r in shown} - {None})
-        for count, wanted, what in ((len(shown), self.images, "images"), (people, self.people, "people")):
+        counts = ((len(shown), self.images if images else None, "images"), (people, self.people, "people"))
+        for count, wanted, what in counts:
             if wanted is not None and count != wanted:
                 print(f"{self.dataset}: this copy has {count} {what} of {self.classes}; the papers have {wanted}.",
                       file=sys.stderr)  # fmt: skip
@@ -80,22 +90,23 @@ class Protocol:
         if self.by == "subject":
             return subject_folds(found, self.folds, order)
         if self.by == "split":
-            return split_folds(found, self.folds)
+            return split_folds(found, self.folds, self.parts)
         if self.by == "share":
             return [drawn_fold(found, self.share, seed)]
         raise ValueError(f"This protocol trains on {self.dataset} and is tested on {self.tests}: it has no folds.")
 
 
-def split_folds(found: Sequence[Record], count: int) -> list[Fold]:
+def split_folds(found: Sequence[Record], count: int, parts: Sequence[str] = ()) -> list[Fold]:
     """Holds out each of the data set's own parts in turn.
 
     Raises:
-      ValueError: a record of no part, or another number of parts than `count`.
+      ValueError: a record of no part, another number of parts than `count`, or others than `parts`.
     """
     names = sorted({r.split or "" for r in found}, key=natural)
-    if "" in names or len(names) != count:
+    if "" in names or len(names) != count or (parts and {*parts} != {*names}):
         shown = ", ".join(name or "(none)" for name in names[:8])
-        raise ValueError(f"{count} parts are needed, each to be held out once, and the data has {shown}.")
+        which = f" ({', '.join(parts)})" if parts else ""
+        raise ValueError(f"{count} parts{which} are needed, each to be held out once, and the data has {shown}.")
     places = {name: tuple(i for i, r in enumerate(found) if r.split == name) for name in names}
     return [Fold(tuple(i for i, r in enumerate(found) if r.split != name), places[name]) for name in names]
 
@@ -151,10 +162,13 @@ PROTOCOLS: dict[str, Protocol] = {
         "bu4dfe", "six", 10, "IA-gen IV-F (10 runs; prints 4,272 for 101 x 6 x 7)",
         images=4242, people=101, runs={"ia_gen": 10},
     ),
-    "sfew_2fold": Protocol("sfew", "six_neutral", 2, "CycleAT 4.1: two sets", by="split", images=700),
+    "sfew_2fold": Protocol(
+        "sfew", "six_neutral", 2, "CycleAT 4.1: two sets", by="split", images=700, parts=("set1", "set2")
+    ),
     "emotionet_5fold": Protocol("emotionet", "six", 5, "CycleAT 4.1: 913 to 228 pictures", by="split", images=1141),
     "bu3dfe_80_20": Protocol(
-        "bu3dfe", "six_neutral", 1, "CycleAT 4.1: 80 people to 20, drawn", by="share", share=0.2, people=100
+        "bu3dfe", "six_neutral", 1, "CycleAT 4.1: 80 people to 20, drawn", by="share", share=0.2,
+        images=185_900, people=100, stand_ins=("folder",),
     ),
     "cross_fer2013": _cross("fer2013", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"),
     "cross_sfew": _cross("sfew/validation", "GCNet IV-F, Table VI: on CK+, MMI and Oulu-CASIA"),

@@ -70,9 +70,12 @@ class Record:
         return f"{'array' if isinstance(self.image, np.ndarray) else 'bytes'} of subject {self.subject}"
 
     def key(self) -> str:
-        """A name that does not depend on the machine: the last two parts of the path, or subject/sequence/frame."""
-        if isinstance(self.image, str):
-            return "/".join(Path(self.image).parts[-2:])
+        """A name that does not depend on the machine: the last two parts of the path, or subject/sequence/frame.
+
+        A prepared face has that of the picture it was cut from.
+        """
+        if isinstance(self.image, str) or "picture" in self.info:
+            return "/".join(Path(self.info.get("picture", self.image)).parts[-2:])
         if is_frame(self.image):
             return f"{'/'.join(Path(self.image[0]).parts[-2:])}[{self.image[1]}]"
         if isinstance(self.image, tuple):
@@ -149,13 +152,16 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
         parts = [subjects[i::k] for i in range(k)]
     else:
         raise ValueError(f"Unknown order of folds {order!r}: use contiguous or strided.")
-    folds = []
-    for part in parts:
-        held_out = set(part)
-        test = tuple(i for i, record in enumerate(records) if record.subject in held_out)
-        train = tuple(i for i, record in enumerate(records) if record.subject not in held_out)
-        folds.append(Fold(train, test))
-    return folds
+    number = {subject: fold for fold, part in enumerate(parts) for subject in part}
+    held_out = [number[record.subject] for record in records if record.subject is not None]
+    everybody = list(range(len(records)))  # one object a number, however many folds it is in
+    return [
+        Fold(
+            tuple(i for i, fold in zip(everybody, held_out, strict=True) if fold != now),
+            tuple(i for i, fold in zip(everybody, held_out, strict=True) if fold == now),
+        )
+        for now in range(k)
+    ]
 
 
 def expression_pairs(records: Sequence[Record], expression: str) -> tuple[dict[str, list[int]], list[str]]:
@@ -214,7 +220,8 @@ def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[di
 
 def content_hash(record: Record) -> str:
     """sha256 of the image as it is stored: the file's bytes, the encoded bytes, the array with its shape, or the film's
-    bytes and the frame's number, since decoders differ in the last bit."""
+    bytes and the frame's number, since decoders differ in the last bit. A prepared face has that of the picture it was
+    cut from."""
     return content_hashes([record])[0]
 
 
@@ -232,7 +239,9 @@ def content_hashes(records: Sequence[Record]) -> list[str]:
     by_file: dict[str, list[int]] = {}
     for i, record in enumerate(records):
         image = record.image
-        if isinstance(image, tuple):
+        if "sha256" in record.info:
+            hashes[i] = record.info["sha256"]
+        elif isinstance(image, tuple):
             by_file.setdefault(image[0], []).append(i)
         else:
             hashes[i] = _digest(Path(image).read_bytes() if isinstance(image, str) else image)
@@ -318,12 +327,15 @@ def write_manifest(
     """
     if hashes is None:
         hashes = content_hashes(records)
-    manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records), "folds": []}
+    shown = sorted({r.expression for r in records} - {None}, key=_rank)
+    manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records)}
+    manifest |= {"expressions": shown, "folds": []}
     for fold in folds:
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
         manifest["folds"].append(
             {
                 "subjects": subject_order({records[i].subject for i in fold.test} - {None}),
+                "splits": sorted({records[i].split for i in fold.test} - {None}),
                 "test": len(fold.test),
                 "train": len(fold.train),
                 "images": [records[i].key() for i in fold.test],
@@ -338,28 +350,40 @@ def write_manifest(
 def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:
     """The folds that a manifest fixes, as indices into these records.
 
+    A fold holds out its subjects; where none were known, its parts of the data set. Records may show more expressions
+    than those that the manifest was made of, such as neutral faces to compare with: they go with their subject.
+
     Raises:
-      ValueError: the file is no manifest, a subject of it is missing, or a fold's images differ (by sha256) from those
-        that the manifest was written for.
+      ValueError: the file is no manifest, a subject or part of it is missing, or a fold's images differ (by sha256)
+        from those that the manifest was written for.
     """
     try:
         manifest = json.loads(Path(path).read_text())
-        parts = [(set(fold["subjects"]), fold["sha256"]) for fold in manifest["folds"]]
+        parts = [(set(fold["subjects"] or fold.get("splits", ())), fold["sha256"]) for fold in manifest["folds"]]
+        by_subject = all(fold["subjects"] for fold in manifest["folds"])
+        shown = manifest.get("expressions")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a fold manifest ({error!r}): give a folds.json written by fer_tf.") from error
-    known, hashes, folds = {record.subject for record in records}, content_hashes(records), []
-    listed = set().union(*(subjects for subjects, _ in parts))
-    if listed != known:
+    held = [record.subject if by_subject else record.split for record in records]
+    known, hashes, folds = {*held}, content_hashes(records), []
+    listed = set().union(*(names for names, _ in parts))
+    if not listed <= known or (len(parts) > 1 and listed != known):  # a single fold trains on others
+        what = "subjects" if by_subject else "parts"
         raise ValueError(
-            f"{path} and the data differ in subjects: only in the manifest {subject_order(listed - known)[:5]}, "
+            f"{path} and the data differ in {what}: only in the manifest {sorted(listed - known)[:5]}, "
             f"only in the data {sorted(map(str, known - listed))[:5]}."
         )
-    for number, (subjects, digest) in enumerate(parts):
-        test = tuple(i for i, record in enumerate(records) if record.subject in subjects)
-        found = hashlib.sha256("".join(sorted(hashes[i] for i in test)).encode()).hexdigest()
-        if found != digest:
+    for number, (names, digest) in enumerate(parts):
+        test = tuple(i for i, name in enumerate(held) if name in names)
+        same = sorted(hashes[i] for i in test if shown is None or records[i].expression in shown)
+        if hashlib.sha256("".join(same).encode()).hexdigest() != digest:
             raise ValueError(
                 f"Fold {number} of {path} was made from other images or another frame rule: sha256 differs."
             )
-        folds.append(Fold(tuple(i for i, r in enumerate(records) if r.subject not in subjects), test))
+        folds.append(Fold(tuple(i for i, name in enumerate(held) if name not in names), test))
     return folds
+
+
+def _rank(expression: str) -> tuple[int, str]:
+    """Sorting key: the order of EXPRESSIONS, then others (people's names, where nets tell people apart)."""
+    return (EXPRESSIONS.index(expression) if expression in EXPRESSIONS else len(EXPRESSIONS)), expression

@@ -62,7 +62,7 @@ def _inside(path: str | Path, wanted: Callable[[os.DirEntry], bool]) -> list[Pat
             found = [entry.name for entry in entries if fits(entry)]
     except OSError:
         return []
-    return [Path(path) / name for name in sorted(found, key=natural)]
+    return [Path(path) / name for name in sorted(found, key=lambda name: (natural(name), name))]
 
 
 def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:
@@ -81,8 +81,8 @@ def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:
     yield from below(Path(path))
 
 
-def people(root: str | Path | None, tree: str, picture: Callable[[str, str], bool]) -> list[tuple[str, Path]]:
-    """(person, picture) of a data set with a folder for each person, at `root` or one level below.
+def people(root: str | Path | None, tree: str, picture: Callable[[str, str], bool]) -> Iterator[tuple[str, Path]]:
+    """(person, picture) of a data set with a folder for each person, at `root` or one level below, one by one.
 
     Args:
       root: --data_dir.
@@ -92,10 +92,25 @@ def people(root: str | Path | None, tree: str, picture: Callable[[str, str], boo
       FileNotFoundError: there is none; the message shows the tree.
     """
     for place in [] if root is None else [Path(root), *folders(root)]:
-        found = [(f.name, p) for f in folders(place) for p in files(f) if picture(f.name, p.name)]
-        if found:
-            return found
+        nobody = True
+        for folder in folders(place):
+            for path in files(folder):
+                if picture(folder.name, path.name):
+                    nobody = False
+                    yield folder.name, path
+        if not nobody:
+            return
     raise FileNotFoundError(f"{root or '--data_dir'} is not this data set: expected a folder with\n{tree}")
+
+
+OURS = ("framed", "landmarks", "turn", "template", "dataset", "picture", "sha256", "box")
+"""Keys of a record's info that mean something to the pipeline: no column of a list may be called so."""
+
+
+def not_ours(names: Iterable[str | None], where: str | Path) -> None:
+    """Raises ValueError where a list has a column of `OURS`; the message names it."""
+    if taken := [name for name in names if name in OURS]:
+        raise ValueError(f"{where}: a column may not be called {taken[0]}, which means something here: rename it.")
 
 
 def label(text: str, names: Mapping[str, str], where: str | Path) -> str:

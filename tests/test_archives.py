@@ -84,6 +84,23 @@ def test_bombs_are_refused(tmp_path, ending):
     assert not list((tmp_path / "in").iterdir())
 
 
+def test_a_header_that_fills_the_memory_is_refused(tmp_path):
+    """A name of 200 MB, packed in some 200 kB."""
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(tarfile.TarInfo("a" * (200 * 2**20)))
+    assert (tmp_path / "x.tar.gz").stat().st_size < 2**20
+    with pytest.raises(ValueError, match=r"x.tar.gz: a header of 2\d+ bytes: the archive is refused") as error:
+        archives.unpack(tmp_path / "x.tar.gz", tmp_path / "in")
+    assert len(str(error.value)) < 500
+
+
+def test_another_archive_of_the_same_name_is_unpacked(tmp_path):
+    for text in (b"one", b"other"):
+        packed(tmp_path / "x.zip", {"a.txt": text})
+        archives.unpack_all(tmp_path, tmp_path / "out")
+        assert (tmp_path / "out/a.txt").read_bytes() == text
+
+
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
 def test_damage_is_one_sentence(tmp_path, ending):
     whole = packed(tmp_path / f"x{ending}", {f"{i}.bin": bytes(range(256)) * 64 for i in range(8)}).read_bytes()

@@ -21,6 +21,7 @@ from fer_tf import frames as rules
 from fer_tf.records import Record
 
 FRAMES = "all"
+LABELS = "folders Angry, Disgust, Fear, Happy, Neutral, Sad, Surprise"
 TREE = """  Train_AFEW/Angry/000046280.avi   or
   Train_AFEW/Angry/000046280/000046280_00001.jpg ...   and Val_AFEW/..."""
 
@@ -42,8 +43,9 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
         for folder in trees.folders(part):
             expression = trees.label(folder.name, trees.WORDS, folder)
             for clip, images in _clips(folder):
-                for number, image in enumerate(rules.chosen(images, frames)):
-                    name = f"{split}/{clip}"
+                name = f"{split}/{clip}"
+                for number in rules.chosen(range(len(images)), frames):
+                    image = images[number]
                     found.append(Record(image, expression, sequence=name, frame=number, domain="film", split=split))
     if not found:
         raise FileNotFoundError(f"{root or '--data_dir'} is not AFEW: expected a folder with\n{TREE}")

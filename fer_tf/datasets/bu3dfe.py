@@ -25,6 +25,7 @@ LEVELS = (3, 4)
 FRAMES = "the last two levels"
 COUNT = 1200
 """Faces with an expression at the last two levels."""
+LABELS = "AN anger, DI disgust, FE fear, HA happiness, SA sadness, SU surprise, NE neutral"
 TREE = "  F0001/F0001_AN01WH_F2D.bmp ..."
 _NAME = re.compile(r"([FM]\d{4})_([A-Z]{2})(\d{2})([A-Z]{2})_F2D", re.IGNORECASE)
 

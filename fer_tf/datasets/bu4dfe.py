@@ -23,6 +23,7 @@ from fer_tf.records import Record
 FRAMES = "around7"
 COUNTS = {"around7": 4242, "all": 60_600}
 """Faces with an expression by a frame rule: the product of people, expressions and seven; DE-GAN's number."""
+LABELS = "folders Angry, Disgust, Fear, Happy, Sad, Surprise"
 TREE = "  F001/Angry/000.jpg ..."
 
 

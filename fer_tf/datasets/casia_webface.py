@@ -16,6 +16,7 @@ from fer_tf import trees
 from fer_tf.records import Record
 
 COUNT = 494_414
+LABELS = "none"
 TREE = "  CASIA-WebFace/0000045/001.jpg ..."
 
 

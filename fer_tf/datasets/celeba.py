@@ -18,6 +18,7 @@ from fer_tf.records import Record
 
 COUNT = 202_599
 FOLDERS = ("img_celeba", "img_align_celeba")
+LABELS = "none"
 TREE = "  img_celeba/000001.jpg ...   or img_align_celeba/000001.jpg ...\n  identity_CelebA.txt"
 
 

@@ -20,6 +20,7 @@ ten folds by subject) and by GCNet (with the neutral frame as eighth class, too)
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,9 +31,11 @@ from fer_tf import trees
 from fer_tf.records import EXPRESSIONS, Record
 
 NUMBERS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+_NAME = re.compile(r"(S[0-9]+)_([0-9]+)_([0-9]+)", re.IGNORECASE)
 FRAMES = "last3"
 COUNTS = {"last3": 981}
 """Faces with an expression that the papers have by a frame rule."""
+LABELS = "0 neutral, 1 anger, 2 contempt, 3 disgust, 4 fear, 5 happiness, 6 sadness, 7 surprise; or folders"
 TREE = """  cohn-kanade-images/S005/001/S005_001_00000001.png ...
   Emotion/S005/001/S005_001_00000011_emotion.txt
 or a folder for each expression with
@@ -50,7 +53,7 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
       `framed` for the 48x48 form, which has no neutral faces.
     Raises:
       FileNotFoundError: no such tree.
-      ValueError: an Emotion file that holds no number from 0 to 7, or an unknown folder; the message names it.
+      ValueError: an Emotion file that holds no number from 0 to 7, or an unknown folder or name; the message names it.
     """
     words = tuple(w for w in trees.WORDS if len(w) > 2)
     place = trees.root_of(root, TREE, "cohn-kanade-images", "extended-cohn-kanade-images", *words)
@@ -96,7 +99,10 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
 
 def _expression(file: Path) -> str:
     try:
-        return NUMBERS[int(float(file.read_text().split()[0]))]
+        number = float(file.read_text().split()[0])
+        if number not in range(len(NUMBERS)):
+            raise ValueError(f"{number:g}")
+        return NUMBERS[int(number)]
     except (ValueError, IndexError, OSError) as error:
         raise ValueError(f"{file} holds no number from 0 to {len(NUMBERS) - 1}: {error}") from error
 
@@ -119,11 +125,14 @@ def _small(place: Path) -> list[Record]:
     for folder in trees.folders(place):
         expression = trees.label(folder.name, trees.WORDS, folder)
         for path in trees.files(folder):
-            subject, sequence, frame = (path.stem.split("_") + ["", ""])[:3]
-            number = int(frame) if frame.isascii() and frame.isdigit() else None
+            named = _NAME.fullmatch(path.stem)
+            if not named:
+                raise ValueError(f"{path} does not say who it shows: names are like S010_004_00000017.png.")
+            subject, sequence, frame = named.groups()
+            subject = subject.upper()
             found.append(
                 Record(
-                    str(path), expression, subject=subject, sequence=f"{subject}/{sequence}", frame=number,
+                    str(path), expression, subject=subject, sequence=f"{subject}/{sequence}", frame=int(frame),
                     domain="lab", info={"framed": True},
                 )
             )  # fmt: skip

@@ -24,6 +24,8 @@ from fer_tf.records import Record
 
 COUNT, FOLDS = 1141, 5
 LIST = "labels.csv"
+COLUMNS = ("path", "expression", "split")
+LABELS = "words in the list, such as happy or surprise"
 TREE = f"  {LIST}   (path,expression)\n  images/..."
 
 
@@ -48,10 +50,13 @@ def records(root: str | Path | None = None) -> list[Record]:
     for line, row in enumerate(rows, 2):
         where = f"{place / LIST}, line {line}"
         expression = trees.label(row["expression"] or "", trees.WORDS, where)
-        path = next((p for p in (place / row["path"], place / "images" / row["path"]) if p.is_file()), None)
+        name = (row["path"] or "").strip()
+        path = next((p for p in (place / name, place / "images" / name) if p.is_file()), None)
         if path is None:
-            raise FileNotFoundError(f"{where}: there is no file {row['path']} in {place} or its images/.")
-        found.append(Record(str(path), expression, domain="web", split=row.get("split") or None))
+            raise FileNotFoundError(f"{where}: there is no file {name or '(no path)'} in {place} or its images/.")
+        more = {key: value for key, value in row.items() if key and key not in COLUMNS and value}
+        trees.not_ours(more, where)
+        found.append(Record(str(path), expression, domain="web", split=row.get("split") or None, info=more))
     if not any(r.split for r in found):
         found = [replace(r, split=f"fold{i % FOLDS}") for i, r in enumerate(found)]
     if len(found) != COUNT:

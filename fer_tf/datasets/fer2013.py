@@ -1,4 +1,4 @@
-"""FER-2013 (Goodfellow et al., "Challenges in Representation Learning", ICONIP 2013): 35,887 grey web faces of 48x48.
+"""FER-2013: 35,887 grey web faces of 48x48, found by words for emotions and labelled by people.
 
     root/fer2013.csv                emotion,pixels,Usage: the owner's form (also icml_face_data.csv); or
     root/fer2013_train.npz          28,709 pictures: image (N, 48, 48) uint8, label (N,) uint8
@@ -10,6 +10,7 @@ The CSV file's emotions are 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surpri
 PublicTest, PrivateTest. In the .npz files `label` counts in the order anger, contempt, disgust, fear, happiness,
 sadness, surprise, neutral; contempt does not occur. No identities.
 
+Goodfellow et al.: "Challenges in Representation Learning: A Report on Three Machine Learning Contests" (ICONIP 2013).
 Licence: research, from kaggle.com/competitions/challenges-in-representation-learning-facial-expression-recognition-
 challenge; pictures are not shared on. Used by IA-gen and ED2L (pre-training), by GCNet (Table VI) and here as a target
 of CycleAT.
@@ -27,6 +28,7 @@ from fer_tf import trees
 from fer_tf.records import EXPRESSIONS, Record
 
 SPLITS = ("train", "public_test", "private_test")
+LABELS = "0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral; or folders"
 TREE = "\n".join(f"  fer2013_{split}.npz   (image (N, 48, 48) uint8, label (N,) uint8)" for split in SPLITS)
 TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\nor\n  train/angry/....jpg ... and test/..."
 LISTS = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv")
@@ -68,10 +70,13 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
         if not {"image", "label"} <= set(arrays):
             raise ValueError(f"{path} holds {', '.join(arrays)}: expected the arrays image and label.")
         images, labels = arrays["image"], arrays["label"]
-        if labels.max(initial=0) >= len(EXPRESSIONS) or images.shape[1:] != (48, 48) or len(images) != len(labels):
+        whole = images.dtype == np.uint8 and np.issubdtype(labels.dtype, np.integer) and labels.ndim == 1
+        within = whole and labels.min(initial=0) >= 0 and labels.max(initial=0) < len(EXPRESSIONS)
+        if not within or images.shape[1:] != (48, 48) or len(images) != len(labels):
             raise ValueError(
-                f"{path}: image {images.shape} and {len(labels)} labels up to {labels.max(initial=0)} are not "
-                f"FER-2013's: expected (N, 48, 48) and labels 0 to 7 in the order {', '.join(EXPRESSIONS)}."
+                f"{path}: image {images.dtype} {images.shape} and {len(labels)} labels {labels.dtype} from "
+                f"{labels.min(initial=0)} to {labels.max(initial=0)} are not "
+                f"FER-2013's: expected uint8 (N, 48, 48) and labels 0 to 7 in the order {', '.join(EXPRESSIONS)}."
             )
         found += [
             Record(image, EXPRESSIONS[label], sequence=split, frame=i, domain="web", split=split, info={"framed": True})

@@ -12,6 +12,7 @@ angry, happy or sad are understood. A picture may be anything that Pillow opens;
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from fer_tf import trees
@@ -19,6 +20,9 @@ from fer_tf.records import Record
 
 LIST = "labels.csv"
 COLUMNS = ("path", "expression", "subject", "sequence", "frame", "split", "domain")
+LABELS = (
+    "folders or words in the list: anger or angry, contempt, disgust, fear, happiness or happy, sad, surprise, neutral"
+)
 TREE = f"  anger/anna_1.jpg ...\nor\n  {LIST}   (path,expression,subject; one line a picture)"
 
 
@@ -50,40 +54,39 @@ def records(root: str | Path | None = None) -> list[Record]:
 
 
 def _listed(file: Path) -> list[Record]:
-    found, here = [], file.parent
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             names = reader.fieldnames or []
-            rows = list(reader)
+            if not {"path", "expression"} <= set(names):
+                raise ValueError(
+                    f"{file} has the columns {', '.join(map(str, names)) or '(none)'}: it needs path and expression."
+                )
+            trees.not_ours(names, file)
+            found = [_row(file, line, row, names) for line, row in enumerate(reader, 2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV file in UTF-8: {error}") from error
-    if not {"path", "expression"} <= set(names):
-        raise ValueError(
-            f"{file} has the columns {', '.join(map(str, names)) or '(none)'}: it needs path and expression."
-        )
-    for line, row in enumerate(rows, 2):
-        given = {name: (row.get(name) or "").strip() or None for name in names if name}
-        if given["path"] is None:
-            raise ValueError(f"{file}, line {line}: there is no path.")
-        path = Path(given["path"])
-        path = path if path.is_absolute() else here / path
-        if not path.is_file():
-            raise FileNotFoundError(f"{file}, line {line}: there is no file {path}.")
-        word = given["expression"]
-        expression = None if word is None else trees.label(word, trees.WORDS, f"{file}, line {line}")
-        number = given.get("frame")
-        if number is not None and not number.isdigit():
-            raise ValueError(f"{file}, line {line}: frame {number!r} is no number.")
-        found.append(
-            Record(
-                str(path),
-                expression,
-                frame=None if number is None else int(number),
-                info={name: value for name, value in given.items() if name not in COLUMNS and value is not None},
-                **{name: given.get(name) for name in ("subject", "sequence", "split", "domain")},
-            )
-        )
     if not found:
         raise FileNotFoundError(f"{file} lists no picture.")
     return found
+
+
+def _row(file: Path, line: int, row: dict, names: Sequence[str]) -> Record:
+    """One line of the list."""
+    given = {name: (row.get(name) or "").strip() or None for name in names if name}
+    if given["path"] is None:
+        raise ValueError(f"{file}, line {line}: there is no path.")
+    path = Path(given["path"])
+    path = path if path.is_absolute() else file.parent / path
+    if not path.is_file():
+        raise FileNotFoundError(f"{file}, line {line}: there is no file {path}.")
+    word, number = given["expression"], given.get("frame")
+    if number is not None and not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{file}, line {line}: frame {number!r} is no number.")
+    return Record(
+        str(path),
+        None if word is None else trees.label(word, trees.WORDS, f"{file}, line {line}"),
+        frame=None if number is None else int(number),
+        info={name: value for name, value in given.items() if name not in COLUMNS and value is not None},
+        **{name: given.get(name) for name in ("subject", "sequence", "split", "domain")},
+    )

@@ -19,6 +19,7 @@ from fer_tf import trees
 from fer_tf.records import EXPRESSIONS, Record
 
 COUNT = 213
+LABELS = "AN anger, DI disgust, FE fear, HA happiness, SA sadness, SU surprise, NE neutral"
 TREE = "  KA.AN1.39.tiff ..."
 _NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})(\d+)\.(\d+)", re.IGNORECASE)
 

@@ -16,6 +16,7 @@ from fer_tf import trees
 from fer_tf.records import Record
 
 COUNT = 13_233
+LABELS = "none"
 TREE = "  lfw/Aaron_Eckhart/Aaron_Eckhart_0001.jpg ..."
 
 

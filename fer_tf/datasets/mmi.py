@@ -54,6 +54,7 @@ COUNTS = {"DE-GAN": (208, 31), "ED2L": (209, 32), "GCNet": (205, 30)}
 LIST = "sequences.csv"
 LARGEST = 2**24
 """Bytes of the largest XML file that is read."""
+LABELS = "1 anger, 2 disgust, 3 fear, 4 happiness, 5 sadness, 6 surprise; others are left out"
 TREE = """  Sessions/1841/session.xml
   Sessions/1841/S035-004.avi      or a folder of its frames
   Sessions/1841/S035-004.xml"""

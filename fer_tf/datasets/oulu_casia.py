@@ -28,6 +28,7 @@ CAMERAS, LIGHTS = ("VL", "NI"), ("Strong", "Weak", "Dark")
 FRAMES = "last3"
 COUNTS = {"last3": 1440}
 """Faces with an expression, of one camera and light, that the papers have by a frame rule."""
+LABELS = "folders Anger, Disgust, Fear, Happiness, Sadness, Surprise"
 TREE = """  B_OriginalImg/VL/Strong/P001/Anger/000.jpeg ...
   PreProcess Img/VL_Acropped/Strong/P001/Anger/000.jpeg ..."""
 

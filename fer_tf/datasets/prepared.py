@@ -3,7 +3,7 @@
     ck_plus_ed2l.h5       --dataset=prepared --data_dir=ck_plus_ed2l.h5
 
 The file: "image" (N, H, W, 1|3) uint8, faces in the frame of one template; strings expression, subject, sequence,
-domain, split ("" where there is none), name (of the picture), sha256 (of the picture's bytes), info (JSON); frame (N,)
+domain, split ("" where there is none), picture (its path), sha256 (of its bytes), info (JSON); frame (N,)
 int32, -1 where there is none. Attributes: schema 1; dataset, template, options (JSON), frames, by which it was made;
 records, how many pictures there were, found or not.
 
@@ -24,8 +24,9 @@ import numpy as np
 from fer_tf.records import EXPRESSIONS, Record
 
 SCHEMA = 1
-TEXTS = ("expression", "subject", "sequence", "domain", "split", "name", "sha256", "info")
+TEXTS = ("expression", "subject", "sequence", "domain", "split", "picture", "sha256", "info")
 MADE = ("schema", "dataset", "template", "options", "frames", "records")
+LABELS = "those of the data set it was made from"
 TREE = "  faces.h5   (of python -m experiments.prepare --dataset=... --data_dir=... --align=... --out=faces.h5)"
 
 
@@ -35,7 +36,7 @@ def records(root: str | Path | None = None) -> list[Record]:
     Args:
       root: the HDF5 file, or a folder with one alone.
     Returns:
-      Records whose image is (file, index); `info` has framed, template, dataset, name, sha256, and what was known.
+      Records whose image is (file, index); `info` has framed, template, dataset, picture, sha256, and what was known.
     Raises:
       FileNotFoundError: there is no such file, or more than one.
       ValueError: a file that `prepare` did not write whole, or an unknown expression; the message names it.
@@ -50,7 +51,7 @@ def records(root: str | Path | None = None) -> list[Record]:
         raise ValueError(f"{path} shows {', '.join(strangers[:3])}: its expressions are {', '.join(EXPRESSIONS)}.")
     same = {"framed": True, "template": made["template"], "dataset": made["dataset"]}
     found = []
-    for i, (expression, subject, sequence, domain, split, name, digest, info) in enumerate(
+    for i, (expression, subject, sequence, domain, split, picture, digest, info) in enumerate(
         zip(*(columns[name] for name in TEXTS), strict=True)
     ):
         found.append(
@@ -62,7 +63,7 @@ def records(root: str | Path | None = None) -> list[Record]:
                 frame=int(numbers[i]) if numbers[i] >= 0 else None,
                 domain=domain or None,
                 split=split or None,
-                info={**(json.loads(info) if info else {}), **same, "name": name, "sha256": digest},
+                info={**(json.loads(info) if info else {}), **same, "picture": picture, "sha256": digest},
             )
         )
     return found

@@ -23,6 +23,7 @@ from fer_tf.records import Record
 NUMBERS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 COUNTS = {"train": 12_271, "test": 3_068}
 LIST = "EmoLabel/list_patition_label.txt"
+LABELS = "1 surprise, 2 fear, 3 disgust, 4 happiness, 5 sadness, 6 anger, 7 neutral"
 TREE = f"""  {LIST}   (train_00001.jpg 5 ...)
   Image/aligned/train_00001_aligned.jpg ...   or Image/original/train_00001.jpg ..."""
 

@@ -44,6 +44,8 @@ import numpy as np
 
 from fer_tf.records import EXPRESSIONS, Record
 
+LABELS = "the eight expressions by name"
+TREE = "  rendered.h5   (ships with the package)"
 PARTS = ("lab", "posed", "wild")
 RENDER = "python -m experiments.render_faces --facekit=ict_facekit.npz --out="
 COLUMNS = ("expression", "subject", "intensity", "pan", "tilt", "domain", "sequence", "frame", "landmarks")

@@ -25,6 +25,7 @@ from fer_tf.records import Record
 PARTS = {"set1": "set1", "set2": "set2", "train": "train", "val": "validation"}
 """How a part's folder begins or ends, in lower case without _ and spaces -> its split."""
 COUNTS = {"set1": 346, "set2": 354, "train": 958, "validation": 436}
+LABELS = "folders Angry, Disgust, Fear, Happy, Neutral, Sad, Surprise"
 TREE = """  Set1/Angry/Airheads_000519240_00000005.png ...   and Set2/...
 or
   Train/Train_Aligned_Faces/Angry/....png ...   and Val/..."""

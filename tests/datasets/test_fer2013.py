@@ -60,10 +60,12 @@ def test_a_missing_file_shows_the_tree(tree):
 @pytest.mark.parametrize(
     "arrays, says",
     [
-        ({"label": np.full(16, 8, np.uint8)}, "16 labels up to 8"),
-        ({"label": np.zeros(15, np.uint8)}, "15 labels up to 0"),
-        ({"image": np.zeros((16, 64, 64), np.uint8)}, r"image \(16, 64, 64\)"),
-        ({"image": np.zeros((16, 2304), np.uint8)}, r"image \(16, 2304\)"),
+        ({"label": np.full(16, 8, np.uint8)}, "16 labels uint8 from 0 to 8"),
+        ({"label": np.zeros(15, np.uint8)}, "15 labels uint8 from 0 to 0"),
+        ({"image": np.zeros((16, 64, 64), np.uint8)}, r"image uint8 \(16, 64, 64\)"),
+        ({"image": np.zeros((16, 2304), np.uint8)}, r"image uint8 \(16, 2304\)"),
+        ({"image": np.zeros((16, 48, 48), np.float32)}, r"image float32 \(16, 48, 48\)"),
+        ({"label": np.full(16, -1, np.int64)}, "16 labels int64 from -1 to 0"),
     ],
 )
 def test_other_arrays_are_refused_by_file(tree, arrays, says):

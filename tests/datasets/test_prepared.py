@@ -32,7 +32,7 @@ def test_what_is_written_is_read(file):
     found = prepared.records(file)
     assert [r.expression for r in found] == ["fear", None, "fear"] and [r.frame for r in found] == [3, None, 3]
     assert [r.subject for r in found] == ["subject0", "subject1", "subject2"] and found[0].split is None
-    about = {"framed": True, "template": "gcnet", "dataset": "ck_plus", "name": "name0", "sha256": "sha2560"}
+    about = {"framed": True, "template": "gcnet", "dataset": "ck_plus", "picture": "picture0", "sha256": "sha2560"}
     assert found[0].info == {"intensity": 0.5, **about}
     np.testing.assert_array_equal(pipeline.face(found[2], "gcnet"), part(1, 2)["image"][0])
     assert len(set(content_hashes(found))) == 3

@@ -103,9 +103,10 @@ def test_ck_plus_landmarks_and_damage(tmp_path):
     found = ck_plus.records(root)
     assert [("landmarks" in r.info) for r in found] == [False, False, False, True]
     np.testing.assert_array_equal(found[-1].info["landmarks"][5], [5, 10])
-    touch(root / "Emotion/S009/001/S009_001_00000006_emotion.txt", "nine")
-    with pytest.raises(ValueError, match="emotion.txt holds no number from 0 to 7"):
-        ck_plus.records(root)
+    for text in ("nine", "-1", "inf", "nan", "3.5", "8", ""):
+        touch(root / "Emotion/S009/001/S009_001_00000006_emotion.txt", text)
+        with pytest.raises(ValueError, match="emotion.txt holds no number from 0 to 7"):
+            ck_plus.records(root)
 
 
 def test_ck_plus_without_emotions(tmp_path):
@@ -122,6 +123,10 @@ def test_ck_plus_small_form(tmp_path, capsys):
         ("S009", 17, "happiness"), ("S009", 18, "anger"), ("S010", 17, "anger"),
     ]  # fmt: skip
     assert all(r.info["framed"] for r in found) and "has 3 faces" in capsys.readouterr().err
+    touch(tmp_path / "happy/17.png")
+    with pytest.raises(ValueError, match="happy/17.png does not say who it shows"):
+        ck_plus.records(tmp_path)
+    (tmp_path / "happy/17.png").unlink()
     touch(tmp_path / "bored/S010_004_00000017.png")
     with pytest.raises(ValueError, match="'bored' is no expression"):
         ck_plus.records(tmp_path)
@@ -241,6 +246,7 @@ def test_lists(tmp_path):
         (head + "a/9.jpg,happy,x,1,\n", "line 2: there is no file"),
         (head + ",happy,x,1,\n", "line 2: there is no path"),
         (head + "a/1.jpg,bored,x,1,\n", "line 2: 'bored' is no expression"),
+        ("path,expression,framed\na/1.jpg,happy,no\n", "a column may not be called framed"),
         (head + "a/1.jpg,happy,x,one,\n", "line 2: frame 'one' is no number"),
         (head, "lists no picture"),
     ):
@@ -360,6 +366,8 @@ def test_emotionet(tmp_path, capsys):
     for text, sentence in (
         ("path\n1.jpg\n", "needs the columns path and expression"),
         ("path,expression\n9.jpg,sad\n", "line 2: there is no file 9.jpg"),
+        ("expression,path\nsad\n", r"line 2: there is no file \(no path\)"),
+        ("path,expression,turn\n1.jpg,sad,90\n", "a column may not be called turn"),
         ("path,expression\n1.jpg,odd\n", "line 2: 'odd' is no expression"),
     ):
         touch(tmp_path / "labels.csv", text)

@@ -82,6 +82,7 @@ def test_sequences_end_in_their_expression_and_grow():
     assert second.count("0.0") == 2 and "1.0" in second and "0.5" in second, done.stderr[-500:]
 
 
+@pytest.mark.slow
 def test_pretraining_needs_no_expression(tmp_path):
     """The autoencoder takes faces alone, the identification names alone."""
     script = "import sys; from dataclasses import replace; from fer_tf.datasets import rendered; "

@@ -77,6 +77,7 @@ def test_the_exported_recogniser_answers(folder):
     assert p.shape == (3, 2) and tuple(predictor.classes) == CLASSES and np.allclose(p.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_says_the_same(ia_gen, folder):
     path, printed = folder
     before = {p: p.stat().st_mtime_ns for p in path.rglob("checkpoint/*.index")}

@@ -27,7 +27,12 @@ BASELINE = {
 }
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+FEW = ("fer_net", "de_gan", "cycle_at")
+"""Those of every run; the others are slow, since each starts a kernel and trains."""
+SLOW = [pytest.param(p, id=p.stem, marks=[] if p.stem in FEW else pytest.mark.slow) for p in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", SLOW)
 def test_notebook_runs(path, tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra dev")
     nbclient = pytest.importorskip("nbclient", reason="notebooks need the extra dev")

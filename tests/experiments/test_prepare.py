@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -10,15 +11,15 @@ import pytest
 from PIL import Image
 
 from experiments import data_sets, preparing
-from fer_tf import pipeline, records
+from fer_tf import pipeline, protocols, records
 from fer_tf.datasets import ck_plus, folder, prepared, rendered
 
 CLASSES = ("anger", "happiness")
 
 
-def tree(root, people=4):
+def tree(root, people=4, classes=CLASSES):
     """A CK+ of rendered people: a neutral frame and two of each expression, in pictures of 200 x 160."""
-    faces = [r for r in rendered.records(classes=(*CLASSES, "neutral")) if int(r.subject[1:]) < people]
+    faces = [r for r in rendered.records(classes=(*classes, "neutral")) if int(r.subject[1:]) < people]
     for record in faces:
         if record.frame == 0 and record.expression != "neutral":
             continue
@@ -26,12 +27,17 @@ def tree(root, people=4):
         subject = f"S{int(record.subject[1:]):03d}"
         picture = Image.new("RGB", (200, 160), (90, 90, 90))
         picture.paste(Image.fromarray(pipeline.read_image(record)), (40, 10))
-        for sequence, expression in enumerate(CLASSES, 1):
+        for sequence, expression in enumerate(classes, 1):
             if record.expression not in ("neutral", expression) or (number > 1 and record.expression == "neutral"):
                 continue
             place = root / f"cohn-kanade-images/{subject}/{sequence:03d}"
             place.mkdir(parents=True, exist_ok=True)
             picture.save(place / f"{subject}_{sequence:03d}_{number:08d}.png")
+            if len(classes) > 2:  # landmarks save the search
+                points = root / f"Landmarks/{subject}/{sequence:03d}"
+                points.mkdir(parents=True, exist_ok=True)
+                name = f"{subject}_{sequence:03d}_{number:08d}_landmarks.txt"
+                np.savetxt(points / name, record.info["landmarks"] + (40, 10))
             told = root / f"Emotion/{subject}/{sequence:03d}"
             told.mkdir(parents=True, exist_ok=True)
             (told / "emotion.txt").write_text(f" {ck_plus.NUMBERS.index(expression)}.0e+00\n")
@@ -55,7 +61,7 @@ def test_the_file_has_the_faces_of_the_data_set(made):
     assert "24 faces of 24 pictures" in done.stdout and len(found) == len(raw) == 24
     for a, b in zip(raw, found, strict=True):
         assert (a.expression, a.subject, a.sequence, a.frame) == (b.expression, b.subject, b.sequence, b.frame)
-        assert b.info["name"] == os.path.relpath(a.image, place / "CK+")
+        assert b.info["picture"] == os.path.relpath(a.image, place / "CK+")
         assert b.info["sha256"] == records.content_hash(a)
     np.testing.assert_array_equal(pipeline.face(raw[3], "ia_gen"), pipeline.face(found[3], "ia_gen"))
     assert not list(place.glob("*.part")) and not list(place.glob("*.parts"))
@@ -78,31 +84,81 @@ def test_the_report_and_the_lists(made):
     assert list(csv.reader((place / "faces_undetected.csv").open())) == [["path", "status", "reason"]]
 
 
-def test_an_experiment_reads_it(made, cli, tmp_path):
-    """By the protocol's name, which gives data set, classes and runs; metrics.json and weights name the data set."""
-    place, _ = made
-    flags = ["--preset=smoke", "--dataset=prepared", f"--data_dir={place}/faces.h5", "--protocol=ck_plus_7_10fold"]
-    done = cli("fer_net", *flags, "--folds=2", "--runs=1", "--classes=anger,happiness", f"--workdir={tmp_path}/run")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cli):
+    """Ten people in seven expressions, prepared for IA-gen: the folder."""
+    place = tmp_path_factory.mktemp("whole")
+    tree(place / "CK+", 10, records.CLASSES["seven"])
+    done = cli("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "this copy has 16 images of seven; the papers have 981" in done.stderr
+    return place
+
+
+SMOKE = ("--preset=smoke", "--take=0", "--runs=1", "--only_folds=1")
+
+
+def test_an_experiment_follows_the_protocol(whole, cli, tmp_path):
+    """Named alone it gives classes, folds and their order; metrics.json names it, the data set and its source."""
+    flags = ["--dataset=prepared", f"--data_dir={whole}/faces.h5", "--protocol=ck_plus_7_10fold"]
+    done = cli("fer_net", *SMOKE, *flags, f"--workdir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ck_plus: this copy has 140 images of seven; the papers have 981" in done.stderr
+    assert "this copy has 10 people of seven; the papers have 118" in done.stderr
     assert "searched for faces" not in done.stderr
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
-    assert metrics["dataset"] == "ck_plus" and metrics["protocol"] == "2 folds by subject, contiguous"
-    assert json.loads((tmp_path / "run/folds.json").read_text())["frames"] == "last3"
+    assert metrics["dataset"] == "ck_plus" and tuple(metrics["classes"]) == records.CLASSES["seven"]
+    assert metrics["protocol"].startswith("ck_plus_7_10fold, contiguous: IA-gen IV-C (8 runs)")
+    told = json.loads((tmp_path / "run/folds.json").read_text())
+    assert told["frames"] == "last3" and [f["subjects"] for f in told["folds"]] == [[f"S{i:03d}"] for i in range(10)]
+    # the manifest that prepare wrote gives the same folds, for the file and for the owner's pictures
+    for module, root in ((prepared, "faces.h5"), (ck_plus, "CK+")):
+        given = records.of_classes(module.records(whole / root), records.CLASSES["seven"])
+        folds = records.read_manifest(whole / "faces_ck_plus_7_10fold_contiguous.json", given)
+        records.write_manifest(tmp_path / "again.json", given, folds, frames="last3", order="")
+        assert json.loads((tmp_path / "again.json").read_text())["folds"] == told["folds"]
 
 
-def test_raw_pictures_are_pointed_out_and_protocols_checked(made, cli, refused, tmp_path):
+def test_manifests_of_every_kind_are_read(whole, tmp_path):
+    """With the neutral faces that GCNet loads besides; folds of parts; a single fold of drawn people."""
+    found = prepared.records(whole / "faces.h5")
+    for order in ("contiguous", "strided"):
+        seven = records.of_classes(found, records.CLASSES["seven"])
+        wanted = protocols.PROTOCOLS["ck_plus_7_10fold"].fold(seven, order)
+        for given in (seven, found):
+            folds = records.read_manifest(whole / f"faces_ck_plus_7_10fold_{order}.json", given)
+            held = [{given[i].subject for i in fold.test} for fold in folds]
+            assert held == [{seven[i].subject for i in fold.test} for fold in wanted]
+            assert all(len(fold.train) + len(fold.test) == len(given) for fold in folds)
+    parts = [replace(r, subject=None, split=f"set{1 + i % 2}") for i, r in enumerate(found)]
+    for name, given in (("sfew_2fold", parts), ("bu3dfe_80_20", found)):
+        folds = protocols.PROTOCOLS[name].fold(given)
+        records.write_manifest(tmp_path / "folds.json", given, folds, frames="all", order=name)
+        assert records.read_manifest(tmp_path / "folds.json", given) == folds
+        with pytest.raises(ValueError, match="sha256 differs|differ in subjects"):
+            records.read_manifest(tmp_path / "folds.json", [r for i, r in enumerate(given) if i != folds[0].test[0]])
+
+
+def test_raw_pictures_are_pointed_out_and_protocols_checked(made, whole, cli, refused, tmp_path):
     place, _ = made
     done = cli("fer_net", "--preset=smoke", "--protocol=ck_plus_7_10fold", f"--data_dir={place}/CK+",
                f"--workdir={tmp_path}/run", "--only_folds=99")  # fmt: skip
     assert done.returncode == 1 and "16 pictures will be searched for faces" in done.stderr
     assert f"experiments.prepare --dataset=ck_plus --data_dir={place}/CK+ --align=" in done.stderr
+    file, ck = ("--dataset=prepared", f"--data_dir={whole}/faces.h5"), "--protocol=ck_plus_7_10fold"
     refused(
         "fer_net",
         {
             ("--protocol=mmi_10fold", "--dataset=rendered"): "is of mmi: leave --dataset=rendered out",
-            ("--protocol=mmi_10fold", "--dataset=prepared", f"--data_dir={place}/faces.h5"): "has ck_plus, and --proto",
-            ("--protocol=cross_fer2013",): "give --test_on=fer2013=<folder>",
+            ("--protocol=mmi_10fold", *file): "has ck_plus, --protocol=mmi_10fold is of mmi",
+            ("--protocol=cross_fer2013",): "which this script cannot: see experiments.gcnet",
+            (ck, *file, "--classes=anger,happiness"): "has seven: leave --classes=anger,happiness out",
+            (ck, *file, "--folds=5"): "has folds 10: leave --folds=5 out",
+            (
+                ck,
+                f"--data_dir={place}/CK+",
+                "--options=frames=all",
+            ): "frames=all is another data set than the protocol's",
+            ("--protocol=oulu_strong_10fold", "--options=light=Weak"): "light=Weak is another data set",
             ("--dataset=prepared",): "is no prepared file",
             ("--options=light=Weak",): "rendered has part=lab, classes=None",
         },
@@ -115,6 +171,23 @@ def test_raw_pictures_are_pointed_out_and_protocols_checked(made, cli, refused, 
         "--preset=smoke",
         f"--workdir={tmp_path}/other",
     )
+
+
+def test_faces_come_upright_once_and_odd_names_are_written(tmp_path):
+    """A film that lies on its side is turned by the cut alone; bytes that are no UTF-8 are written with backslashes."""
+    source = rendered.records()[0]
+    upright = pipeline.read_image(source)
+    with open(os.fsencode(tmp_path) + b"/\xff.png", "wb") as file:
+        Image.fromarray(np.rot90(upright)).save(file, "png")
+    (name,) = [p for p in os.listdir(tmp_path) if p.endswith(".png")]
+    lying = records.Record(str(tmp_path / name), "fear", subject=name, info={"turn": 90, "light": "dim"})
+    np.testing.assert_array_equal(pipeline.read_image(lying), upright)
+    job = work([lying], tmp_path / "faces.h5")
+    job.start(), job.run()
+    assert not job.finish()
+    (record,) = prepared.records(tmp_path / "faces.h5")
+    np.testing.assert_array_equal(pipeline.face(record, "gcnet"), pipeline.face(lying, "gcnet"))
+    assert record.info["picture"] == record.subject == r"\udcff.png" and record.info["light"] == "dim"
 
 
 def work(found, out, boxes=None, template="gcnet"):
@@ -183,6 +256,13 @@ def test_boxes_by_hand(pictures, tmp_path, monkeypatch):
     second = work(pictures, tmp_path / "faces.h5", boxes)
     second.start(), second.run()
     assert not second.finish() and cuts == [pictures[6].image]
+    for given, again in ((boxes, []), ({}, [pictures[6].image])):  # a box that is gone is not used any more
+        cuts.clear()
+        third = work(pictures, tmp_path / "faces.h5", given)
+        third.start(), third.run()
+        assert len(third.finish()) == len(again) and cuts == again
+    second = work(pictures, tmp_path / "faces.h5", boxes)
+    second.start(), second.run(), second.finish()
     assert len(prepared.records(tmp_path / "faces.h5")) == 7
     with pytest.raises(ValueError, match="was prepared with template gcnet, not ed2l: give another --out"):
         work(pictures, tmp_path / "faces.h5", template="ed2l").start()
@@ -222,7 +302,9 @@ def test_a_thousand_damaged_pictures(tmp_path, cli):
     rows = list(csv.DictReader((tmp_path / "f_undetected.csv").open(encoding="utf-8")))
     assert len(rows) == 1000 and {r["status"] for r in rows} == {"unreadable"}
     assert all(r["path"].rpartition("/")[2] in r["reason"] for r in rows)
-    assert [r.info["name"] for r in prepared.records(tmp_path / "f.h5")] == [f"sad/ok {i} лицо_1.png" for i in range(3)]
+    assert [r.info["picture"] for r in prepared.records(tmp_path / "f.h5")] == [
+        f"sad/ok {i} лицо_1.png" for i in range(3)
+    ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.h5", "f.html", "f_undetected.csv", "mine"]
 
 
@@ -239,18 +321,21 @@ def test_what_does_not_fit_gets_one_sentence(tmp_path, refused):
             (): "Give --dataset=, --data_dir= and --align=",
             packed: "add --unpack=<folder>",
             (*packed, f"--unpack={tmp_path}/u"): "cannot be unpacked",
-            ("--dataset=folder", "--align=ed2l", f"--data_dir={tmp_path}/wall"): "None of 1 pictures gave a face",
+            ("--dataset=folder", "--align=ed2l", f"--data_dir={tmp_path}/wall"): "None of 1 pictures gave a face, see",
             ("--dataset=ck_plus", "--align=ed2l", "--options=frame=all"): "ck_plus has frames=last3",
             ("--dataset=bu3dfe", "--align=ed2l", "--options=levels=three"): "a value like 3+4 is wanted",
         },
         f"--out={tmp_path}/faces.h5",
     )
-    assert not (tmp_path / "faces.h5").exists()
+    assert not (tmp_path / "faces.h5").exists() and not (tmp_path / "faces.h5.parts").exists()
+    assert "x.png,no face" in (tmp_path / "faces_undetected.csv").read_text()  # from which boxes can be made
 
 
 def test_list_shows_every_data_set(capsys):
     text = data_sets.table()
     for name in data_sets.names():
         assert f"\n{name} " in f"\n{text}"
+    for title in ("tree", "labels", "citation", "licence", "used by", "options", "protocols"):
+        assert text.count(f"\n{'':<16}{title:<11}") == len(data_sets.names()), title
     assert "Lucey, Cohn, Kanade" in text and "mmlab.ie.cuhk.edu.hk" in text and "sfew_2fold" in text
-    assert max(map(len, text.splitlines())) <= 118
+    assert max(map(len, text.splitlines())) <= 128  # trees stay as they are

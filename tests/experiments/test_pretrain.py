@@ -54,7 +54,7 @@ def test_smoke(cli, pictures, tmp_path):
     assert model.classes == ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 
 
-@pytest.mark.parametrize("dispelling", [True, False])
+@pytest.mark.parametrize("dispelling", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_ed2l_and_its_baseline(cli, pictures, tmp_path, dispelling):
     flags = (
         f"--data_dir={pictures}",

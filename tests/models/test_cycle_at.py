@@ -380,6 +380,7 @@ def test_a_model_with_a_pool_trains_and_resumes_its_pool(tmp_path):
     np.testing.assert_array_equal(twin.pools[1].seed_pool, model.pools[1].seed_pool)
 
 
+@pytest.mark.slow
 def test_stage_2_broken_off_in_mid_epoch_ends_in_the_same_bits(tmp_path):
     """Three steps into the second epoch, one after the last checkpoint: weights, optimizers and pools of fakes."""
     paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))

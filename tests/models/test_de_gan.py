@@ -280,7 +280,7 @@ class Interrupted:
         return tf.data.Dataset.range(5, output_type=tf.int32).map(one)
 
 
-@pytest.mark.parametrize("stage", ["one", "two"])
+@pytest.mark.parametrize("stage", [pytest.param("one", marks=pytest.mark.slow), "two"])
 def test_a_stage_goes_on_in_the_middle_of_an_epoch(stage, tmp_path):
     """As if nothing had broken off: weights, optimizers, D's pace near its optimum, the draws, and the history."""
 
