@@ -108,8 +108,8 @@ def table(width: int = 118) -> str:
         known = {n: p.default for n, p in inspect.signature(module.records).parameters.items() if n != "root"}
         rows = {
             "": doc.split("\n\n")[0],
-            "tree": module.TREE,
-            "labels": module.LABELS,
+            "tree": getattr(module, "TREE", "-"),
+            "labels": getattr(module, "LABELS", "-"),
             "citation": (cited.group(1) if cited else "") or "-",
             "licence": said(doc, "Licence"),
             "used by": said(doc, "Used by"),

@@ -221,8 +221,9 @@ def test_mixed_precision(module, policy):
     set_policy(policy)
     model, batch = compiled(module)
     before = values(model.trainable_variables)
+    step = tf.function(model.train_step)
     for _ in range(16):  # float16's loss scale starts at 2**15 and halves on overflow
-        logs = model.train_step(batch)
+        logs = step(batch)
     assert all(np.isfinite(float(v)) for v in logs.values())
     assert all(v.dtype in (tf.float32, "float32") for v in model.trainable_variables)
     assert any(np.any(a != b) for a, b in zip(before, values(model.trainable_variables), strict=True))
