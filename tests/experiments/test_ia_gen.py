@@ -88,6 +88,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(ia_gen, folder)
     assert table == again.stdout[again.stdout.index("accuracy in percent") :]
 
 
+@pytest.mark.slow
 def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(cli, everybody, tmp_path):
     model = export.rebuild(everybody / "ia_gen.h5")
     assert tuple(model.classes) == CLASSES and len(model.generators) == 2
@@ -119,6 +120,7 @@ def test_the_released_weights_see_that_the_astronaut_is_happy(cli, tmp_path, scr
     assert len([*(tmp_path / "out").iterdir()]) == 1
 
 
+@pytest.mark.slow
 def test_weights_of_everybody_never_start_a_fold_of_the_same_people(ia_gen, everybody, tmp_path):
     done = ia_gen(f"--workdir={tmp_path}", f"--gan_init={everybody}", "--only_folds=0", "--expressions=anger")
     assert done.returncode == 1 and "has seen who is to be tested" in done.stderr and "Traceback" not in done.stderr
