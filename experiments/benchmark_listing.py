@@ -63,7 +63,7 @@ def main() -> None:
         form, _, place = FLAGS.listed.partition("=")
         read(form, Path(place))
         return
-    print(f"{'tree':<16}{'records':>12}{'listing, s':>12}{'20 folds, s':>16}{'peak, GB':>12}", flush=True)
+    print(f"{'tree':<16}{'records':>12}{'listing, s':>12}{'20 folds, s':>16}{'peak, GiB':>12}", flush=True)
     for form in FORMS:
         root = Path(FLAGS.workdir) / form.replace(" ", "_")
         try:
