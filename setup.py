@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = next(
@@ -19,9 +19,16 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=["fer_tf", "fer_tf.models", "fer_tf.datasets", "fer_tf.released", "experiments"],
-    package_dir={"fer_tf.released": "weights"},  # weights/ of the checkout, found again by fer_tf.weights.released
+    # a checkout's experiments/ and weights/ are installed below fer_tf, where no user's own folder meets them
+    packages=[
+        *find_packages(include=["fer_tf", "fer_tf.*"]),
+        *(f"fer_tf.{name}" for name in find_packages(include=["experiments", "experiments.*"])),
+        "fer_tf.released",
+    ],
+    package_dir={"fer_tf.experiments": "experiments", "fer_tf.released": "weights"},
+    entry_points={"console_scripts": ["fer-tf = fer_tf.experiments.__main__:main"]},
     package_data={
+        "fer_tf": ["py.typed"],
         "fer_tf.released": ["*.h5", "README.md"],
         "fer_tf.datasets": ["*.h5", "*.LICENSE"],
     },

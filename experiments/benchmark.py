@@ -42,10 +42,11 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from experiments import common
 from fer_tf import augment, faces, models, pipeline, training
 from fer_tf.compat import PlayersModel, keras, set_policy
 from fer_tf.records import CLASSES, Record
+
+from .run import common
 
 WARM_UP = 2
 """Steps before each timing, in which a fresh pipeline fills its buffers."""

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import common
 from fer_tf import records
+
+from .run import common
 
 FORMS = {"casia_webface": "casia_webface", "class folders": "folder", "list": "folder"}
 """What is listed -> its adapter."""

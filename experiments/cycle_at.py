@@ -31,14 +31,15 @@ from typing import Any
 
 from absl import flags
 
-from experiments import common, cross, cycle_at_pictures, folds
-from experiments import cycle_at_classifiers as classifiers
-from experiments import cycle_at_domains as domains
-from experiments.cycle_at_rows import GENERATED, ROWS, Source, one_row, selected
 from fer_tf import export, figures, metrics, pipeline, records, training
-from fer_tf.backbones import NETWORKS, RESIDUAL
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
+from fer_tf.nets.backbones import NETWORKS, RESIDUAL
+
+from .parts.cycle_at import classifiers, domains
+from .parts.cycle_at import pictures as cycle_at_pictures
+from .parts.cycle_at.rows import GENERATED, ROWS, Source, one_row, selected
+from .run import common, cross, folds
 
 PRESETS = {
     "paper": {

@@ -30,10 +30,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import common, expression_transfer, folds
 from fer_tf import export, figures, pipeline, records, training, weights
 from fer_tf.compat import keras
 from fer_tf.models import de_gan
+
+from .parts.de_gan import expression_transfer
+from .run import common, folds
 
 PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},

@@ -18,24 +18,26 @@ from __future__ import annotations
 import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from experiments import common, distilling, folds
 from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import ed2l
+
+from .parts.ed2l import net
+from .run import command_line, data, fitting, provenance, report, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
     "quick": {
-        "only_folds": "0", "rows": "baseline_pretrained,ed2l_pretrained", "epochs": 12, "batch_size": 32, "views": 1,
-        "rate": 3e-4, "decay_to": 0.0,
+        "only_folds": "0", "rows": ("baseline_pretrained", "ed2l_pretrained"), "epochs": 12, "batch_size": 32,
+        "views": 1, "rate": 3e-4, "decay_to": 0.0,
     },
     "smoke": {
-        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
-        "classes": "anger,happiness", "rows": "baseline,ed2l",
+        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "max_subjects": 4,
+        "classes": "anger,happiness", "rows": ("baseline", "ed2l"),
     },
 }  # fmt: skip
 ROWS = {
@@ -46,49 +48,71 @@ ROWS = {
 }
 """Value of --rows -> its name in the table."""
 
-common.define_flags(PRESETS, init="ed2l_fer2013", batch_size=64)
-folds.define_flags()
-flags.DEFINE_list("rows", list(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
-flags.DEFINE_string("baseline_init", "ed2l_baseline_fer2013", "What the baseline starts from, as --init.")
-distilling.define_flags()
-FLAGS = flags.FLAGS
+
+@settings.command(PRESETS)
+class Settings(net.Net, settings.Views, settings.Init, settings.Folds):
+    """ED2L's, and what every run has."""
+
+    init: str = "ed2l_fer2013"
+    batch_size: int = 64
+    rows: tuple[str, ...] = setting(tuple(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
+    baseline_init: str = setting("ed2l_baseline_fer2013", "What the baseline starts from, as --init.", place="path")
 
 
-def build(row: str, classes: tuple[str, ...], steps: int) -> ed2l.ED2L:
+class Fold(NamedTuple):
+    """Every row on one fold: its network, {last|best: (labels, predictions)} by its name, and the tested batches."""
+
+    models: dict[str, ed2l.ED2L]
+    methods: dict[str, Any]
+    test: pipeline.Batches
+
+
+def build(settings: Settings, row: str, classes: tuple[str, ...], steps: int) -> ed2l.ED2L:
     """The compiled network of a row, which is to be trained for so many steps."""
     dispelling = row.startswith("ed2l")
-    model = distilling.build(classes, dispelling)
+    model = net.build(settings, classes, dispelling)
     if row.endswith("_pretrained"):
-        file = common.weights_file(FLAGS.init if dispelling else FLAGS.baseline_init)
+        file = provenance.weights_file(settings.init if dispelling else settings.baseline_init)
         if file is None:
             raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
-        common.unseen(file, "init" if dispelling else "baseline_init")
+        flag = "init" if dispelling else "baseline_init"
+        provenance.refuse_tested_people(file, flag, settings.tested_name)
         weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
-    distilling.compile(model, steps)
+    net.compile(settings, model, steps)
     return model
 
 
-def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
-    """Every row on one fold: ({row: model}, {name: {last|best: (labels, predictions)}}, test batches)."""
+def one_fold(
+    settings: Settings,
+    listed: list[records.Record],
+    fold: records.Fold,
+    classes: tuple[str, ...],
+    seed: int,
+    place: Path,
+) -> Fold:
+    """Trains and tests every row."""
     models, methods = {}, {}
-    test = folds.batches([found[i] for i in fold.test], classes, ed2l, seed, False)
-    for row in FLAGS.rows:
-        strategy = folds.setup(seed)
-        data = folds.batches([found[i] for i in fold.train], classes, ed2l, seed, True)
-        make = functools.partial(build, row, classes, FLAGS.epochs * len(data))
-        models[row], methods[ROWS[row]] = folds.train_and_test(make, data, test, place / row, strategy)
-        print(f"{place}: {ROWS[row]} names {100 * np.mean(np.equal(*methods[ROWS[row]]['last'])):.1f} %", flush=True)
-    return models, methods, test
+    test = data.batches(settings, [listed[i] for i in fold.test], classes, ed2l, seed, False)
+    for row in settings.rows:
+        strategy = fitting.setup(settings, seed)
+        learn = data.batches(settings, [listed[i] for i in fold.train], classes, ed2l, seed, True)
+        make = functools.partial(build, settings, row, classes, settings.epochs * len(learn))
+        models[row], methods[ROWS[row]] = fitting.fit_and_test(settings, make, learn, test, place / row, strategy)
+        accuracy = 100 * np.mean(np.equal(*methods[ROWS[row]]["last"]))
+        print(f"{place}: {ROWS[row]} names {accuracy:.1f} %", flush=True)
+    return Fold(models, methods, test)
 
 
-def draw_features(models: dict[str, ed2l.ED2L], test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
+def draw_features(
+    models: dict[str, ed2l.ED2L], test: pipeline.Batches, classes: tuple[str, ...], seed: int, folder: Path
+) -> None:
     """Fig. 4: t-SNE of f_t of held-out people, every row's network side by side."""
-    batch = list(test.epoch(0))
-    labels = np.concatenate([b["label"].numpy() for b in batch])
+    batches = list(test.epoch(0))
+    labels = np.concatenate([b["label"].numpy() for b in batches])
     shown = {ROWS[row]: model for row, model in models.items()}
-    features = {name: np.concatenate([m.features(b["image"]).numpy() for b in batch]) for name, m in shown.items()}
+    features = {name: np.concatenate([m.features(b["image"]).numpy() for b in batches]) for name, m in shown.items()}
     if len(labels) >= 4:
-        figures.save(figures.tsne(features, labels, classes, seed=FLAGS.seed), folder / "tsne.png")
+        figures.save(figures.tsne(features, labels, classes, seed=seed), folder / "tsne.png")
 
 
 def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple[str, ...], folder: Path) -> None:
@@ -107,36 +131,31 @@ def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple
         figures.save(picture, folder / f"heatmaps_{row}_{number}.png")
 
 
-def main() -> None:
+def run(settings: Settings) -> report.Results:
     """Records -> folds -> up to four networks -> table, pictures, exported model."""
-    start, classes = time.time(), records.classes_of(FLAGS.classes)
-    if unknown := [row for row in FLAGS.rows if row not in ROWS]:
-        raise ValueError(f"--rows={','.join(FLAGS.rows)}: {unknown[0]} is none of {', '.join(ROWS)}.")
-    found = folds.first_subjects(common.load_records(classes))
-    folder = common.workdir("ed2l")
-    parts, results = common.make_folds(found, classes, folder), []
-    for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(parts)):
-            place = folder / f"run{run}" / f"fold{number}"
-            models, methods, test = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
-            results.append({"run": run, "fold": number, "methods": methods})
-            if len(results) == 1:
-                draw_features(models, test, classes, folder)
+    start, classes = time.time(), settings.labels
+    if unknown := [row for row in settings.rows if row not in ROWS]:
+        raise ValueError(f"--rows={','.join(settings.rows)}: {unknown[0]} is none of {', '.join(ROWS)}.")
+    listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    folder = work.folder(settings, "ed2l")
+    folds, tested = data.make_folds(settings, listed, classes, folder), []
+    for number_of_run in range(settings.runs):
+        for number in data.chosen_folds(settings, len(folds)):
+            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+            fold = one_fold(settings, listed, folds[number], classes, seed, place)
+            tested.append({"run": number_of_run, "fold": number, "methods": fold.methods})
+            if len(tested) == 1:
+                draw_features(fold.models, fold.test, classes, settings.seed, folder)
     for row in ("ed2l", "ed2l_pretrained"):
-        if row in models:
-            draw_maps(row, models[row], test, classes, folder)
-    folds.report(results, classes, folder, time.time() - start)
-    last = results[-1]
-    faces = folds.some_faces(test.records, ed2l.TEMPLATE)
-    about = {
-        "trained_on": common.dataset_name(),
-        "run": last["run"],
-        "held_out_fold": last["fold"],
-        "commit": common.commit(),
-    }
-    export.save(models[FLAGS.rows[-1]], folder / "export", metadata={**about, "row": FLAGS.rows[-1]}, faces=faces)
-    print(f"Table, pictures and metrics.json are in {folder}; {ROWS[FLAGS.rows[-1]]} is in {folder / 'export'}.")
+        if row in fold.models:
+            draw_maps(row, fold.models[row], fold.test, classes, folder)
+    methods, row = report.write(settings, tested, classes, folder, time.time() - start), settings.rows[-1]
+    faces = data.some_faces(fold.test.records, ed2l.TEMPLATE)
+    about = provenance.of_export(settings, tested[-1], row=row)
+    export.save(fold.models[row], folder / "export", metadata=about, faces=faces)
+    print(f"Table, pictures and metrics.json are in {folder}; {ROWS[row]} is in {folder / 'export'}.")
+    return report.Results(folder, methods, fold.models, folder / "export")
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

@@ -12,56 +12,47 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from absl import flags
 
-from experiments import classifier, common, folds
-from fer_tf import export, records
+from fer_tf import export
 from fer_tf.models import fer_net
+
+from .run import classifier, command_line, data, provenance, report, settings, work
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "batch_size": 100, "rate": 0.001, "views": 0},
     "quick": {"folds": 5, "epochs": 6, "batch_size": 50, "rate": 0.01, "views": 1},
     "smoke": {
-        "folds": 2,
-        "epochs": 2,
-        "batch_size": 8,
-        "views": 1,
-        "max_steps": 3,
-        "init": "none",
-        "width": 4,
-        "take": 4,
+        "folds": 2, "epochs": 2, "batch_size": 8, "views": 1, "max_steps": 3, "init": "none", "width": 4,
+        "max_subjects": 4,
     },
-}
-common.define_flags(PRESETS)
-classifier.define_flags()
-FLAGS = flags.FLAGS
+}  # fmt: skip
 
 
-def main() -> None:
+@settings.command(PRESETS, paper="ia_gen")
+class Settings(classifier.Classifier):
+    """FER-Net's, and what every run has."""
+
+
+def run(settings: Settings) -> report.Results:
     """Records -> folds -> training -> table, pictures, exported model."""
-    start, classes = time.time(), records.classes_of(FLAGS.classes)
-    found = folds.first_subjects(common.load_records(classes))
-    folder = common.workdir("fer_net")
-    parts, results, model = common.make_folds(found, classes, folder), [], None
-    for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(parts)):
-            place = folder / f"run{run}" / f"fold{number}" / "finetune"
-            model, result = classifier.one_fold(found, parts[number], classes, FLAGS.seed + run, place)
-            results.append({"run": run, "fold": number, "methods": {classifier.name(): result}})
-            rate = 100 * np.mean(np.equal(*result["last"]))
-            print(f"run {run} fold {number}: {rate:.1f} % of held-out people's images")
-    folds.report(results, classes, folder, time.time() - start, images=len(found))
-    last = results[-1]
-    faces = folds.some_faces([found[i] for i in parts[last["fold"]].test], fer_net.TEMPLATE)
-    about = {
-        "trained_on": common.dataset_name(),
-        "run": last["run"],
-        "held_out_fold": last["fold"],
-        "commit": common.commit(),
-    }
-    export.save(model, folder / "export", metadata=about, faces=faces)
+    start, classes = time.time(), settings.labels
+    listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    folder = work.folder(settings, "fer_net")
+    folds, tested = data.make_folds(settings, listed, classes, folder), []
+    for number_of_run in range(settings.runs):
+        for number in data.chosen_folds(settings, len(folds)):
+            place = folder / f"run{number_of_run}" / f"fold{number}" / "finetune"
+            seed = settings.seed + number_of_run
+            model, pairs = classifier.one_fold(settings, listed, folds[number], classes, seed, place)
+            tested.append({"run": number_of_run, "fold": number, "methods": {settings.classifier_name: pairs}})
+            accuracy = 100 * np.mean(np.equal(*pairs["last"]))
+            print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of held-out people's images")
+    methods = report.write(settings, tested, classes, folder, time.time() - start, images=len(listed))
+    faces = data.some_faces([listed[i] for i in folds[tested[-1]["fold"]].test], fer_net.TEMPLATE)
+    export.save(model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
+    return report.Results(folder, methods, {settings.classifier_name: model}, folder / "export")
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS, paper="ia_gen")
+    command_line.main(Settings, run)

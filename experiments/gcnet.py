@@ -27,9 +27,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import common, cross, folds, gcnet_pictures
 from fer_tf import export, records, weights
 from fer_tf.models import gcnet
+
+from .parts.gcnet import pictures as gcnet_pictures
+from .run import common, cross, folds
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 20_000, "max_steps": 300_000, "views": 100},

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import common, folds, regeneration
 from fer_tf import faces, figures, metrics, pipeline, records
 from fer_tf.models import gcnet
+
+from .run import common, folds, regeneration
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "views": 1, "only_folds": "0"},

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import classifier, common, folds, regeneration
 from fer_tf import export, faces, figures, metrics, pipeline, records, training, weights
 from fer_tf.models import ia_gen
+
+from .run import classifier, common, folds, regeneration
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},

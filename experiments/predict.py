@@ -27,8 +27,10 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from experiments import common, predict_film
 from fer_tf import export, faces, figures, films
+
+from .parts.predict import film as predict_film
+from .run import common
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 RELEASED = {

@@ -21,8 +21,11 @@ from typing import Any
 
 from absl import flags
 
-from experiments import common, data_sets, prepare_report, preparing
 from fer_tf import archives, faces, records
+
+from .parts.prepare import report as prepare_report
+from .parts.prepare import work as preparing
+from .run import common, data_sets
 
 flags.DEFINE_bool("list", False, "Print the data sets as a table, and nothing else.")
 flags.DEFINE_enum("dataset", None, [n for n in data_sets.names() if n != "prepared"], "Which data set.")

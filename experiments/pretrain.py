@@ -16,26 +16,31 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from absl import flags
 
-from experiments import common, folds, on_fer2013
 from fer_tf import augment, pipeline, weights
 from fer_tf.compat import keras
 from fer_tf.models import fer_net
+
+from .run import command_line, fitting, on_fer2013, provenance, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"epochs": 64, "small_epochs": 54},
     "quick": {"epochs": 3, "small_epochs": 2},
     "smoke": {"epochs": 2, "small_epochs": 1, "batch_size": 8, "width": 4},
 }
-common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=128)
-flags.DEFINE_string("out", None, "File for the weights; <workdir>/fer_net_fer2013.h5 when left out.")
-flags.DEFINE_integer("small_epochs", 54, "Epochs on 48x48 views, before those on 64x64.")
-flags.DEFINE_integer("width", 64, "Channels of FER-Net's first stage.")
-flags.DEFINE_float("rate", 0.1, "Highest learning rate.")
-flags.DEFINE_float("erase", 0.5, "Share of the views in which a random rectangle is covered.", 0, 1)
-flags.DEFINE_float("decay", 5e-3, "Weight decay, times the learning rate at each step.")
-FLAGS = flags.FLAGS
+
+
+@settings.command(PRESETS)
+class Settings(on_fer2013.PreTraining):
+    """FER-Net's, and those of a training on FER-2013."""
+
+    batch_size: int = 128
+    small_epochs: int = setting(54, "Epochs on 48x48 views, before those on 64x64.")
+    width: int = setting(64, "Channels of FER-Net's first stage.")
+    rate: float = setting(0.1, "Highest learning rate.")
+    erase: float = setting(0.5, "Share of the views in which a random rectangle is covered.", low=0, high=1)
+    decay: float = setting(5e-3, "Weight decay, times the learning rate at each step.")
 
 
 @dataclass(frozen=True)
@@ -86,34 +91,40 @@ def erased(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
     return tf.where(covered[..., None], draws[4][:, None, None, None], images)
 
 
-def main() -> None:
-    """Trains, picks the epoch, measures, writes the weights."""
-    folder, found = common.workdir("pretrain"), on_fer2013.parts()
-    strategy = folds.setup(FLAGS.seed)
+def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """SGD with Nesterov momentum, a warm-up of two epochs, then a cosine that falls to zero; no decay of norms."""
+    steps = settings.epochs * steps_per_epoch
+    warmup = min(2 * steps_per_epoch, steps // 4)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.01, steps - warmup, warmup_target=settings.rate, warmup_steps=warmup
+    )
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=settings.decay)
+    sgd.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return sgd
+
+
+def run(settings: Settings) -> Path:
+    """Trains, picks the epoch, measures, writes the weights; gives their file."""
+    folder, listed = work.folder(settings, "pretrain"), on_fer2013.parts(settings)
+    strategy = fitting.setup(settings, settings.seed)
     data = pipeline.batches(
-        found["train"],
+        listed["train"],
         classes=on_fer2013.SHOWN,
         template=fer_net.TEMPLATE,
         views=fer_net.random_views,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
     )
     with strategy.scope():
-        model = fer_net.FERNet(classes=on_fer2013.SHOWN, width=FLAGS.width, label_smoothing=0.1, seed=FLAGS.seed)
-        if common.init_weights():
-            weights.load(model, common.init_weights())
-        steps = FLAGS.epochs * len(data)
-        warmup = min(2 * len(data), steps // 4)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.01, steps - warmup, warmup_target=FLAGS.rate, warmup_steps=warmup
-        )
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=FLAGS.decay)
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        model.compile(classifier_optimizer=optimizer)
-    out = Path(FLAGS.out or folder / "fer_net_fer2013.h5")
-    data = Growing(data, FLAGS.small_epochs, FLAGS.erase)
-    on_fer2013.train(model, data, found, strategy, folder, "experiments.pretrain", out)
+        model = fer_net.FERNet(classes=on_fer2013.SHOWN, width=settings.width, label_smoothing=0.1, seed=settings.seed)
+        if start := provenance.weights_file(settings.init):
+            weights.load(model, start)
+        model.compile(classifier_optimizer=optimizer(settings, len(data)))
+    out = Path(settings.out or folder / "fer_net_fer2013.h5")
+    growing = Growing(data, settings.small_epochs, settings.erase)
+    on_fer2013.train(settings, model, growing, listed, strategy, folder, "pretrain", out)
+    return out
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

@@ -13,47 +13,52 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from absl import flags
-
-from experiments import common, distilling, folds, on_fer2013
 from fer_tf import pipeline, weights
 from fer_tf.models import ed2l
+
+from .parts.ed2l import net
+from .run import command_line, fitting, on_fer2013, provenance, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"epochs": 100, "views": 0, "rate": 1e-4, "decay_to": 1.0},
     "quick": {"epochs": 20, "views": 1, "rate": 2e-4, "decay_to": 0.0},
     "smoke": {"epochs": 2, "views": 1, "batch_size": 8, "width": 0.0625},
 }
-common.define_training_flags(PRESETS, preset="paper", init="none", batch_size=64)
-flags.DEFINE_string("out", None, "File for the weights; in --workdir when left out.")
-flags.DEFINE_bool("dispelling", True, "False trains the baseline, without the dispelling branch.")
-flags.DEFINE_integer("views", 0, "Random patches a picture and epoch; 0 for all ten (the paper).", lower_bound=0)
-distilling.define_flags()
-FLAGS = flags.FLAGS
 
 
-def main() -> None:
-    """Trains, picks the epoch, measures, writes the weights."""
-    name = "ed2l" if FLAGS.dispelling else "ed2l_baseline"
-    folder, found = common.workdir(f"pretrain_{name}"), on_fer2013.parts()
-    strategy = folds.setup(FLAGS.seed)
+@settings.command(PRESETS)
+class Settings(net.Net, on_fer2013.PreTraining):
+    """ED2L's, and those of a training on FER-2013."""
+
+    batch_size: int = 64
+    dispelling: bool = setting(True, "False trains the baseline, without the dispelling branch.")
+    views: int = setting(0, "Random patches a picture and epoch; 0 for all ten (the paper).", low=0)
+
+
+def run(settings: Settings) -> Path:
+    """Trains, picks the epoch, measures, writes the weights; gives their file."""
+    name = "ed2l" if settings.dispelling else "ed2l_baseline"
+    folder, listed = work.folder(settings, f"pretrain_{name}"), on_fer2013.parts(settings)
+    strategy = fitting.setup(settings, settings.seed)
     data = pipeline.batches(
-        found["train"],
+        listed["train"],
         classes=on_fer2013.SHOWN,
         template=ed2l.TEMPLATE,
         views=ed2l.views,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-        views_per_image=FLAGS.views or None,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        views_per_image=settings.views or None,
     )
     with strategy.scope():
-        model = distilling.build(on_fer2013.SHOWN, FLAGS.dispelling)
-        if common.init_weights():
-            weights.load(model, common.init_weights())
-        distilling.compile(model, FLAGS.epochs * len(data))
-    out = Path(FLAGS.out or folder / f"{name}_fer2013.h5")
-    on_fer2013.train(model, data, found, strategy, folder, "experiments.pretrain_ed2l", out, "float16")
+        model = net.build(settings, on_fer2013.SHOWN, settings.dispelling)
+        if start := provenance.weights_file(settings.init):
+            weights.load(model, start)
+        net.compile(settings, model, settings.epochs * len(data))
+    out = Path(settings.out or folder / f"{name}_fer2013.h5")
+    on_fer2013.train(settings, model, data, listed, strategy, folder, "pretrain_ed2l", out, "float16")
+    return out
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

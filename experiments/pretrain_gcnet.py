@@ -15,9 +15,10 @@ from typing import Any
 
 from absl import flags
 
-from experiments import common, data_sets, folds
 from fer_tf import pipeline, records, training, weights
 from fer_tf.models import gcnet
+
+from .run import common, data_sets, folds
 
 PRESETS = {
     "paper": {"epochs": 30},

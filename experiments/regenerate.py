@@ -19,9 +19,11 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from experiments import common, predict
 from fer_tf import export, faces, figures, weights
 from fer_tf.models import ia_gen
+
+from . import predict
+from .run import common
 
 FLAGS = flags.FLAGS
 FLAGS.set_default("model", "ia_gen")

@@ -27,9 +27,9 @@ import h5py
 import numpy as np
 from absl import app, flags
 
-from experiments import rendering as r
-from experiments import rendering_looks as looks
-from experiments import rendering_scene as scenery
+from .parts.render_faces import looks
+from .parts.render_faces import rendering as r
+from .parts.render_faces import scene as scenery
 
 DOMAINS = ("lab", "posed", "wild")
 COUNTS = {"lab": 100, "posed": 20, "wild": 80}

@@ -15,15 +15,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SEVERAL = """
 import contextlib, importlib, io, json, sys
-from absl import flags
-from experiments import common
+from experiments.run import command_line
 module, said = importlib.import_module(sys.argv[1]), []
 for words in json.loads(sys.argv[2]):
-    flags.FLAGS.unparse_flags()
-    sys.argv, errors = ["script", *words], io.StringIO()
+    errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:
-            common.run(module.main, getattr(module, "PRESETS", None))
+            command_line.main(module.Settings, module.run, ["script", *words])
         except SystemExit as end:
             said.append([end.code or 0, errors.getvalue()])
 print(json.dumps(said))

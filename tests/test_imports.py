@@ -13,12 +13,10 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 BELOW = {
     "augment": set(),
     "archives": set(),
-    "backbones": {"layers"},
+    "catalogue": {"datasets", "protocols", "records"},
+    "files": set(),
+    "nets": {"layers"},
     "compat": set(),
-    "conv_ae": {"layers"},
-    "cycle_gan": {"layers"},
-    "dcgan": {"layers"},
-    "dr_gan": set(),
     "faces": set(),
     "films": set(),
     "frames": set(),
@@ -34,13 +32,15 @@ BELOW = {
     "datasets": {"films", "frames", "records", "trees"},
     "pipeline": {"augment", "faces", "films", "records"},
     "softmax": {"layers", "losses"},
-    "models": {"softmax", "layers", "losses", "augment", "records", "spec"}
-    | {"backbones", "conv_ae", "cycle_gan", "dcgan", "dr_gan"},
+    "models": {"softmax", "nets", "layers", "losses", "augment", "records", "spec"},
+    "evaluation": {"training", "figures"},
     "training": {"figures", "weights", "metrics", "augment"},
     "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
 }
 WITHOUT_TENSORFLOW = {
     "archives",
+    "catalogue",
+    "files",
     "protocols",
     "records",
     "faces",

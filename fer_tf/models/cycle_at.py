@@ -3,8 +3,9 @@
 Zhang, Zhang, Mao, Duan, Xu: "Facial Expression Recognition in the Wild: A Cycle-Consistent Adversarial Attention
 Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) and (10): `attention_loss`. Eq. (3),
 (10), section 3.2 "source" and "target domain learning": `AttentionClassifier`, which is f_S, f_W and f_T. Eq. (4) to
-(9), "auxiliary domain learning": `CycleAT`. Section 4.2: `optimizer`, `views`. The GAN's nets: `fer_tf/cycle_gan.py`;
-the classifiers' trunks: `fer_tf/backbones.py`. The tables and figures are made by `experiments/cycle_at.py`.
+(9), "auxiliary domain learning": `CycleAT`. Section 4.2: `optimizer`, `views`. The GAN's nets:
+`fer_tf/nets/cycle_gan.py`; the classifiers' trunks: `fer_tf/nets/backbones.py`. The tables and figures are made by
+`experiments/cycle_at.py`.
 
 **Readings** (what the paper leaves open). Stage I descends eq. (4), (5) and (6), stage II eq. (8), where f_W joins; it
 starts from f_S's weights, as a deep network with norms that do not move cannot start from nothing. Eq. (9) minimises
@@ -43,9 +44,9 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf import augment, spec
-from fer_tf.backbones import build_trunk, preprocess
 from fer_tf.compat import Adam, PlayersModel, keras, minimize
-from fer_tf.cycle_gan import ImagePool, build_discriminator, build_generator
+from fer_tf.nets.backbones import build_trunk, preprocess
+from fer_tf.nets.cycle_gan import ImagePool, build_discriminator, build_generator
 from fer_tf.records import CLASSES
 from fer_tf.softmax import correct
 

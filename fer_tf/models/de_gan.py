@@ -1,8 +1,8 @@
 """DE-GAN: carry an expression to another person, and recognise what was carried.
 
 Ali, Hughes: "Facial Expression Representation Learning by Synthesizing Expression Images" (2020). Section 3.1, eq. (1)
-and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/dr_gan.py`. Section 3.2, eq. (3), Fig. 3: `DEGANClassifier`. Section 4.1:
-`views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables are made by
+and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3), Fig. 3: `DEGANClassifier`. Section
+4.1: `views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables are made by
 `experiments/de_gan.py`.
 
 **Readings** (what the paper leaves open). No layer is printed; it follows DR-GAN (its reference [5]), whose nets for
@@ -35,7 +35,8 @@ import tensorflow as tf
 
 from fer_tf import augment
 from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.dr_gan import (
+from fer_tf.layers import Noise, step_seed
+from fer_tf.nets.dr_gan import (
     CODE,
     NOISE,
     SIZE,
@@ -46,7 +47,6 @@ from fer_tf.dr_gan import (
     normal,
     scaled,
 )
-from fer_tf.layers import Noise, step_seed
 from fer_tf.records import CLASSES
 from fer_tf.softmax import SoftmaxClassifier, correct
 

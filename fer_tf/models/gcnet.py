@@ -1,8 +1,8 @@
 """GCNet: generate the neutral face of whom you see, and name the expression by comparing the two.
 
 Kim, Yoo, Kwak, Choi, Kim: "Deep generative-contrastive networks for facial expression recognition" (2017). Table I:
-`fer_tf/conv_ae.py`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and section IV-E:
-`fer_tf/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
+`fer_tf/nets/conv_ae.py`. Eq. (2) to (9), section III; Fig. 2 (a) to (f): `GCNet` and its `variant`. Fig. 7 and section
+IV-E: `fer_tf/nets/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder` (Encoder1's pre-training); that of
 Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI, Figs. 4 to 8 and 11 are made
 by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 
@@ -33,10 +33,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import augment, dcgan
+from fer_tf import augment
 from fer_tf.compat import Adam, PlayersModel, keras, minimize
-from fer_tf.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder, scaled
 from fer_tf.layers import Dropout
+from fer_tf.nets import dcgan
+from fer_tf.nets.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder, scaled
 from fer_tf.records import CLASSES
 from fer_tf.softmax import correct
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import benchmark, benchmark_cycle_at
+from experiments import benchmark
+from experiments.parts.benchmark import cycle_at as benchmark_cycle_at
 from fer_tf import layers, training
 from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES
@@ -113,7 +114,8 @@ def test_shares_by_hand():
 def test_twin_takes_the_same_steps():
     """Losses of three steps from the same weights, on noise, agree."""
     pytest.importorskip("torch")
-    from experiments import benchmark_torch, benchmark_torch_cycle_at
+    from experiments.parts.benchmark import torch_cycle_at as benchmark_torch_cycle_at
+    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
 
     training.setup(seed=0, precision="float32")
     model = benchmark_cycle_at.build(1, tiny=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import benchmark, benchmark_ia_gen
+from experiments import benchmark
+from experiments.parts.benchmark import ia_gen as benchmark_ia_gen
 from fer_tf.compat import keras, optimizer_variables, set_policy
 from fer_tf.models import ia_gen
 
@@ -101,7 +102,7 @@ def test_stacked_generators_that_differ_are_an_error(monkeypatch):
 def twins():
     """A small GAN without dropout, its twin in PyTorch, and a batch for each."""
     pytest.importorskip("torch")
-    from experiments import benchmark_torch
+    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
 
     set_policy("float32")
     model = ia_gen.ExpressionGAN(feature_net=ia_gen.tiny_features(), width=1 / 16, dropout=0.0)
@@ -164,7 +165,7 @@ def test_both_learn_the_same_step():
 
 def test_a_twin_of_another_size_is_an_error(monkeypatch):
     twins()
-    from experiments import benchmark_torch
+    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
 
     model = ia_gen.tiny()[0]
     monkeypatch.setattr(model, "width", 1 / 8)

@@ -8,8 +8,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments import common, cycle_at_classifiers, cycle_at_domains, cycle_at_features, cycle_at_pictures
-from experiments import cycle_at_rows as rows
+from experiments.parts.cycle_at import classifiers as cycle_at_classifiers
+from experiments.parts.cycle_at import domains as cycle_at_domains
+from experiments.parts.cycle_at import features as cycle_at_features
+from experiments.parts.cycle_at import pictures as cycle_at_pictures
+from experiments.parts.cycle_at import rows
+from experiments.run import common
 from fer_tf import export, metrics
 from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES, Fold, Record

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments import expression_transfer
+from experiments.parts.de_gan import expression_transfer
 from fer_tf import export, weights
 from fer_tf.models import de_gan
 
@@ -144,7 +144,7 @@ import numpy as np
 from fer_tf.datasets import rendered
 from fer_tf.models import de_gan
 from fer_tf.records import Record, of_classes
-from experiments import expression_transfer as t
+from experiments.parts.de_gan import expression_transfer as t
 
 found = of_classes(rendered.records(part="lab"), ("anger", "fear", "sadness"))[:60]
 people = sorted({r.subject for r in found})
@@ -226,7 +226,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from experiments import common, de_gan as script, folds
+from experiments.run import common
+from experiments import de_gan as script
+from experiments.run import folds
 from fer_tf import weights
 from fer_tf.models import de_gan
 from fer_tf.records import CLASSES, Fold

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import regeneration
+from experiments.run import regeneration
 from fer_tf import export, faces, weights
 from fer_tf.datasets import rendered
 from fer_tf.models import ia_gen as ia_gen_model

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from experiments import predict_film
+from experiments.parts.predict import film as predict_film
 from fer_tf import export, faces, figures, films, weights
 from fer_tf.models import fer_net
 from fer_tf.records import CLASSES

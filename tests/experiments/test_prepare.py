@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import data_sets, preparing
+from experiments.parts.prepare import work as preparing
+from experiments.run import data_sets
 from fer_tf import pipeline, protocols, records
 from fer_tf.datasets import ck_plus, folder, prepared, rendered
 

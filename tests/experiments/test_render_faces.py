@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import render_faces, rendering, rendering_looks, rendering_scene
+from experiments import render_faces
+from experiments.parts.render_faces import looks as rendering_looks
+from experiments.parts.render_faces import rendering
+from experiments.parts.render_faces import scene as rendering_scene
 
 ONE_SIDED = ["jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker",
              "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"]  # fmt: skip

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import backbones, cycle_gan, layers, training
+from fer_tf import layers, training
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
+from fer_tf.nets import backbones, cycle_gan
 from fer_tf.records import CLASSES
 
 SIX = CLASSES["six"]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import dcgan, training
+from fer_tf import training
 from fer_tf.compat import keras
 from fer_tf.models import gcnet
+from fer_tf.nets import dcgan
 
 
 def count(variables):

@@ -1,0 +1,1 @@
+"""What one command or paper needs; one folder each."""

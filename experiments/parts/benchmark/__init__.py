@@ -1,0 +1,1 @@
+"""What only one model's benchmark has."""

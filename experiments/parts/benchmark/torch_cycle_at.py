@@ -1,0 +1,161 @@
+"""CycleAT's training step of stage I in PyTorch, for timing beside `fer_tf.models.cycle_at`: the same nets and updates.
+
+Parts have the names of the Keras layers, so that `benchmark_torch.copy_weights` needs no table. Only
+`experiments.benchmark` and its tests use this file; it needs the extra `bench`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .torch_ia_gen import copy_weights
+
+
+def norm(x: torch.Tensor) -> torch.Tensor:
+    """`layers.InstanceNorm`."""
+    return functional.instance_norm(x, eps=1e-5)
+
+
+def reflect(x: torch.Tensor, size: int) -> torch.Tensor:
+    """`layers.ReflectionPadding`."""
+    return functional.pad(x, [size] * 4, "reflect")
+
+
+class Generator(nn.Module):
+    """`cycle_gan.build_generator`: (N, 3, H, W) in [-1, 1] -> the same, float32."""
+
+    def __init__(self, *, filters: int = 64, blocks: int = 9):
+        super().__init__()
+        self.blocks, self.parts = blocks, nn.ModuleDict()
+        self.parts["first_conv"] = nn.Conv2d(3, filters, 7, bias=False)
+        for i in (1, 2):
+            self.parts[f"down{i}_conv"] = nn.Conv2d(filters * i, filters * 2 * i, 3, 2, bias=False)
+        for i in range(1, blocks + 1):
+            for part in "ab":
+                self.parts[f"block{i}{part}_conv"] = nn.Conv2d(4 * filters, 4 * filters, 3, bias=False)
+        for i in (1, 2):
+            given = 4 * filters // i
+            self.parts[f"up{i}_conv"] = nn.ConvTranspose2d(given, given // 2, 3, 2, bias=False)
+        self.parts["last_conv"] = nn.Conv2d(filters, 3, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """G."""
+        x = functional.relu(norm(self.parts["first_conv"](reflect(x, 3))))
+        for i in (1, 2):  # Keras's "same" pads an even side at its end
+            x = functional.relu(norm(self.parts[f"down{i}_conv"](functional.pad(x, (0, 1, 0, 1)))))
+        for i in range(1, self.blocks + 1):
+            y = functional.relu(norm(self.parts[f"block{i}a_conv"](reflect(x, 1))))
+            x = x + norm(self.parts[f"block{i}b_conv"](reflect(y, 1)))
+        for i in (1, 2):
+            x = functional.relu(norm(self.parts[f"up{i}_conv"](x)[..., :-1, :-1]))
+        return torch.tanh(self.parts["last_conv"](reflect(x, 3)).float())
+
+
+class Discriminator(nn.Module):
+    """`cycle_gan.build_discriminator`: (N, 3, H, W) in [-1, 1] -> logits (N, 1, h, w) float32."""
+
+    def __init__(self, *, filters: int = 64, slope: float = 0.2):
+        super().__init__()
+        sizes, self.slope, self.parts = [3, filters, 2 * filters, 4 * filters, 8 * filters, 1], slope, nn.ModuleDict()
+        for i, stride in enumerate((2, 2, 2, 1, 1), 1):
+            self.parts[f"c{i}_conv"] = nn.Conv2d(sizes[i - 1], sizes[i], 4, stride, 1, bias=i in (1, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of patches."""
+        for i in range(1, 6):
+            x = self.parts[f"c{i}_conv"](x)
+            if 1 < i < 5:
+                x = norm(x)
+            if i < 5:
+                x = functional.leaky_relu(x, self.slope)
+        return x.float()
+
+
+class CycleGAN:
+    """`cycle_at.CycleAT(stage=1)` with its step: log losses, no pool, Adam for each player.
+
+    Args:
+      filters, blocks, lambda_cycle: as there.
+      rate: of Adam, whose beta_1 is 0.5.
+      precision: "float32", or "bfloat16" by autocast.
+    """
+
+    def __init__(
+        self,
+        *,
+        filters: int = 64,
+        blocks: int = 9,
+        lambda_cycle: float = 1.0,
+        rate: float = 2e-4,
+        precision: str = "float32",
+    ):
+        self.nets = {name: Generator(filters=filters, blocks=blocks) for name in ("g_sw", "g_ws")}
+        self.nets |= {name: Discriminator(filters=filters) for name in ("d_w", "d_s")}
+        for net in self.nets.values():
+            net.to(memory_format=torch.channels_last)
+        sides = {"discriminators": ("d_w", "d_s"), "generators": ("g_sw", "g_ws")}
+        self.weights = {side: [p for n in names for p in self.nets[n].parameters()] for side, names in sides.items()}
+        self.adam = {
+            side: torch.optim.Adam(weights, rate, betas=(0.5, 0.999), eps=1e-7, fused=True)
+            for side, weights in self.weights.items()
+        }
+        self.lambda_cycle, self.half = lambda_cycle, precision == "bfloat16"
+
+    def losses(self, x_s: torch.Tensor, x_w: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
+        """`CycleAT.losses` in stage I: (N, 3, H, W) in [0, 1] twice."""
+        x_s, x_w, nets, softplus = 2 * x_s - 1, 2 * x_w - 1, self.nets, functional.softplus
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            to_w, to_s = nets["g_sw"](x_s), nets["g_ws"](x_w)
+            again_s, again_w = nets["g_ws"](to_w), nets["g_sw"](to_s)
+            real_w, real_s = nets["d_w"](x_w), nets["d_s"](x_s)
+            fake_w, fake_s = nets["d_w"](to_w), nets["d_s"](to_s)
+        return {
+            "discriminators": {
+                "real_w_loss": softplus(-real_w).mean(),
+                "fake_w_loss": softplus(fake_w).mean(),
+                "real_s_loss": softplus(-real_s).mean(),
+                "fake_s_loss": softplus(fake_s).mean(),
+            },
+            "generators": {
+                "adversarial_sw_loss": softplus(-fake_w).mean(),
+                "adversarial_ws_loss": softplus(-fake_s).mean(),
+                "cycle_loss": self.lambda_cycle * (functional.l1_loss(again_s, x_s) + functional.l1_loss(again_w, x_w)),
+            },
+        }
+
+    def train_step(self, x_s: torch.Tensor, x_w: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Both players' gradients at the same weights, then both move: as the Keras model's."""
+        totals = {side: sum(terms.values()) for side, terms in self.losses(x_s, x_w).items()}
+        for side, weights in self.weights.items():
+            gradients = torch.autograd.grad(totals[side], weights, retain_graph=side == "discriminators")
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
+        for adam in self.adam.values():
+            adam.step()
+        return {f"{side}_loss": total.detach() for side, total in totals.items()}
+
+    def parameters(self) -> int:
+        """Number of those that the players train."""
+        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
+
+
+def twin(model: Any, precision: str) -> CycleGAN:
+    """A `CycleGAN` like a Keras `CycleAT` of stage I, with its weights.
+
+    Raises:
+      RuntimeError: a net has another number of parameters; the message names it.
+    """
+    given = {"filters": model.filters, "blocks": model.blocks, "lambda_cycle": model.lambda_cycle}
+    made = CycleGAN(**given, precision=precision)
+    for name, net in made.nets.items():
+        theirs = getattr(model, name)
+        copied, own = copy_weights(theirs, net), sum(p.numel() for p in net.parameters())
+        whole = sum(int(np.prod(v.shape)) for v in theirs.trainable_variables)
+        if not copied == own == whole:
+            raise RuntimeError(f"{name} has {whole} parameters in Keras and {own} in PyTorch; {copied} are alike.")
+    return made

@@ -1,0 +1,1 @@
+"""What CycleAT's experiment needs."""

@@ -1,0 +1,1 @@
+"""What DE-GAN's experiment needs."""

@@ -1,0 +1,1 @@
+"""What ED2L's commands need."""

@@ -1,0 +1,39 @@
+"""What ED2L's two commands share: the net and its optimizer as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fer_tf.compat import keras
+from fer_tf.models import ed2l
+
+from ...run.settings import Base, setting
+
+ARGUMENTS = ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width", "confusion_updates_dispeller")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(Base):
+    """The arguments of `ed2l.ED2L`, and of its rate."""
+
+    rate: float = setting(1e-4, "Learning rate of Adam at the start.")
+    decay_to: float = setting(1.0, "What it falls to by the last step, as a share (cosine); 1 keeps it.", low=0, high=1)
+    width: float = setting(1.0, "Times the printed channels.", low=0.01)
+    margin: float = setting(0.35, "m of eq. (2).")
+    scale: float = setting(30.0, "s of eq. (2).")
+    lambda_t: float = setting(1.0, "Weight of eq. (3) in eq. (6).")
+    lambda_p: float = setting(10.0, "Weight of the dispelling branch's losses in eq. (6).")
+    weight_decay: float = setting(5e-4, "L2 in the gradient.")
+    confusion_updates_dispeller: bool = setting(True, "Whether eq. (5) moves the dispeller too.")
+
+
+def build(settings: Net, classes: Sequence[str], dispelling: bool) -> ed2l.ED2L:
+    """The net that the settings describe, or its baseline."""
+    return ed2l.ED2L(classes=classes, dispelling=dispelling, **{n: getattr(settings, n) for n in ARGUMENTS})
+
+
+def compile(settings: Net, model: ed2l.ED2L, steps: int) -> None:
+    """Gives the net its optimizer, for a training of so many steps."""
+    rate = keras.optimizers.schedules.CosineDecay(settings.rate, max(steps, 1), alpha=settings.decay_to)
+    model.compile(classifier_optimizer=ed2l.optimizer(rate))

@@ -1,0 +1,1 @@
+"""What GCNet's commands need."""

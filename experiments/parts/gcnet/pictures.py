@@ -1,0 +1,159 @@
+"""GCNet's pictures and measures of generation (Figs. 4 to 6, 8 and 11), from trained networks and held-out people."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from fer_tf import figures, pipeline, records
+from fer_tf.models import gcnet
+
+from ...run import folds, regeneration
+
+FLAGS = flags.FLAGS
+
+
+def draw_faces(
+    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, found: Sequence[records.Record], folder: Path
+) -> None:
+    """Figs. 4 and 8: input, generated reference, both reconstructions and the real neutral of held-out people."""
+    batch = next(iter(test.epoch(0)))
+    people = [test.records[i].subject or str(i) for i in batch["index"].numpy()]
+    first = [people.index(p) for p in dict.fromkeys(people)][:8]
+    images = batch["image"].numpy()[[i + 3 * n % people.count(people[i]) for n, i in enumerate(first)]]
+    neutral = neutral_faces(found)
+    real = [neutral.get(people[i]) for i in first]
+    for row, model in models.items():
+        if not model.compares:
+            continue
+        rows, titles = [images, model.regenerate(images).numpy()], ["input", "generated reference"]
+        if hasattr(model, "decoder_i"):
+            back, back_r = (x.numpy() for x in model.reconstruct(images))
+            rows, titles = [*rows, back_r, back], [*titles, "reconstructed reference", "reconstructed input"]
+        picture = figures.grid([*rows, real], row_titles=[*titles, "real neutral"])
+        figures.save(picture, folder / f"faces_{folds.plain(row.name)}.png")
+
+
+def draw_features(models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, folder: Path) -> None:
+    """Fig. 5: t-SNE of pixels and of each network's 384 features."""
+    batches = list(test.epoch(0))
+    labels = np.concatenate([b["label"].numpy() for b in batches])
+    if len(labels) >= 4:
+        picture = figures.tsne(features_of(models, batches), labels, test.classes, seed=FLAGS.seed)
+        figures.save(picture, folder / "tsne.png")
+
+
+def features_of(models: Mapping[Any, gcnet.GCNet], batches: Sequence[Any]) -> dict[str, np.ndarray]:
+    """{"pixels", row's name: (N, F) float32} of some batches."""
+    pixels = np.concatenate([b["image"].numpy().reshape(len(b["image"]), -1) for b in batches])
+    return {"pixels": pixels} | {
+        row.name: np.concatenate([m.features(b["image"]).numpy() for b in batches]) for row, m in models.items()
+    }
+
+
+def draw_sequences(
+    models: Mapping[Any, gcnet.GCNet], found: Sequence[records.Record], classes: Sequence[str], folder: Path
+) -> None:
+    """Fig. 6: t-SNE of whole sequences, from neutral to the expression; the weaker it is, the paler."""
+    found = [
+        r for r in found if r.expression != "neutral" or has_face(r)
+    ]  # nothing else has looked at the neutral ones
+    labels, strength = whole_sequences(found)
+    kept = [i for i, label in enumerate(labels) if label in (*classes, "neutral")]
+    shown = tuple(dict.fromkeys([*classes, *(labels[i] for i in kept)]))
+    part = [replace(found[i], expression=labels[i]) for i in kept]
+    if len(part) < 4:
+        return
+    data = folds.batches(part, shown, gcnet, FLAGS.seed, False)
+    batches = list(data.epoch(0))
+    index = np.concatenate([b["index"].numpy() for b in batches])
+    numbers = np.array([shown.index(data.records[i].expression) for i in index])
+    values = np.array([strength[kept[i]] for i in index])
+    picture = figures.tsne(features_of(models, batches), numbers, shown, seed=FLAGS.seed, intensity=values)
+    figures.save(picture, folder / "tsne_intensity.png")
+
+
+def whole_sequences(found: Sequence[records.Record]) -> tuple[list[str | None], np.ndarray]:
+    """What each record's sequence ends in, and how strong it is there: ([expression], (N,) float in [0, 1]).
+
+    A neutral frame belongs to its sequence's expression, and is neutral where its sequence shows no other. The strength
+    is `info["intensity"]` over the largest, where every record has it, else the frame's place in its sequence.
+    """
+    ends: dict[Any, str] = {}
+    frames: dict[Any, list[int]] = {}
+    for r in found:
+        frames.setdefault((r.subject, r.sequence), []).append(r.frame or 0)
+        if r.expression not in (None, "neutral"):
+            ends[r.subject, r.sequence] = r.expression
+    labels = [ends.get((r.subject, r.sequence), r.expression) for r in found]
+    given = [r.info.get("intensity") for r in found]
+    if all(value is not None for value in given):
+        return labels, np.array(given, float) / max(max(given), 1e-6)
+    places = [sorted(frames[r.subject, r.sequence]).index(r.frame or 0) + 1 for r in found]
+    of = [len(frames[r.subject, r.sequence]) for r in found]
+    neutral = np.array([r.expression == "neutral" for r in found])
+    return labels, np.where(neutral, 0.0, np.array(places) / np.array(of))
+
+
+def draw_weights(methods: dict[str, Any], rows: Sequence[Any], folder: Path) -> None:
+    """Fig. 11: accuracy over the weight of eq. (6), one line for each variant that has more than one weight."""
+    lines: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        found = methods[row.name]["last"]["macro"]
+        lines.setdefault(f"{row.variant}, {row.generator}", []).append(
+            (row.lambda_s, found["fold_mean"], found["fold_std"])
+        )
+    lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
+    if lines:
+        figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")
+
+
+def has_face(record: records.Record) -> bool:
+    """Whether a face can be cut out of it."""
+    with contextlib.suppress(ValueError):
+        pipeline.face(record, gcnet.TEMPLATE)
+        return True
+    return False
+
+
+def neutral_faces(found: Sequence[records.Record]) -> dict[str, np.ndarray]:
+    """{person: the test view of the first neutral face that can be cut, (64, 64, 1) float32 in [0, 1]}."""
+    faces: dict[str, np.ndarray] = {}
+    for record in found:
+        if record.expression == "neutral" and record.subject is not None and record.subject not in faces:
+            with contextlib.suppress(ValueError):
+                cut = pipeline.face(record, gcnet.TEMPLATE)
+                faces[record.subject] = gcnet.views.test_view(cut[None]).numpy()[0] / np.float32(255)
+    return faces
+
+
+def report_generation(
+    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, found: Sequence[records.Record]
+) -> dict[str, Any]:
+    """How far each generated reference is from the real neutral, beside the input itself.
+
+    Returns:
+      {name: {"l1", "ssim": {"generated", "input": mean over the expressive faces of who has a neutral one}}}, empty
+      where nobody has.
+    """
+    neutral, sums, count = neutral_faces(found), {}, 0
+    for batch in test.epoch(0):
+        people = [test.records[i].subject for i in batch["index"].numpy()]
+        rows = [i for i, p in enumerate(people) if p in neutral and test.classes[batch["label"][i]] != "neutral"]
+        if not rows:
+            continue
+        images, wanted = batch["image"].numpy()[rows], np.stack([neutral[people[i]] for i in rows])
+        count += len(rows)
+        for row, model in models.items():
+            if model.compares:
+                measured = sums.setdefault(row.name, {m: {"generated": 0.0, "input": 0.0} for m in ("l1", "ssim")})
+                for which, given in (("generated", model.regenerate(images).numpy()), ("input", images)):
+                    measured["l1"][which] += len(rows) * float(np.abs(given - wanted).mean())
+                    measured["ssim"][which] += len(rows) * regeneration.ssim(given, wanted)
+    return {n: {m: {k: v / count for k, v in p.items()} for m, p in found.items()} for n, found in sums.items()}

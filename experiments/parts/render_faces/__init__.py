@@ -1,0 +1,1 @@
+"""What `render_faces` needs."""

@@ -1,0 +1,88 @@
+"""Cross-database runs: some data sets to learn from, another to be tested on (GCNet's Table VI).
+
+    --dataset=ck_plus --data_dir=... --train_on=mmi=/data/mmi,oulu_casia=/data/oulu --test_on=fer2013=/data/fer2013
+
+A data set is named as name[/part][=folder]; a part is one of the rendered faces' (rendered/wild) or a split
+(fer2013/private_test=...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fer_tf import catalogue, protocols, records
+
+from . import data
+from .settings import Folds, given_or, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cross(Folds):
+    """A run with folds, or with another data set as its test."""
+
+    train_on: tuple[str, ...] = setting(
+        (), "With --test_on: more to learn from, besides --dataset; name[/part][=folder].", place="named"
+    )
+    test_on: str | None = setting(
+        None, "Test on this data set instead of on folds; name[/part][=folder].", place="named"
+    )
+
+    @property
+    def tested_name(self) -> str:
+        """That of --test_on where it is given."""
+        return catalogue.place_of(self.test_on) if self.test_on else self.data_name
+
+    @classmethod
+    def dataset_by(
+        cls, chosen: protocols.Protocol, name: str, values: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """As for folds; a protocol that is tested on another data set needs --test_on to name it."""
+        tested = values["test_on"] and catalogue.place_of(values["test_on"])
+        if chosen.by == "cross" and tested != chosen.tests:
+            raise ValueError(f"{name} is tested on another data set: give --test_on={chosen.tests}=<folder>.")
+        return given_or(chosen, name, given)
+
+
+def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
+    """The records of name[/part][=folder] that show one of the classes, all for None; subjects bear the name, too.
+
+    Raises:
+      ValueError: no such data set or part, or no image of these classes.
+      FileNotFoundError: it is not there.
+    """
+    listed = catalogue.load_place(text)
+    kept = listed if classes is None else records.of_classes(listed, classes)
+    place, _, root = text.partition("=")
+    data.tell_searched(kept, f"--dataset={place.partition('/')[0]} --data_dir={root}")
+    if not kept:
+        raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
+    name = catalogue.place_of(text).partition("/")[0]
+    return [r if r.subject is None else replace(r, subject=f"{name}:{r.subject}") for r in kept]
+
+
+def fold(
+    settings: Cross, listed: Sequence[records.Record], shown: Sequence[str], folder: Path
+) -> tuple[list[records.Record], list[records.Fold]]:
+    """(records, [one fold]): trains on `listed` and --train_on, tests on --test_on; checked, written to folds.json.
+
+    Args:
+      settings: train_on, test_on.
+      listed: of --dataset.
+      shown: expressions that are loaded.
+      folder: of the run.
+    Raises:
+      ValueError: as `load`, or an image or a person is on both sides.
+    """
+    learn = [*listed, *(r for text in settings.train_on for r in load(text, shown))]
+    test = load(settings.test_on or "", shown)
+    everything = [*learn, *test]
+    one = records.Fold(tuple(range(len(learn))), tuple(range(len(learn), len(everything))))
+    hashes = records.content_hashes(everything)
+    records.check_fold(everything, one, shown, hashes=hashes)
+    places = [settings.data_name, *map(catalogue.place_of, settings.train_on)]
+    rule = f"trained on {', '.join(places)}, tested on {settings.tested_name}"
+    records.write_manifest(folder / "folds.json", everything, [one], frames="all", order=rule, hashes=hashes)
+    return everything, [one]

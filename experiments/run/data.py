@@ -1,0 +1,192 @@
+"""Records and folds of a run, as its settings say: loaded, checked for leaks, written to folds.json."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_tf import catalogue, pipeline, records
+from fer_tf.datasets import prepared
+
+from .settings import Folds
+
+
+def load(settings: Folds, classes: Sequence[str] | None, **options: Any) -> list[records.Record]:
+    """The records of --dataset that show one of the classes; all of them for None, without a label or with any.
+
+    Args:
+      settings: dataset, data_dir, options, protocol.
+      classes: to keep.
+      options: of the data set, where --options says nothing.
+    Raises:
+      ValueError: fewer than two classes, a damaged file, or no record that shows one of the classes.
+      FileNotFoundError: it is not there; the message shows what is expected.
+    """
+    if classes is not None and min(len(classes), len(settings.labels)) < 2:
+        raise ValueError(f"--classes={settings.classes} is one class, with nothing to tell it from: give two or more.")
+    where = place(settings)
+    try:
+        listed = _listed(settings, {**options, **catalogue.options(settings.dataset, settings.options)}, where)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read, a file of it is damaged: {error}") from error
+    kept = listed if classes is None else records.of_classes(listed, classes)
+    if not kept:
+        shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
+        raise ValueError(f"{where} has no image{shown}.")
+    tell_searched(kept, where)
+    return kept
+
+
+def _listed(settings: Folds, options: dict[str, Any], where: str) -> list[records.Record]:
+    """All records of --dataset, checked against the protocol that deals it."""
+    chosen = settings.data_protocol
+    if chosen is not None and settings.dataset == chosen.dataset:
+        catalogue.refuse_others(chosen, options)
+        options = {**chosen.options, **options}
+    listed = catalogue.load(settings.dataset, settings.data_dir, options)
+    if chosen is not None:
+        if settings.dataset == "prepared":
+            if settings.data_name not in (chosen.dataset, *chosen.stand_ins):
+                raise ValueError(
+                    f"{where} has {settings.data_name}, --protocol={settings.protocol} is of {chosen.dataset}."
+                )
+            catalogue.refuse_others(chosen, prepared.about(settings.data_dir)["options"])
+        chosen.check(listed, images=settings.dataset != chosen.dataset)
+    return listed
+
+
+def place(settings: Folds) -> str:
+    """The flags that name the data set."""
+    text = f"--dataset={settings.dataset} --data_dir={settings.data_dir or ''}"
+    return text + (f" --options={','.join(settings.options)}" if settings.options else "")
+
+
+def tell_searched(listed: Sequence[records.Record], where: str) -> None:
+    """Says, on stderr, that faces are searched for in these pictures, and the command that does it once for all."""
+    stored = [isinstance(r.image, tuple) and not records.is_frame(r.image) for r in listed]
+    known = [inside or {"framed", "landmarks"} & {*r.info} for inside, r in zip(stored, listed, strict=True)]
+    if not all(known):
+        print(
+            f"{len(known) - sum(map(bool, known))} pictures will be searched for faces, at each start. To do it once: "
+            f"python -m experiments.prepare {where} --align=<paper> --out=faces.h5; then --dataset=prepared "
+            "--data_dir=faces.h5",
+            file=sys.stderr,
+        )
+
+
+def make_folds(
+    settings: Folds, listed: list[records.Record], classes: tuple[str, ...], folder: Path
+) -> list[records.Fold]:
+    """The folds of --manifest, or those of --protocol, or by subject; checked for leaks, written to folds.json.
+
+    Raises:
+      ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
+    """
+    hashes = records.content_hashes(listed)  # reads every image, so once for all folds
+    chosen, order = settings.data_protocol, settings.fold_order
+    if settings.manifest:
+        folds, how = records.read_manifest(settings.manifest, listed), f"as in {Path(settings.manifest).name}"
+    elif chosen is not None:
+        folds, how = chosen.fold(listed, order, settings.seed), f"{settings.protocol}, {order}"
+    else:
+        folds, how = records.subject_folds(listed, settings.folds, order), order
+    for number, fold in enumerate(folds):
+        for warning in records.check_fold(listed, fold, classes, hashes=hashes):
+            print(f"fold {number}: {warning}", file=sys.stderr)
+    options = catalogue.options(settings.dataset, settings.options)
+    frames = catalogue.frame_rule(settings.dataset, settings.data_dir, options)
+    records.write_manifest(folder / "folds.json", listed, folds, frames=frames, order=how, hashes=hashes)
+    return folds
+
+
+def chosen_folds(settings: Folds, count: int) -> list[int]:
+    """The folds that --only_folds picks; all when it is empty.
+
+    Raises:
+      ValueError: not a list of fold numbers.
+    """
+    if not settings.only_folds:
+        return list(range(count))
+    picked = [int(part) if part.strip().isdigit() else -1 for part in settings.only_folds.split(",")]
+    if any(not 0 <= number < count for number in picked):
+        raise ValueError(f"--only_folds={settings.only_folds}: give fold numbers from 0 to {count - 1}, such as 0,1.")
+    return sorted(set(picked))
+
+
+def first_subjects(listed: list[records.Record], count: int) -> list[records.Record]:
+    """The records of the first `count` subjects; all when it is 0."""
+    if not count:
+        return listed
+    people = {*records.subject_order(r.subject for r in listed)[:count]}
+    return [r for r in listed if r.subject in people]
+
+
+def labelled_by_person(listed: Sequence[records.Record]) -> list[records.Record]:
+    """The records with a subject, whose name takes the expression's place: for nets that tell people apart."""
+    return [replace(r, expression=r.subject) for r in listed if r.subject is not None]
+
+
+def batches(
+    settings: Any,
+    listed: list[records.Record],
+    classes: tuple[str, ...],
+    module: Any,
+    seed: int,
+    for_training: bool,
+    **options: Any,
+) -> pipeline.Batches:
+    """The views of a model file for training, the one test view for testing; names what --strict=false leaves out.
+
+    Args:
+      settings: batch_size, views, strict.
+      listed: of the part.
+      classes: labels to number.
+      module: a model file, for its TEMPLATE and views.
+      seed: of order and views.
+      for_training: whether it is to be trained on.
+      options: more for `pipeline.batches`, or instead of what is given here.
+    """
+    given = {
+        "template": module.TEMPLATE,
+        "views": module.views,
+        "batch_size": settings.batch_size if for_training else 256,
+        "seed": seed,
+        "training": for_training,
+        "views_per_image": settings.views or None,
+        "strict": settings.strict,
+    }
+    made = pipeline.batches(listed, classes=classes, **{**given, **options})
+    tell_skipped(made)
+    return made
+
+
+def tell_skipped(data: pipeline.Batches) -> None:
+    """Names and counts, on stderr, the records that --strict=false left out."""
+    for reason in data.skipped.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    if data.skipped:
+        print(f"left out {len(data.skipped)} of {len(data.records)} records", file=sys.stderr)
+
+
+def usable(data: pipeline.Batches) -> list[records.Record]:
+    """The records whose face was cut; --strict=false leaves the others out."""
+    return [r for i, r in enumerate(data.records) if i not in data.skipped]
+
+
+def some_faces(listed: Sequence[records.Record], template: str, count: int = 8) -> np.ndarray:
+    """The first `count` faces that can be cut, (N, H, W, 1) uint8; the others have been named before."""
+    cut: list[np.ndarray] = []
+    for record in listed:
+        with contextlib.suppress(ValueError):
+            cut.append(pipeline.face(record, template))
+        if len(cut) == count:
+            break
+    return np.stack(cut)

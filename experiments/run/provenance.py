@@ -1,0 +1,151 @@
+"""Where a result comes from: command, commit, hardware, data; and weights that have seen the people to be tested."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import fer_tf
+from fer_tf import weights
+
+from .settings import Folds, described, flag_name
+
+
+def command(settings: Any, experiment: str) -> str:
+    """The command line of what the settings were given; of this machine's files and folders the last part alone."""
+    words = [f"python -m experiments.{experiment}"]
+    for name, value in settings.given.items():
+        known = described(type(settings), name)
+        default = next(f.default for f in dataclasses.fields(settings) if f.name == name)
+        if value is None and default is None:
+            continue
+        for one in value if known["repeated"] else [value]:
+            parts = [_told(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]
+            words.append(f"--{flag_name(name)}={','.join(parts)}")
+    return " ".join(words)
+
+
+def _told(value: Any, place: str) -> str:
+    """A value as the command line has it, without this machine's folders."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if place == "named":
+        name, equals, path = str(value).partition("=")
+        return name + equals + Path(path).name
+    return Path(value).name if place == "path" else str(value)
+
+
+def hardware() -> str:
+    """GPU names, or the CPU's model and its core count."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(g).get("device_name", "GPU") for g in gpus)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.processor())}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """The commit of the checkout, with "+" when files differ from it; the version where there is no checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {fer_tf.__version__}"
+
+
+def facts(settings: Folds, classes: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
+    chosen, order = settings.data_protocol, settings.fold_order
+    if settings.tested_name != settings.data_name:
+        rule = f"tested on {settings.tested_name}"
+    elif settings.manifest:
+        rule = Path(settings.manifest).name
+    elif chosen is not None:
+        rule = f"{settings.protocol}, {order}: {chosen.source}"
+    else:
+        rule = f"{settings.folds} folds by subject, {order}"
+    return {
+        "dataset": settings.data_name,
+        "protocol": rule,
+        "preset": settings.preset,
+        "classes": list(classes),
+        "seeds": list(range(settings.seed, settings.seed + settings.runs)),
+        "commit": commit(),
+        "hardware": hardware(),
+        "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
+        "seconds": round(seconds, 1),
+    }
+
+
+def of_weights(
+    settings: Any, experiment: str, *, data: str, datasets: Sequence[str], model: Any = None, **more: Any
+) -> dict[str, Any]:
+    """The provenance of weights that a command trained, for `weights.save`.
+
+    Args:
+      settings: of the run.
+      experiment: the command's name, such as "pretrain".
+      data: what they were trained on, in words.
+      datasets: names of it, and of what its start was trained on: nobody of these may be tested.
+      model: whose class and constructor's arguments are told, so that it can be built again.
+      more: further entries, such as metric.
+    """
+    told = {
+        "command": command(settings, experiment),
+        "commit": commit(),
+        "data": data,
+        "datasets": sorted({*datasets}),
+        "hardware": hardware(),
+        "seed": settings.seed,
+        "metric": None,
+    }
+    if model is not None:
+        told["model"] = f"{type(model).__module__.rsplit('.', 1)[-1]}.{type(model).__name__}"
+        told["config"] = {k: v for k, v in model.get_config().items() if k != "name"}
+        if hasattr(model, "classes"):
+            told["classes"] = model.classes
+    return {**told, **more}
+
+
+def of_export(settings: Folds, last: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The metadata of an exported model: what it was trained on, and the run and fold that it comes from."""
+    told = {"trained_on": settings.data_name, "run": last["run"], "held_out_fold": last["fold"], "commit": commit()}
+    return {**told, **more}
+
+
+def weights_file(name: str) -> Path | None:
+    """The file of a setting that names weights: a file, a name in weights/, or none."""
+    if name in ("", "none"):
+        return None
+    return Path(name) if Path(name).is_file() else weights.released(name)
+
+
+def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None) -> list[str]:
+    """The data sets that a weights file, and what it was started from, were trained on.
+
+    Args:
+      name: the file; None gives nothing.
+      flag: that named it.
+      tested: the data set whose people are to be tested; None where nobody is.
+    Raises:
+      ValueError: it is among them, so that the weights have seen who is to be tested.
+    """
+    if name is None or not weights.is_ours(name):
+        return []
+    behind = list(weights.provenance(name).get("datasets") or [])
+    if tested and {tested, tested.partition("/")[0]} & {*behind}:  # a part counts as seen where the whole is named
+        raise ValueError(f"--{flag}={name} was trained on everybody in {tested}, so it has seen who is to be tested.")
+    return behind

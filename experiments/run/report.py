@@ -1,0 +1,84 @@
+"""What every experiment writes and gives back: the table, confusion matrices, per-class bars, metrics.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer_tf import figures, files, metrics
+
+from .provenance import facts
+from .settings import Folds
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an experiment gives back to Python.
+
+    Attributes:
+      folder: where its files are.
+      methods: name -> {last|best: {macro, micro, confusion, per_class}}, as in metrics.json.
+      models: name -> model of the last fold that was run.
+      export: the exported model, or None.
+      measures: what else the experiment measures, one a fold.
+    """
+
+    folder: Path
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
+    export: Path | None = None
+    measures: Sequence[Any] = ()
+
+    @property
+    def table(self) -> str:
+        """The methods side by side, mean and deviation over the folds in percent."""
+        return metrics.table(self.methods)
+
+
+def file_name(method: str) -> str:
+    """A method's name in file names."""
+    return "".join(c if c.isalnum() else "_" for c in method.lower())
+
+
+def write(
+    settings: Folds,
+    tested: Sequence[Mapping[str, Any]],
+    classes: tuple[str, ...],
+    folder: Path,
+    seconds: float,
+    *,
+    tested_on: str | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """metrics.json, the printed table, a confusion matrix for each method (picture and JSON), and the per-class bars.
+
+    Args:
+      settings: of the run.
+      tested: one of {"run", "fold", "methods": {name: {last|best: (labels, predictions)}}} for each fold.
+      classes: names of the K classes.
+      folder: of the run.
+      seconds: that it took.
+      tested_on: name of the data in the pictures; the data set that is read when left out.
+      more: further entries of metrics.json.
+    Returns:
+      `methods` of metrics.json.
+    """
+    names = tested[0]["methods"]
+    methods = {name: metrics.summarize([r["methods"][name] for r in tested], classes) for name in names}
+    folds = [{k: r[k] for k in ("run", "fold")} for r in tested]
+    for entry, r in zip(folds, tested, strict=True):
+        entry["test"] = len(next(iter(r["methods"].values()))["last"][0])
+    entries = {**facts(settings, classes, seconds), "folds": folds, "methods": methods, **more}
+    metrics.write_metrics(folder / "metrics.json", entries)
+    for name, method in methods.items():
+        title = f"{name}, {tested_on or settings.data_name}, held-out people, last epoch"
+        picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
+        figures.save(picture, folder / f"confusion_{file_name(name)}.png")
+        counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"]}
+        files.write_json(folder / f"confusion_{file_name(name)}.json", counts)
+    bars = {name: method["last"]["per_class"] for name, method in methods.items()}
+    figures.save(figures.class_bars(bars), folder / "per_class.png")
+    print(metrics.table(methods))
+    return methods

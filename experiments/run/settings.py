@@ -1,0 +1,293 @@
+"""What a command may be told: frozen dataclasses, one field a flag.
+
+    @settings.command(PRESETS)
+    class Settings(settings.Folds):
+        rate: float = setting(1e-4, "Learning rate.", low=0)
+
+    Settings(preset="quick", rate=0.1)     # defaults <- preset <- protocol <- what is given here
+
+`resolved` does this once, in the constructor; nothing is written afterwards. `command_line` makes the flags, each named
+as its field (without the underscore that keeps `lambda_` from being a keyword).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fer_tf import catalogue, protocols, records, training
+
+OPTIONS = "What is read of the data set, such as frames=all,light=Weak,levels=3+4; see its file in fer_tf/datasets."
+
+
+def setting(
+    default: Any,
+    words: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: typing.Iterable[str] = (),
+    free: bool = False,
+    place: str = "",
+    repeated: bool = False,
+) -> Any:
+    """A field of a command's settings.
+
+    Args:
+      default: its value when left out.
+      words: of --help.
+      low, high: bounds of a number, included.
+      choices: the values that a text may have.
+      free: whether a run may be taken up again with another value.
+      place: "path" where it names a file or folder of this machine, "named" where it is name[/part][=folder]: a
+        provenance leaves out the folders.
+      repeated: whether its flag is given once for each value, rather than all with commas.
+    """
+    known = {"words": words, "low": low, "high": high, "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata={**known, "free": free, "place": place, "repeated": repeated})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What `resolved` and `command_line` need of every command's settings."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    PAPER: ClassVar[str] = ""
+    given: ClassVar[Mapping[str, Any]]
+    """Of an instance: what its constructor was given."""
+
+    @classmethod
+    def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """{field: value} that a paper's protocol gives; here none.
+
+        Args:
+          values: defaults, preset and what was given.
+          given: the last of them alone.
+        Raises:
+          ValueError: something given contradicts the protocol.
+        """
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Base):
+    """What everything that trains may be told."""
+
+    preset: str = setting("quick", "Values for all flags that are not given.")
+    data_dir: str | None = setting(
+        None, "Folder of the data set (rendered: the shipped file when left out).", place="path"
+    )
+    workdir: str | None = setting(
+        None, "Where results go; runs/<experiment>_<preset> when left out.", free=True, place="path"
+    )
+    seed: int = setting(0, "Seed of weights, order and views.", low=0, high=2**31 - 1)
+    precision: str = setting("auto", "Dtype policy.", choices=training.PRECISIONS)
+    strategy: str = setting("none", "Replicas.", choices=training.STRATEGIES)
+    deterministic: bool = setting(False, "The same bits at every run.")
+    epochs: int = setting(20, "Epochs.", low=1)
+    batch_size: int = setting(100, "Views a batch.", low=1)
+    max_steps: int | None = setting(None, "Stop each training after so many steps.", low=1)
+    tensorboard: bool = setting(False, "Write TensorBoard event files too.", free=True)
+    progress: bool = setting(True, "Print the progress.", free=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Init(Base):
+    """Where one network starts from."""
+
+    init: str = setting("fer_net_fer2013", "Weights to start from: a name in weights/, a file, or none.", place="path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds(Training):
+    """What every experiment with folds by subject may be told, besides."""
+
+    dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
+    options: tuple[str, ...] = setting((), OPTIONS)
+    protocol: str | None = setting(
+        None, "A paper's protocol: data set, classes, folds and runs.", choices=protocols.PROTOCOLS
+    )
+    fold_order: str = setting(
+        "contiguous", "How people, in ascending order, are dealt to the folds.", choices=("contiguous", "strided")
+    )
+    manifest: str | None = setting(
+        None, "A folds.json: its folds instead of those of --folds and --protocol.", place="path"
+    )
+    classes: str = setting("seven", "six, seven, six_neutral, eight, or labels with commas.")
+    folds: int = setting(5, "Number of folds by subject.", low=2)
+    only_folds: str = setting("", "Run just these folds, such as 0,2; all when empty.", free=True)
+    runs: int = setting(1, "Repeat everything with seeds seed, seed + 1 ...", low=1)
+    strict: bool = setting(True, "A record that does not decode is an error; --strict=false leaves it out.")
+    max_subjects: int = setting(0, "Only the first so many subjects; 0 for all.", low=0)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The expressions of --classes."""
+        return records.classes_of(self.classes)
+
+    @property
+    def data_name(self) -> str:
+        """The data set that is read, or the one that a prepared file was made from."""
+        return catalogue.source(self.dataset, self.data_dir)
+
+    @property
+    def tested_name(self) -> str:
+        """The data set whose people are tested."""
+        return self.data_name
+
+    @property
+    def data_protocol(self) -> protocols.Protocol | None:
+        """The protocol that deals --dataset."""
+        return protocols.PROTOCOLS[self.protocol] if self.protocol else None
+
+    @classmethod
+    def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Data set, classes, folds and runs of --protocol."""
+        if not values["protocol"]:
+            return {}
+        chosen, name = protocols.PROTOCOLS[values["protocol"]], f"--protocol={values['protocol']}"
+        if "classes" in given and records.classes_of(given["classes"]) != chosen.labels:
+            raise ValueError(f"{name} has {chosen.classes}: leave --classes={given['classes']} out, or the protocol.")
+        found = {"classes": chosen.classes, "runs": given.get("runs", chosen.runs.get(cls.PAPER, 1))}
+        found |= cls.dataset_by(chosen, name, values, given)
+        if chosen.folds > 1:
+            if given.get("folds", chosen.folds) != chosen.folds:
+                raise ValueError(
+                    f"{name} has folds {chosen.folds}: leave --folds={given['folds']} out, or the protocol."
+                )
+            found["folds"] = chosen.folds
+        return found
+
+    @classmethod
+    def dataset_by(
+        cls, chosen: protocols.Protocol, name: str, values: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """{"dataset": that of a protocol}, or nothing where one was given that may stand for it.
+
+        Raises:
+          ValueError: one that may not, or a protocol that is tested on another data set; the message shows `name`.
+        """
+        if chosen.by == "cross":
+            raise ValueError(f"{name} is tested on another data set, which this script cannot: see experiments.gcnet.")
+        return given_or(chosen, name, given)
+
+
+def given_or(chosen: protocols.Protocol, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """{"dataset": that of the protocol}, or nothing where one was given; as `Folds.dataset_by`."""
+    if "dataset" not in given:
+        return {"dataset": chosen.dataset}
+    if given["dataset"] not in (chosen.dataset, "prepared", *chosen.stand_ins):
+        raise ValueError(f"{name} is of {chosen.dataset}: leave --dataset={given['dataset']} out.")
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(Base):
+    """How many of a paper's views are drawn."""
+
+    views: int = setting(0, "Random views an image and epoch; 0 for all (the paper).", low=0)
+
+
+def command(presets: Mapping[str, Mapping[str, Any]] | None = None, paper: str = "") -> Callable[[type], type]:
+    """Makes a class of fields a command's settings: frozen, keywords only, resolved by its constructor.
+
+    Args:
+      presets: name -> {field: value}.
+      paper: whose number of runs a protocol gives.
+    """
+
+    def decorate(cls: type) -> type:
+        cls = dataclass(frozen=True, kw_only=True)(cls)
+        cls.PRESETS, cls.PAPER = presets or {}, paper
+        plain = cls.__init__
+
+        @functools.wraps(plain)
+        def construct(self: Any, **given: Any) -> None:
+            plain(self, **resolved(cls, given))
+            object.__setattr__(self, "given", given)
+
+        cls.__init__ = construct
+        return cls
+
+    return decorate
+
+
+def resolved(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field's value: defaults <- preset <- protocol <- given.
+
+    Raises:
+      TypeError: no such field.
+      ValueError: a value that the field cannot have, an unknown preset, or one that contradicts the protocol.
+    """
+    values = {f.name: f.default for f in dataclasses.fields(kind)}
+    if unknown := [name for name in given if name not in values]:
+        raise TypeError(f"{kind.__name__} has no setting {unknown[0]!r}: it has {', '.join(values)}.")
+    if kind.PRESETS:
+        chosen = given.get("preset", values["preset"])
+        if chosen not in kind.PRESETS:
+            raise ValueError(f"--preset={chosen} is none of {', '.join(kind.PRESETS)}.")
+        values |= kind.PRESETS[chosen]
+    values |= given
+    values = {name: checked(kind, name, value) for name, value in values.items()}
+    return values | kind.by_protocol(values, given)
+
+
+def checked(kind: type, name: str, value: Any) -> Any:
+    """The value of a field, as its type has it.
+
+    Raises:
+      ValueError: another type, outside its bounds or none of its choices.
+    """
+    known, wanted = described(kind, name), typing.get_type_hints(kind)[name]
+    allowed = typing.get_args(wanted) if type(None) in typing.get_args(wanted) else (wanted,)
+    if value is None and type(None) in allowed:
+        return None
+    base = next(a for a in allowed if a is not type(None))
+    if typing.get_origin(base) is tuple:
+        if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+            raise ValueError(f"--{flag_name(name)}={value!r}: several texts are wanted, such as ('a', 'b').")
+        return tuple(value)
+    if base is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
+        raise ValueError(f"--{flag_name(name)}={value!r}: {base.__name__} is wanted.")
+    low, high = known["low"], known["high"]
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"{low} or more" if high is None else f"{low} to {high}"
+        raise ValueError(f"--{flag_name(name)}={value}: {bounds} is wanted.")
+    choices = known["choices"] or (tuple(kind.PRESETS) if name == "preset" else ())
+    if choices and value not in choices:
+        raise ValueError(f"--{flag_name(name)}={value} is none of {', '.join(choices)}.")
+    return value
+
+
+def described(kind: type, name: str) -> Mapping[str, Any]:
+    """What `setting` says of a field; a class that gives another default alone leaves it to the class above.
+
+    Raises:
+      TypeError: no class says it.
+    """
+    for cls in kind.__mro__:
+        field = getattr(cls, "__dataclass_fields__", {}).get(name)
+        if field is not None and field.metadata:
+            return field.metadata
+    raise TypeError(f"{kind.__name__}.{name} is not described: use settings.setting.")
+
+
+def flag_name(field: str) -> str:
+    """The flag of a field."""
+    return field.rstrip("_")
+
+
+def bound(settings: Any) -> dict[str, Any]:
+    """{flag: value} that a run keeps when it is taken up again, for flags.json; `precision` says what auto came to."""
+    names = [f.name for f in dataclasses.fields(settings) if not described(type(settings), f.name)["free"]]
+    values = {name: getattr(settings, name) for name in names}
+    if values.get("precision") == "auto":
+        values["precision"] = training.auto_precision()
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {flag_name(k): plain[k] for k in sorted(plain)}

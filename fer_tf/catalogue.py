@@ -1,0 +1,185 @@
+"""The data sets by name: their records, what can be chosen of each, and a table of what their files say.
+
+records = catalogue.load("ck_plus", "/data/CK+", {"frames": "all"})
+records = catalogue.load_place("fer2013/private_test=/data/fer2013")
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fer_tf import datasets, protocols
+from fer_tf.datasets import prepared
+from fer_tf.records import Record
+
+HELP = "What is read of the data set, such as frames=all,light=Weak,levels=3+4; see its file in fer_tf/datasets."
+
+
+def names() -> list[str]:
+    """Names of the modules in fer_tf/datasets."""
+    return sorted(module.name for module in pkgutil.iter_modules(datasets.__path__))
+
+
+def module(name: str) -> ModuleType:
+    """The module of a data set.
+
+    Raises:
+      ValueError: there is none of that name; the message lists them.
+    """
+    if name not in names():
+        raise ValueError(f"{name!r} names no data set: give one of {', '.join(names())}.")
+    return importlib.import_module(f"fer_tf.datasets.{name}")
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """{argument of the data set's `records`: default}, without `root`: what can be chosen of it."""
+    known = inspect.signature(module(name).records).parameters
+    return {n: p.default for n, p in known.items() if n != "root"}
+
+
+def load(name: str, root: str | Path | None = None, options: Mapping[str, Any] | None = None) -> list[Record]:
+    """The records of a data set.
+
+    Args:
+      name: of a module in fer_tf/datasets.
+      root: its folder as its owner ships it; None where the package ships it.
+      options: arguments of the module's `records`.
+    Raises:
+      ValueError: no such data set, or a file of it is damaged.
+      FileNotFoundError: it is not there; the message shows what is expected.
+    """
+    return module(name).records(root, **(options or {}))
+
+
+def load_place(text: str) -> list[Record]:
+    """The records of name[/part][=folder]; a part is an option of the data set, or one of its splits.
+
+    Raises:
+      ValueError: no such data set.
+      FileNotFoundError: it is not there.
+    """
+    place, _, root = text.partition("=")
+    name, _, part = place.partition("/")
+    if name not in names():
+        raise ValueError(f"{text!r} names no data set: give name[/part][=folder], one of {', '.join(names())}.")
+    by_option = bool(part) and "part" in parameters(name)
+    listed = load(name, root or None, {"part": part} if by_option else {})
+    return [r for r in listed if r.split == part] if part and not by_option else listed
+
+
+def place_of(text: str) -> str:
+    """name[/part] of name[/part][=folder], which may be told to others; a prepared file's name is its data set's."""
+    place, _, root = text.partition("=")
+    name, slash, part = place.partition("/")
+    return f"{source(name, root or None)}{slash}{part}"
+
+
+def source(name: str, root: str | Path | None) -> str:
+    """The data set itself, or the one that a prepared file was made from."""
+    return prepared.about(root)["dataset"] if name == "prepared" else name
+
+
+def frame_rule(name: str, root: str | Path | None, options: Mapping[str, Any]) -> str:
+    """Which frames of a sequence are taken, in words."""
+    if name == "prepared":
+        return prepared.about(root)["frames"]
+    return options.get("frames") or getattr(module(name), "FRAMES", "all frames of the data set")
+
+
+def options(name: str, given: Sequence[str]) -> dict[str, Any]:
+    """{argument of the data set's `records`: value} of argument=value pairs; several values are joined by "+".
+
+    Raises:
+      ValueError: no such argument, or a value of another kind than its default; the message lists the arguments.
+    """
+    known, values = parameters(name), {}
+    for pair in given:
+        argument, equals, text = pair.partition("=")
+        if not equals or argument not in known:
+            shown = ", ".join(f"{n}={_shown(v)}" for n, v in known.items()) or "no options"
+            raise ValueError(f"options={pair}: {name} has {shown}.")
+        try:
+            values[argument] = _like(known[argument], text)
+        except ValueError as error:
+            raise ValueError(f"options={pair}: a value like {_shown(known[argument])} is wanted.") from error
+    return values
+
+
+FORMS = ("aligned", "cropped", "sequences")
+"""Options that choose a form of a data set, or list what a paper does not print: a protocol leaves them open."""
+
+
+def refuse_others(protocol: protocols.Protocol, given: Mapping[str, Any]) -> None:
+    """Raises ValueError where a data set is read otherwise than the protocol has it; the message names the option."""
+    wanted = {**parameters(protocol.dataset), **protocol.options}
+    for name, value in given.items():
+        if name not in wanted or name in FORMS:
+            continue
+        same = {*value} == {*wanted[name]} if isinstance(value, (list, tuple)) else value == wanted[name]
+        if not same:
+            raise ValueError(
+                f"{name}={_shown(value)} is another data set than the protocol's, which has {_shown(wanted[name])}: "
+                f"leave the option or --protocol out, or prepare {protocol.dataset} without it."
+            )
+
+
+def _like(default: Any, text: str) -> Any:
+    """The text as a value of the default's kind."""
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if isinstance(default, int):
+        return int(text)
+    if isinstance(default, (tuple, list)):
+        return tuple(_like(default[0], part) for part in text.split("+"))
+    return text
+
+
+def _shown(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+CITED = re.compile(r"\n\n((?:(?!\n\n).)*?)\s*Licence:", re.DOTALL)
+"""What stands before the licence in its paragraph: the citation."""
+
+
+def sentences(doc: str, word: str) -> str:
+    """The sentences of a docstring from `word` to the end of the paragraph or the next such word."""
+    after = re.search(rf"{word}:?\s+(.*?)(?=\n\n|Licence:|Used by|\Z)", doc, re.DOTALL)
+    return " ".join(after.group(1).split()) if after else "-"
+
+
+def table(width: int = 118) -> str:
+    """Every data set: what it is, tree, labels, citation and licence, who uses it how, its options and protocols."""
+    lines: list[str] = []
+    for name in names():
+        own = module(name)
+        doc, cited = inspect.cleandoc(own.__doc__ or ""), CITED.search(inspect.cleandoc(own.__doc__ or ""))
+        rows = {
+            "": doc.split("\n\n")[0],
+            "tree": getattr(own, "TREE", "-"),
+            "labels": getattr(own, "LABELS", "-"),
+            "citation": (cited.group(1) if cited else "") or "-",
+            "licence": sentences(doc, "Licence"),
+            "used by": sentences(doc, "Used by"),
+            "options": ", ".join(f"{n}={_shown(v)}" for n, v in parameters(name).items()) or "-",
+            "protocols": ", ".join(n for n, p in protocols.PROTOCOLS.items() if p.dataset == name) or "-",
+        }
+        for title, text in rows.items():
+            head = f"{name if not title else '':<16}{title:<11}"
+            if title == "tree":  # its lines stay as they are
+                texts = [line.strip() for line in text.splitlines()]
+            else:
+                texts = textwrap.wrap(" ".join(text.split()), width - len(head))
+            lines += [f"{head if not i else '':<{len(head)}}{text}".rstrip() for i, text in enumerate(texts)]
+        lines.append("")
+    return "\n".join(lines)

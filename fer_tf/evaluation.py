@@ -1,0 +1,100 @@
+"""Testing a classifier on people it never saw: predictions over a pipeline, and one fold trained and tested.
+
+outcome = evaluation.fit_and_test(build, train, test, workdir=folder, strategy=strategy, epochs=20)
+outcome.model                # of the last epoch
+outcome.tested["best"]       # (labels, predictions) of the epoch that names most of `test`
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fer_tf import figures, training
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""(labels, predictions), each (N,) int, in the order of the records."""
+
+
+class Outcome(NamedTuple):
+    """What a training gave.
+
+    Attributes:
+      model: with the weights of the last epoch.
+      tested: {"best", "last": `Pair`} of the held-out people; empty where nobody is held out. "best" is the epoch that
+        names most of those very people, which flatters.
+    """
+
+    model: Any
+    tested: dict[str, Pair]
+
+
+@functools.lru_cache(maxsize=4)
+def compiled(model: Any) -> Any:
+    """`classify` of a model as one graph, kept: a new one for each call would be traced anew after each epoch."""
+    return tf.function(model.classify, reduce_retracing=True)
+
+
+def predict(model: Any, data: Any) -> Pair:
+    """(labels, predictions) of the test views of a pipeline.
+
+    Args:
+      model: has `classify`: (N, H, W, C) float32 in [0, 1] -> (N, K) probabilities.
+      data: `pipeline.Batches` that are not for training.
+    """
+    classify = compiled(model)
+    pairs = [(b["label"].numpy(), classify(b["image"]).numpy().argmax(-1)) for b in data.epoch(0)]
+    labels, predictions = (np.concatenate(part).astype(int) for part in zip(*pairs, strict=True))
+    return labels, predictions
+
+
+def accuracy(model: Any, data: Any) -> float:
+    """Share of the test views that are named right, in [0, 1]."""
+    return float(np.mean(np.equal(*predict(model, data))))
+
+
+def fit_and_test(
+    build: Callable[[], Any],
+    data: Any,
+    test: Any | None,
+    *,
+    workdir: str | Path,
+    strategy: tf.distribute.Strategy,
+    epochs: int,
+    checkpoint_steps: int = 500,
+    **options: Any,
+) -> Outcome:
+    """Trains what `build` makes, or goes on with it, and tests its best and its last epoch; draws history.png.
+
+    Args:
+      build: makes the compiled model; called in the strategy's scope.
+      data: to train on.
+      test: held-out people's views; None where nobody is held out.
+      workdir: of this training.
+      strategy: from `training.setup`.
+      epochs: passes over the data.
+      checkpoint_steps: between two checkpoints.
+      options: more for `training.fit`.
+    Returns:
+      The model of the last epoch, and how both epochs name the held-out people.
+    """
+    with strategy.scope():
+        model = build()
+    training.fit(
+        model,
+        data,
+        workdir=workdir,
+        epochs=epochs,
+        strategy=strategy,
+        validation=(lambda m: {"accuracy": accuracy(m, test)}) if test else None,
+        checkpoint_steps=checkpoint_steps,
+        **options,
+    )
+    tested = {which: predict(training.restore(model, workdir, which), test) for which in ("best", "last") if test}
+    figures.save(figures.history(Path(workdir) / "history.csv"), Path(workdir) / "history.png")
+    return Outcome(model, tested)

@@ -1,0 +1,47 @@
+"""Files and folders that appear only when they are whole: written under another name, then renamed. No TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name beside `path` to write to, a file or a folder; it takes `path`'s place where the block ends well.
+
+    Its ending is that of `path`, since many libraries choose their format by it. Two processes get two names. Whatever
+    is left of it after an error goes, and what stood at `path` stays.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        if part.is_dir() and path.is_dir():  # a folder is renamed onto an empty one alone
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            os.replace(path, old)
+            os.replace(part, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes plain values, indented by one."""
+    write_text(path, json.dumps(value, indent=1) + "\n")

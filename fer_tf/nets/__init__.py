@@ -1,0 +1,1 @@
+"""Published networks that papers build on; one file a network."""
