@@ -2,15 +2,22 @@
 
 Yang, Zhang, Yin: "Identity-Adaptive Facial Expression Recognition Through Expression Regeneration Using Conditional
 Generative Adversarial Networks" (IA-gen, FG 2018), sections III-B and IV-A: Feat of eq. (8), and the CNN
-baseline of Tables I, III and IV.
+baseline of Tables I, III and IV. Section IV-A prints batch size 100, momentum 0.9, dropout 0.5 and rate 0.001.
 
-**Readings** (the paper is silent): the layers are ours, a residual net of three stages with max-pooling between them
-and global average pooling into one hidden fully connected layer, whose ReLU output is Feat ("the last fully connected
-layer"). Dropout 0.5 acts on that layer. SGD with momentum 0.9, batch 100, learning rate 0.001 multiplied by 0.8 every
-20 epochs (`schedule`). Faces are grey and standardised one by one. Tests use the centre crop. Batch norm's
-momentum is 0.9.
+**Readings**, where the paper is silent:
 
-**Deviations**: faces are found by dlib, not by TSM.
+- III-B, "a regular convolutional neural network": the layers are ours. Three stages of residual blocks have max-pooling
+  between them. Global average pooling leads into one hidden fully connected layer. Batch norm's momentum is 0.9.
+- Eq. (8), "the last fully connected layer": Feat is that hidden layer after its ReLU.
+- IV-A, "momentum": SGD's.
+- IV-A, "dropout is set to 0.5 during training, and 1.0 during testing": it acts on the hidden layer. The numbers are
+  shares that are kept; nothing is dropped at test.
+- IV-A, "decreased by 0.8 for 20 epochs": times 0.8 after every 20 epochs (`schedule`).
+- IV-A, pictures: grey and standardised one by one. The centre crop is tested.
+
+**Deviations**, where something printed is changed:
+
+- IV-A: faces are found by dlib, not by TSM.
 """
 
 from __future__ import annotations

@@ -3,23 +3,36 @@
 Yang, Zhang, Yin: "Identity-Adaptive Facial Expression Recognition Through Expression Regeneration Using Conditional
 Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `build_generator`, `build_discriminator`,
 `ExpressionGAN`. Section III-B, eq. (8): `IAGen`. Section IV-A: `views`. Tables I to IV and Figs. 4 to 9 are made by
-`experiments/ia_gen.py`.
+`experiments/ia_gen.py`. [14] is pix2pix, whose structure section III-A follows.
 
-**Readings** (what the paper leaves open). Where the text is silent on a detail of "the structure used in [14]", that
-of pix2pix: no norm on the first encoder, the innermost one and the output; tanh output; dropout 0.5 in the decoders
-that have 512 channels, while training only ("1.0 during testing"); weights from N(0, 0.02); a discriminator of patches
-with strides 2, 2, 2, 1, 1, zero padding of one at stride 1 (6x6 scores of a 64x64 face, each seeing all of it), leaky
-ReLU 0.2 and no norm on its first and last layer. The generator has the printed plain ReLU, in the order convolution,
-norm, activation, and no bias. Norms use moving statistics at test. Images are grey, [-1, 1] inside, and the content
-loss is taken there; eq. (4) and (5) are means. lambda of eq. (7) multiplies what G descends: as each player has an Adam
-of its own, which does not feel a loss's scale, it changes next to nothing. Both players' gradients are taken at the
-same weights (one forward pass), then both move. Adam 2e-4, beta1 0.5 (pix2pix); `optimizer(decay=...)` lets the rate
-fall at the end, as its code does. phi is a network's maps before its second pooling: relu2_2 of a VGG, or FER-Net's.
-Feat is the last hidden fully connected layer; the distance is Euclidean. `classify` gives
-softmax(-distance / temperature), whose largest entry is eq. (8)'s.
+**Readings**, where the paper is silent:
 
-**Deviations**: the content loss is L1, as the text says, where eq. (6) prints MSE (`content="mse"` is the print). Faces
-are found by dlib, not by TSM.
+- III-A, generator: the order is convolution, norm, activation. No convolution has a bias. Dropout 0.5 acts in the
+  decoders that have 512 channels, as in [14]. Kernels start from N(0, 0.02), as in [14].
+- III-A, discriminator: that of [14], which scores patches. Its strides are 2, 2, 2, 1, 1, with zero padding of one at
+  stride 1. Its first and last layer have no norm, the others leaky ReLU 0.2. A 64x64 face gets 6x6 scores, each with a
+  field of 70 pixels.
+- III-A, batch normalization: moving statistics at test.
+- Eq. (1) to (3): the mean over pairs and patches. Images are grey.
+- Eq. (4), (5): the mean over all places and channels, with pixels in [-1, 1].
+- Eq. (5): phi is a network's maps before its second pooling: relu2_2 of a VGG, or FER-Net's.
+- Eq. (7): lambda multiplies what G descends. Each player has an Adam of its own, which does not feel a loss's scale: it
+  changes next to nothing. Both gradients are taken at the same weights (one forward pass), then both players move.
+- Eq. (8): Feat is the last hidden fully connected layer, the distance Euclidean. `classify` gives
+  softmax(-distance / temperature), whose largest entry is eq. (8)'s.
+- IV-A, "dropout is set to 0.5 during training, and 1.0 during testing": shares that are kept. Nothing is dropped at
+  test.
+- IV-A, momentum and learning rate: those of FER-Net (`fer_net.py`). The GANs have [14]'s Adam with rate 2e-4 and beta1
+  0.5; `optimizer(decay=...)` lets the rate fall at the end, as its code does.
+- IV-A, test: the centre crop; that it is neither turned nor flipped is printed.
+
+**Deviations**, where something printed is changed:
+
+- III-A, "each layer is followed by ... (ReLU) and batch normalization (BN)": no norm follows e1, e6 and the output, as
+  in [14].
+- III-A, likewise: the output has tanh in place of ReLU, as in [14], which reaches all of [-1, 1].
+- Eq. (6): the content loss is L1, as the text above eq. (5) says; the equation prints MSE (`content="mse"`).
+- IV-A: faces are found by dlib, not by TSM.
 """
 
 from __future__ import annotations

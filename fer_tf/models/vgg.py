@@ -5,16 +5,25 @@ of Table 1. Yang, Zhang, Yin: "Identity-Adaptive Facial Expression Recognition T
 Conditional Generative Adversarial Networks" (IA-gen, FG 2018), section IV-A: "the VGG [2] model is used as baseline in
 Oulu-CASIA". It gives phi of IA-gen's eq. (5), which is relu2_2, and Feat of its eq. (8).
 
-**Readings** (IA-gen is silent): VGG is configuration D, VGG-16. It starts from the ImageNet weights of its thirteen
-convolutions; the fully connected layers are new, since 64x64 faces leave them 2x2 places where ImageNet's pictures left
-7x7. Dropout 0.5 follows both hidden layers, as in VGG's section 3.1. Feat is the second hidden layer after its ReLU.
-Faces are grey, repeated to three channels, so that a face and its regenerated ones are seen alike; they are scaled as
-for the ImageNet weights, and not one by one. phi is divided by 12.75, as in the paper's [19], which gives it about the
-range of pixels in [-1, 1]. Tests use the centre crop. What does not come from ImageNet starts from
-Glorot's distribution, as a note in VGG's section 3.1 suggests: each layer then damps its input, which has the range of
-pixels; He's distribution would keep it, up to logits of several hundred, and training diverges at IA-gen's rate.
+**Readings**, where IA-gen is silent:
 
-**Deviations**: faces are found by dlib, not by TSM.
+- Eq. (5): phi is divided by 12.75, as in the paper's [19]. Its range is then about that of pixels in [-1, 1].
+- Eq. (8), "the last fully connected layer": Feat is the second hidden layer after its ReLU.
+- IV-A, "the VGG [2] model": configuration D, VGG-16. The thirteen convolutions are pre-trained. The fully connected
+  layers are new, since 64x64 faces leave them 2x2 places where VGG's pictures left 7x7.
+- IV-A, "dropout is set to 0.5": it follows both hidden layers, as in VGG's section 3.1.
+- IV-A, pictures: grey, repeated to three channels, so that a face and its regenerated ones are seen alike. They are
+  scaled as the pre-trained weights expect, and not one by one. The centre crop is tested.
+- VGG's section 3.1: what is not pre-trained starts from Glorot's distribution, as a note there suggests. Each layer
+  then damps its input, which has the range of pixels. He's distribution would keep it, up to logits of several hundred,
+  and training diverges at IA-gen's rate.
+
+**Deviations**, where something printed is changed:
+
+- IV-A, "VGG [2]": the convolutions are pre-trained on ImageNet, whose weights Keras has. The paper's are more likely
+  VGG-Face: its section I calls [2] "the VGG face dataset" beside ImageNet [3], and names it with FaceNet among what
+  networks are pre-trained on; the baseline is to be like that of [5], which starts from a face recognition net.
+- IV-A: faces are found by dlib, not by TSM.
 """
 
 from __future__ import annotations
