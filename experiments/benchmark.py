@@ -107,7 +107,7 @@ def build(module: ModuleType, tiny: bool) -> tuple[PlayersModel, dict[str, tf.Te
     if size == "paper":
         model = make()
     optimizer = getattr(module, "optimizer", lambda: keras.optimizers.SGD(1e-3, momentum=0.9))
-    model.compile(**{f"{name}_optimizer": optimizer() for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": optimizer() for name, _ in model.player_variables()})
     return model, batch, size
 
 

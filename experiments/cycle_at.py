@@ -118,7 +118,7 @@ def train_gan(
             getattr(model, net).set_weights(getattr(start, net).get_weights())
         falls = FLAGS.gan_decay_to if start is not None else 1.0
         fall = keras.optimizers.schedules.CosineDecay(FLAGS.gan_rate, FLAGS.gan_epochs * len(data), alpha=falls)
-        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(fall) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(fall) for name, _ in model.player_variables()})
     shown = domains.pictures(cycle_at_pictures.one_of_each(source.held_out, classes))
 
     def sample(m: cycle_at.CycleAT, epoch: int) -> None:

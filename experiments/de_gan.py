@@ -85,7 +85,7 @@ def train_gan(data: pipeline.Batches, classes: tuple[str, ...], seed: int, folde
             skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]
             same = tuple(weights.provenance(file).get("classes") or ()) == classes
             weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
-        model.compile(**{f"{name}_optimizer": de_gan.optimizer(FLAGS.gan_rate) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": de_gan.optimizer(FLAGS.gan_rate) for name, _ in model.player_variables()})
 
     def sample(m: de_gan.DEGAN, epoch: int) -> None:
         figures.save(expression_transfer.draw_transfer(m, people, people), folder / "samples" / f"epoch{epoch:03d}.png")

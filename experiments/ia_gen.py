@@ -107,7 +107,10 @@ def train_gan(expression: str, people: list[records.Record], net: Any, seed: int
             weights.load(model, file)
         steps, decay = min(FLAGS.gan_epochs * len(data), FLAGS.max_steps or sys.maxsize), FLAGS.gan_decay
         model.compile(
-            **{f"{n}_optimizer": ia_gen.optimizer(FLAGS.gan_rate, steps=steps, decay=decay) for n, _ in model.sides()}
+            **{
+                f"{name}_optimizer": ia_gen.optimizer(FLAGS.gan_rate, steps=steps, decay=decay)
+                for name, _ in model.player_variables()
+            }
         )
     shown = next(iter(data.epoch(0)))
     training.fit(

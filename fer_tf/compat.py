@@ -39,11 +39,14 @@ class PlayersModel(keras.Model):
 
     def players(self) -> dict[str, Player]:
         """Name -> Player, in the order in which a training step lets them move."""
-        return {name: Player(variables, getattr(self, f"{name}_optimizer", None)) for name, variables in self.sides()}
+        return {
+            name: Player(variables, getattr(self, f"{name}_optimizer", None))
+            for name, variables in self.player_variables()
+        }
 
-    def sides(self) -> Sequence[tuple[str, Sequence[tf.Variable]]]:
+    def player_variables(self) -> Sequence[tuple[str, Sequence[tf.Variable]]]:
         """(player name, its trainable variables) in playing order; every subclass gives this."""
-        raise TypeError(f"{type(self).__name__} has to define sides(): the variables of each of its players.")
+        raise TypeError(f"{type(self).__name__} has to define player_variables(), the variables of each player.")
 
     def compile(self, *, jit_compile: bool = False, run_eagerly: bool = False, **optimizers: Any) -> None:
         """Sets and builds the optimizer of every player.
@@ -56,7 +59,7 @@ class PlayersModel(keras.Model):
         Raises:
           ValueError: a player without an optimizer, or an optimizer without a player; the message names it.
         """
-        wanted = {f"{name}_optimizer" for name, _ in self.sides()}
+        wanted = {f"{name}_optimizer" for name, _ in self.player_variables()}
         if wanted != set(optimizers):
             raise ValueError(
                 f"{type(self).__name__}.compile takes one optimizer for each player: "
@@ -68,7 +71,7 @@ class PlayersModel(keras.Model):
         else:
             super().compile(jit_compile=jit_compile, run_eagerly=run_eagerly)
             self.optimizer = None
-        for name, variables in self.sides():
+        for name, variables in self.player_variables():
             optimizer = loss_scaled(keras.optimizers.get(optimizers[f"{name}_optimizer"]))
             optimizer.build(list(variables))
             setattr(self, f"{name}_optimizer", optimizer)

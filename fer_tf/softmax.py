@@ -56,7 +56,7 @@ class SoftmaxClassifier(PlayersModel):
         """(N, H, W, 1|3) float32 in [0, 1] -> what the trunk takes; every subclass gives this."""
         raise TypeError(f"{type(self).__name__} has to define preprocess(images): what its trunk takes.")
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """One player, the classifier, moves everything."""
         return [("classifier", self.trainable_variables)]
 
@@ -114,13 +114,13 @@ class SoftmaxClassifier(PlayersModel):
             logits = self.logits(batch["image"], training=True)
             loss = self.classification_loss(logits, batch["label"])
         minimize(self.players()["classifier"], loss, tape)
-        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
+        return self.log(classifier_loss=loss, accuracy=accuracy(logits, batch["label"]))
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and accuracy without dropout."""
         logits = self.logits(batch["image"])
         loss = self.classification_loss(logits, batch["label"])
-        return self.log(classifier_loss=loss, accuracy=correct(logits, batch["label"]))
+        return self.log(classifier_loss=loss, accuracy=accuracy(logits, batch["label"]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -134,6 +134,6 @@ class SoftmaxClassifier(PlayersModel):
         }
 
 
-def correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Share of the batch whose largest logit is the label: (N, K), (N,) -> scalar float32 in [0, 1]."""
     return tf.reduce_mean(tf.cast(tf.argmax(logits, -1, tf.int32) == tf.cast(labels, tf.int32), tf.float32))

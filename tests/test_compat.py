@@ -18,7 +18,7 @@ class Line(PlayersModel):
         self.built = True
         self.track("line_loss")
 
-    def sides(self):
+    def player_variables(self):
         return [("line", self.layer.trainable_variables)]
 
     def train_step(self, batch):

@@ -31,7 +31,8 @@ def answer(model, images):
 def compiled(module, rate=0.05):
     """The tiny model with plain SGD for each player, and its batch."""
     model, batch = module.tiny()
-    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rate, momentum=0.9) for name, _ in model.sides()})
+    optimizers = {f"{n}_optimizer": keras.optimizers.SGD(rate, momentum=0.9) for n, _ in model.player_variables()}
+    model.compile(**optimizers)
     return model, batch
 
 
@@ -75,7 +76,7 @@ def test_inference_does_not_depend_on_the_batch_or_change_anything(module):
 @every
 def test_every_variable_has_a_gradient_from_its_own_loss(module):
     model, batch = module.tiny()
-    for name, variables in model.sides():
+    for name, variables in model.player_variables():
         with tf.GradientTape() as tape:
             terms = model.losses_of(name, batch)
             assert all(t.shape == () and t.dtype == tf.float32 and np.isfinite(t) for t in terms.values())
@@ -88,7 +89,7 @@ def test_every_variable_has_a_gradient_from_its_own_loss(module):
 @every
 def test_one_players_step_leaves_the_others_alone(module):
     model, batch = compiled(module)
-    groups = dict(model.sides())
+    groups = dict(model.player_variables())
     seen = {}
     for name, variables in groups.items():
         for v in variables:
@@ -264,6 +265,6 @@ def test_keras_fit(module):
     assert all(len(v) == 2 and np.all(np.isfinite(v)) for v in history.values()) and history
 
 
-def test_compile_is_refused_without_sides():
-    with pytest.raises(TypeError, match="sides"):
+def test_compile_is_refused_without_player_variables():
+    with pytest.raises(TypeError, match="player_variables"):
         PlayersModel().players()

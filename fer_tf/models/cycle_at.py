@@ -48,7 +48,7 @@ from fer_tf.compat import Adam, PlayersModel, keras, minimize
 from fer_tf.nets.backbones import build_trunk, preprocess
 from fer_tf.nets.cycle_gan import ImagePool, build_discriminator, build_generator
 from fer_tf.records import CLASSES
-from fer_tf.softmax import correct
+from fer_tf.softmax import accuracy
 
 TEMPLATE = "cycle_at"
 """The frame of a face for `faces.align`: 256x256."""
@@ -183,7 +183,7 @@ class AttentionClassifier(PlayersModel):
         """Whether there is a teacher."""
         return self.teacher is not None
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """One player moves everything."""
         return [("classifier", self.trainable_variables)]
 
@@ -217,7 +217,7 @@ class AttentionClassifier(PlayersModel):
         if self.taught:
             teacher = [tf.stop_gradient(m) for m in self.teacher.look(batch["image"])[0]]
             terms["attention_loss"] = 0.5 * self.beta * attention_loss(teacher, maps, self.at_reduction)
-        return terms, {"accuracy": correct(logits, batch["label"])}
+        return terms, {"accuracy": accuracy(logits, batch["label"])}
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The terms of eq. (3) or (10)."""
@@ -226,16 +226,16 @@ class AttentionClassifier(PlayersModel):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step down eq. (3), or eq. (10)."""
         with tf.GradientTape() as tape:
-            terms, accuracy = self.losses(batch)
+            terms, measures = self.losses(batch)
             total = tf.add_n(list(terms.values()))
         minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **accuracy)
+        return self.log(classifier_loss=total, **terms, **measures)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Cross-entropy and accuracy by moving statistics."""
         logits = self.look(batch["image"])[1]
         loss = log_loss(logits, batch["label"])
-        return self.log(classification_loss=loss, accuracy=correct(logits, batch["label"]))
+        return self.log(classification_loss=loss, accuracy=accuracy(logits, batch["label"]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -315,7 +315,7 @@ class CycleAT(PlayersModel):
         self.built = True
         self.track(*(f"{n}_loss" for n in (*players, *terms)), *["accuracy"] * (stage == 2))
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D_W and D_S; then G_SW and G_WS; then f_W, in stage II."""
         nets = {"discriminators": (self.d_w, self.d_s), "generators": (self.g_sw, self.g_ws)}
         nets |= {"classifier": (self.f_w,)} if self.stage == 2 else {}
@@ -367,9 +367,9 @@ class CycleAT(PlayersModel):
         }
         if self.stage == 1:
             return terms, {}
-        taught, accuracy = self.classifier_losses(batch, (to_w + 1.0) / 2.0)
+        taught, measures = self.classifier_losses(batch, (to_w + 1.0) / 2.0)
         own = taught if self.attention_updates_generator else {"classification_loss": taught["classification_loss"]}
-        return {**terms, "generators": {**terms["generators"], **own}, "classifier": taught}, accuracy
+        return {**terms, "generators": {**terms["generators"], **own}, "classifier": taught}, measures
 
     def classifier_losses(self, batch: Mapping[str, tf.Tensor], to_w: tf.Tensor) -> tuple[dict, dict]:
         """Both terms of eq. (7) on G_SW(x_s) in [0, 1], and f_W's accuracy there."""
@@ -378,7 +378,7 @@ class CycleAT(PlayersModel):
         return {
             "classification_loss": log_loss(logits, batch["label"]),
             "attention_loss": 0.5 * self.beta * attention_loss(f_s, maps, self.at_reduction),
-        }, {"accuracy": correct(logits, batch["label"])}
+        }, {"accuracy": accuracy(logits, batch["label"])}
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The terms of "discriminators", "generators" or "classifier"; their sum is what it descends."""
@@ -387,12 +387,12 @@ class CycleAT(PlayersModel):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of eq. (9): D_W and D_S up L_sum, G_SW, G_WS and f_W down it."""
         with tf.GradientTape(persistent=True) as tape:
-            losses, accuracy = self.losses(batch)
+            losses, measures = self.losses(batch)
             totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
         for name, player in self.players().items():
             minimize(player, totals[name], tape)
         terms = {name: value for part in losses.values() for name, value in part.items()}
-        return self.log(**{f"{name}_loss": total for name, total in totals.items()}, **terms, **accuracy)
+        return self.log(**{f"{name}_loss": total for name, total in totals.items()}, **terms, **measures)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -48,7 +48,7 @@ from fer_tf.nets.dr_gan import (
     scaled,
 )
 from fer_tf.records import CLASSES
-from fer_tf.softmax import SoftmaxClassifier, correct
+from fer_tf.softmax import SoftmaxClassifier, accuracy
 
 TEMPLATE = "de_gan"
 """The frame of a face for `faces.align`: 110x110."""
@@ -206,7 +206,7 @@ class DEGAN(PlayersModel):
         terms += ("own",) * (lambda_own > 0)
         self.track(*(f"{n}_loss" for n in terms), "accuracy", "identity_accuracy", "discriminator_share")
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D; then G, which is encoder and decoder."""
         generator = [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
         return [("discriminator", self.discriminator.trainable_variables), ("generator", generator)]
@@ -264,7 +264,7 @@ class DEGAN(PlayersModel):
                 tf.reduce_sum(kept * tf.reduce_mean(tf.abs(fake - image), (1, 2, 3))), tf.reduce_sum(kept)
             )
             terms["generator"]["own_loss"] = self.lambda_own * away
-        return terms, {"accuracy": correct(e, expression), "identity_accuracy": correct(i, own)}
+        return terms, {"accuracy": accuracy(e, expression), "identity_accuracy": accuracy(i, own)}
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The terms of "discriminator" or "generator"; their sum is what it descends."""
@@ -359,7 +359,7 @@ class DEGANClassifier(PlayersModel):
         """i of the classifiers L_i that there are: 1 to 5, or 5 alone."""
         return (1, 2, 3, 4, 5) if self.locals else (5,)
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """One player: the local CNNs and the five classifiers; never the encoder."""
         return [("classifier", self.trainable_variables)]
 
@@ -388,7 +388,7 @@ class DEGANClassifier(PlayersModel):
             f"l{n}_loss": self.lambdas[n - 1] * log_loss(logits, batch["label"])
             for n, logits in zip(self.numbers, found, strict=True)
         }
-        return terms, {"accuracy": correct(found[-1], batch["label"])}
+        return terms, {"accuracy": accuracy(found[-1], batch["label"])}
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The weighted terms of eq. (3)."""
@@ -397,15 +397,15 @@ class DEGANClassifier(PlayersModel):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step down eq. (3)."""
         with tf.GradientTape() as tape:
-            terms, accuracy = self.losses(batch)
+            terms, measures = self.losses(batch)
             total = tf.add_n(list(terms.values()))
         minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **accuracy)
+        return self.log(classifier_loss=total, **terms, **measures)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The fifth classifier's loss and accuracy."""
         logits = self.logits(batch["image"])[-1]
-        return self.log(l5_loss=log_loss(logits, batch["label"]), accuracy=correct(logits, batch["label"]))
+        return self.log(l5_loss=log_loss(logits, batch["label"]), accuracy=accuracy(logits, batch["label"]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

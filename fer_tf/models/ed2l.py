@@ -30,7 +30,7 @@ from fer_tf import augment
 from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
 from fer_tf.layers import PReLU
 from fer_tf.records import CLASSES
-from fer_tf.softmax import correct
+from fer_tf.softmax import accuracy
 
 TEMPLATE = "ed2l"
 """The frame of a face for `faces.align`: 128x110."""
@@ -178,7 +178,7 @@ class ED2L(PlayersModel):
         self.built = True
         self.track(*logs)
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """One player moves everything; which loss reaches which part is a matter of gradients (`losses`)."""
         return [("classifier", self.trainable_variables)]
 
@@ -235,16 +235,16 @@ class ED2L(PlayersModel):
         cosines = self.cosines(found["t"][1])
         logits_t = am_softmax_logits(cosines, labels, self.margin, self.scale)  # eq. (2)
         terms = {"distilling_loss": self.lambda_t * true_class_loss(logits_t, labels)}  # l_t, eq. (3)
-        accuracy = {"accuracy": correct(cosines, labels)}
+        measures = {"accuracy": accuracy(cosines, labels)}
         if self.dispelling:
             f_p = found["p"][1]
             told = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
             fooled = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
             terms["dispeller_loss"] = self.lambda_p * true_class_loss(told, labels)  # l_a, section 2.3
             terms["confusion_loss"] = self.lambda_p * confusion_loss(fooled)  # l_p, eq. (5)
-            accuracy["dispeller_accuracy"] = correct(told, labels)
+            measures["dispeller_accuracy"] = accuracy(told, labels)
         terms["decay_loss"] = self.decay_loss()
-        return terms, accuracy
+        return terms, measures
 
     def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The weighted terms of eq. (6) and the decay; their sum is what is descended."""
@@ -253,16 +253,16 @@ class ED2L(PlayersModel):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step down eq. (6), all parts at once."""
         with tf.GradientTape() as tape:
-            terms, accuracy = self.losses(batch)
+            terms, measures = self.losses(batch)
             total = tf.add_n(list(terms.values()))
         minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **accuracy)
+        return self.log(classifier_loss=total, **terms, **measures)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """l_t without its margin, and accuracy."""
         logits = am_softmax_logits(self.cosines(self.features(batch["image"])), None, self.margin, self.scale)
         return self.log(
-            distilling_loss=true_class_loss(logits, batch["label"]), accuracy=correct(logits, batch["label"])
+            distilling_loss=true_class_loss(logits, batch["label"]), accuracy=accuracy(logits, batch["label"])
         )
 
     def get_config(self) -> dict[str, Any]:

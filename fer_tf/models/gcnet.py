@@ -39,7 +39,7 @@ from fer_tf.layers import Dropout
 from fer_tf.nets import dcgan
 from fer_tf.nets.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder, scaled
 from fer_tf.records import CLASSES
-from fer_tf.softmax import correct
+from fer_tf.softmax import accuracy
 
 TEMPLATE = "gcnet"
 """The frame of a face for `faces.align`: 66x66."""
@@ -204,19 +204,19 @@ class GCNet(PlayersModel):
         self.built = True
         self.track(*logs)
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all but the decoders; the decoders, whose rate is ten times it."""
         decoders = [getattr(self, n).trainable_variables for n in ("decoder_i", "decoder_r") if hasattr(self, n)]
-        sides, judge = [], []
+        groups, judge = [], []
         if self.compares:
             decoders.append(self.generator.decoder.trainable_variables)
             judge = getattr(self.generator, "discriminator", None)
             judge = judge.trainable_variables if judge is not None else []
         others = {id(v) for part in (*decoders, judge) for v in part}
-        sides.append(("classifier", [v for v in self.trainable_variables if id(v) not in others]))
+        groups.append(("classifier", [v for v in self.trainable_variables if id(v) not in others]))
         if decoders:
-            sides.append(("decoder", [v for part in decoders for v in part]))
-        return [("discriminator", judge), *sides] if judge else sides
+            groups.append(("decoder", [v for part in decoders for v in part]))
+        return [("discriminator", judge), *groups] if judge else groups
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1|3) in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1]."""
@@ -297,7 +297,7 @@ class GCNet(PlayersModel):
         logits = self.named(vector, training=True)
         named = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         terms["classification_loss"] = self.lambda_c * tf.reduce_mean(named)
-        logs["accuracy"] = correct(logits, labels)
+        logs["accuracy"] = accuracy(logits, labels)
         if "contrastive_loss" in self._means:
             alpha = tf.cast(labels != self.neutral, tf.float32)
             pulled = contrastive_loss(e, e_r, alpha, self.margin)
@@ -311,7 +311,7 @@ class GCNet(PlayersModel):
             terms["reconstruction_input_loss"] = self.lambda_ri * mean_of_half_squares(back, image)  # eq. (8)
             terms["reconstruction_reference_loss"] = self.lambda_rr * mean_of_half_squares(back_r, wanted, kept)  # (9)
         terms["decay_loss"] = self.decay_loss()
-        players = {name: judged if name == "discriminator" else terms for name, _ in self.sides()}
+        players = {name: judged if name == "discriminator" else terms for name, _ in self.player_variables()}
         return players, logs
 
     @property
@@ -337,7 +337,7 @@ class GCNet(PlayersModel):
         """Cross-entropy and accuracy without dropout."""
         logits = self.head(self.features(batch["image"]))
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits))
-        return self.log(classification_loss=loss, accuracy=correct(logits, batch["label"]))
+        return self.log(classification_loss=loss, accuracy=accuracy(logits, batch["label"]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -378,7 +378,7 @@ class Autoencoder(PlayersModel):
         self.built = True
         self.track("autoencoder_loss", "reconstruction_loss", *self.generator.logs)
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all the rest."""
         judge = getattr(self.generator, "discriminator", None)
         own = judge.trainable_variables if judge is not None else []
@@ -401,7 +401,7 @@ class Autoencoder(PlayersModel):
         """One step of each player."""
         logs = {}
         with tf.GradientTape(persistent=True) as tape:
-            terms = {name: self.losses_of(name, batch) for name, _ in self.sides()}
+            terms = {name: self.losses_of(name, batch) for name, _ in self.player_variables()}
             totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
         for name, player in self.players().items():
             minimize(player, totals[name], tape)
@@ -454,7 +454,7 @@ def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, *
         own = InverseDecay(rate * (multiplier if name == "decoder" else 1.0), **policy)
         return keras.optimizers.SGD(own, momentum=0.9, nesterov=True)
 
-    return {f"{name}_optimizer": made(name) for name, _ in model.sides()}
+    return {f"{name}_optimizer": made(name) for name, _ in model.player_variables()}
 
 
 def full() -> GCNet:

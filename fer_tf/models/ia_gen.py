@@ -192,7 +192,7 @@ class ExpressionGAN(PlayersModel):
         self.built = True
         self.track("discriminator_loss", "generator_loss", "adversarial_loss", "content_loss", "perceptual_loss")
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D, then G."""
         return [(n, getattr(self, n).trainable_variables) for n in ("discriminator", "generator")]
 
@@ -285,7 +285,7 @@ class IAGen(PlayersModel):
         self.generators = [build_generator(width=width, name=f"generator_{c}") for c in self.classes]
         self.built = True
 
-    def sides(self) -> list[tuple[str, list[tf.Variable]]]:
+    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """Nobody: the parts are trained apart."""
         return []
 

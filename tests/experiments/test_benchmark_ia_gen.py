@@ -62,7 +62,7 @@ def test_one_sentence_where_there_is_no_torch(monkeypatch):
 
 def test_the_paper_model_and_what_trains_it():
     model, batch, size = benchmark.build(ia_gen, tiny=False)
-    counts = {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in model.sides()}
+    counts = {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in model.player_variables()}
     assert size == "paper" and counts == {"discriminator": 2_764_609, "generator": 29_237_888}
     assert set(batch) >= {"image", "target"} and model.feature_net.options["width"] == 64
     for player in model.players().values():
@@ -153,7 +153,7 @@ def test_losses_statistics_and_gradients_in_torch_are_the_same():
 def test_both_learn_the_same_step():
     """One step of Adam at its usual rate: the same weights afterwards, where the gradient is not next to nothing."""
     model, twin, batch, (image, target) = twins()
-    model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.player_variables()})
     before = np.array(model.generator.get_layer("e2_conv").kernel)
     model.train_step(batch)
     twin.train_step(image, target)

@@ -57,7 +57,7 @@ MID_EPOCH = textwrap.dedent(
 
     def fit(source, folder):
         model = cycle_at.CycleAT(source_net=f_s, filters=4, blocks=1, size=24, pool=8, seed=5)
-        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-3) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-3) for name, _ in model.player_variables()})
         for net in (model.g_sw, model.g_ws, model.d_w, model.d_s):  # the same start for every model
             net.set_weights([np.random.default_rng(i).normal(0, 0.1, w.shape) for i, w in enumerate(net.get_weights())])
         training.fit(model, source, workdir=f"{sys.argv[1]}/{folder}", epochs=2, checkpoint_steps=2, strategy=strategy)
@@ -308,7 +308,7 @@ def test_the_teachers_never_move():
         before = [np.array(v) for v in own.weights]
         if teacher == "source_net":
             assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.f_w.weights, strict=True))
-        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-2) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-2) for name, _ in model.player_variables()})
         model.train_step(batch)
         assert all(np.array_equal(a, np.array(v)) for a, v in zip(before, own.weights, strict=True))
         ids = {id(v) for v in own.weights}
@@ -322,7 +322,7 @@ def test_f_ws_statistics_move_only_where_they_are_told_to():
     for flag in (False, True):
         base, batch = cycle_at.tiny()
         model = cycle_at.CycleAT(**{**base.get_config(), "batch_statistics": flag})
-        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-2) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": cycle_at.optimizer(1e-2) for name, _ in model.player_variables()})
         moving = [v for v in model.f_w.weights if "moving" in v.name]
         before = [np.array(v) for v in moving]
         model.train_step(batch)
@@ -333,8 +333,9 @@ def test_stage_1_has_no_classifier():
     training.setup(seed=0, precision="float32")
     _, batch = cycle_at.tiny()
     model = cycle_at.CycleAT(stage=1, filters=4, blocks=1, size=32)
-    assert [name for name, _ in model.sides()] == ["discriminators", "generators"] and not hasattr(model, "f_w")
-    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.sides()})
+    assert [name for name, _ in model.player_variables()] == ["discriminators", "generators"]
+    assert not hasattr(model, "f_w")
+    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.player_variables()})
     logs = model.train_step(batch)
     assert "classification_loss" not in logs and np.isfinite(float(logs["cycle_loss"]))
 
@@ -371,7 +372,7 @@ def test_a_model_with_a_pool_trains_and_resumes_its_pool(tmp_path):
     training.setup(seed=0, precision="float32")
     _, batch = cycle_at.tiny()
     model = cycle_at.CycleAT(stage=1, filters=4, blocks=1, size=32, pool=8)
-    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.player_variables()})
     model.train_step(batch)
     assert int(model.pools[0].seed_count) == 6
     tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))

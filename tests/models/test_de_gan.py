@@ -244,19 +244,19 @@ def test_a_step_goes_down_each_players_loss(tiny):
     """With plain SGD, minus the rate times the gradient of its own terms, for both players at the same weights."""
     training.setup(seed=0, precision="float32")
     model, batch = tiny()
-    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(1.0) for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(1.0) for name, _ in model.player_variables()})
     wanted, start = {}, model.get_weights()
-    for name, _ in model.sides():
+    for name, _ in model.player_variables():
         twin = tiny()[0]  # draws the same identities and the same z
         twin.set_weights(start)
-        variables = dict(twin.sides())[name]
+        variables = dict(twin.player_variables())[name]
         with tf.GradientTape() as tape:
             loss = tf.add_n(list(twin.losses_of(name, batch).values()))
         gradients = tape.gradient(loss, list(variables))
         assert max(np.max(np.abs(g)) for g in gradients) > 2e-3
         wanted[name] = [np.array(v) - g.numpy() for v, g in zip(variables, gradients, strict=True)]
     model.train_step(batch)
-    for name, variables in model.sides():
+    for name, variables in model.player_variables():
         for v, value in zip(variables, wanted[name], strict=True):
             np.testing.assert_allclose(np.array(v), value, rtol=0, atol=5e-7, err_msg=f"{name}: {v.name}")
 
@@ -290,7 +290,7 @@ def test_a_stage_goes_on_in_the_middle_of_an_epoch(stage, tmp_path):
         if stage == "one":
             model = de_gan.DEGAN(**{**model.get_config(), "near": 0.25, "ratio": 3})
             model.pace.skill.assign(skill)
-        model.compile(**{f"{name}_optimizer": de_gan.optimizer(1e-3) for name, _ in model.sides()})
+        model.compile(**{f"{name}_optimizer": de_gan.optimizer(1e-3) for name, _ in model.player_variables()})
         return model, batch
 
     def fit(model, data, name):

@@ -92,7 +92,7 @@ def test_terms_of_each_variant(variant):
     model, batch = gcnet.GCNet(width=1 / 16, variant=variant, classes=tuple("abcdef")), gcnet.tiny()[1]
     terms = model.losses_of("classifier", batch)
     assert set(terms) == TERMS[variant] | {"classification_loss", "decay_loss"}
-    assert [name for name, _ in model.sides()] == ["classifier"] + ["decoder"] * (variant[0] == "S")
+    assert [name for name, _ in model.player_variables()] == ["classifier"] + ["decoder"] * (variant[0] == "S")
     heavier = gcnet.GCNet(
         width=1 / 16, variant=variant, classes=tuple("abcdef"), lambda_g=3, lambda_s=5, lambda_ri=0.5, lambda_rr=1
     )
@@ -111,7 +111,7 @@ def test_generators_of_fig_7_train_and_answer(generator):
     training.setup(seed=0, precision="float32")
     model, batch = gcnet.GCNet(width=1 / 16, generator=generator, classes=tuple("abcdef")), gcnet.tiny()[1]
     model.compile(**gcnet.optimizers(model))
-    players = [name for name, _ in model.sides()]
+    players = [name for name, _ in model.player_variables()]
     assert players == (["discriminator"] if generator == "dcgan" else []) + ["classifier", "decoder"]
     before = [np.array(v) for v in model.generator.trainable_variables]
     logs = model.train_step(batch)
@@ -176,7 +176,7 @@ def test_decoders_learn_ten_times_as_fast():
             schedule = gcnet.InverseDecay(0.001 * times)
             assert float(schedule(step)) == pytest.approx(times * rate, rel=1e-5)
             assert made[f"{name}_optimizer"].nesterov and made[f"{name}_optimizer"].momentum == 0.9
-    owned = {id(v) for v in dict(model.sides())["decoder"]}
+    owned = {id(v) for v in dict(model.player_variables())["decoder"]}
     for part in (model.decoder_i, model.decoder_r, model.generator.decoder):
         assert all(id(v) in owned for v in part.trainable_variables)
     assert not any(

@@ -117,13 +117,13 @@ def test_both_players_step_down_their_own_loss_from_the_same_point():
     """One SGD step equals the weights minus rate times the gradient of each player's own terms."""
     model, (_, batch) = small(), ia_gen.tiny()
     wanted = {}
-    for name, variables in model.sides():
+    for name, variables in model.player_variables():
         with tf.GradientTape() as tape:
             loss = tf.add_n(list(model.losses_of(name, batch).values()))
         wanted[name] = [np.array(v) - 0.01 * g for v, g in zip(variables, tape.gradient(loss, variables), strict=True)]
-    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.01) for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.01) for name, _ in model.player_variables()})
     model.train_step(batch)
-    for name, variables in model.sides():
+    for name, variables in model.player_variables():
         for a, b in zip(variables, wanted[name], strict=True):
             np.testing.assert_allclose(np.array(a), b, atol=2e-5)
 
@@ -131,7 +131,7 @@ def test_both_players_step_down_their_own_loss_from_the_same_point():
 def test_feature_net_is_neither_trained_nor_saved_with_the_gan():
     model, (_, batch) = small(), ia_gen.tiny()
     before = [np.array(v) for v in model.feature_net.weights]
-    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.1) for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.1) for name, _ in model.player_variables()})
     model.train_step(batch)
     for a, b in zip(before, model.feature_net.weights, strict=True):
         np.testing.assert_array_equal(a, np.array(b))
@@ -180,7 +180,7 @@ def test_a_generator_overfits_eight_pairs():
     waves = [np.sin(2 * np.pi * (a * x + b * y + 0.1 * a)) * 0.4 + 0.5 for a in range(1, 5) for b in range(4)]
     faces = np.array(waves, np.float32)[..., None]
     batch = {"image": tf.constant(faces[:8]), "target": tf.constant(faces[8:])}
-    model.compile(**{f"{n}_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5) for n, _ in model.sides()})
+    model.compile(**{f"{n}_optimizer": keras.optimizers.Adam(1e-3, beta_1=0.5) for n, _ in model.player_variables()})
     step = tf.function(model.train_step)
 
     def gap():

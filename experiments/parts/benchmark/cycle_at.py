@@ -37,7 +37,7 @@ def build(stage: int, tiny: bool) -> cycle_at.CycleAT:
     model = cycle_at.tiny()[0] if tiny else cycle_at.full()
     if stage == 1:
         model = cycle_at.CycleAT(**{**model.get_config(), "source_net": None, "stage": 1})
-    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.player_variables()})
     return model
 
 

@@ -189,7 +189,7 @@ def measure_beside_torch(precision: str, settings: Any, seconds: Seconds) -> dic
     set_policy(precision)
     keras.utils.set_random_seed(settings.seed)
     model = ia_gen.tiny()[0] if settings.tiny else ia_gen.full()
-    model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.sides()})
+    model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.player_variables()})
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     twin = benchmark_torch.twin(model, precision.removeprefix("mixed_"))
