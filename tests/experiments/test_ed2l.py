@@ -62,6 +62,14 @@ def test_presets_name_rows():
         assert rows and {*rows} <= {*script.ROWS}
 
 
+def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(planted, tmp_path):
+    """Every row, both folds: the faces themselves say who they are."""
+    planted.plant()
+    script.run(script.Settings(preset="smoke", precision="float32", max_subjects=0, workdir=str(tmp_path)))
+    assert len(planted.trained) == 2 * 2
+    planted.check(tmp_path)
+
+
 def test_pretrained_rows_start_from_the_files(run):
     """Two steps of 1e-4 leave the base near its file, and far from the row without pre-training."""
     first = {

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments import fer_net as script
 from fer_tf import export, metrics
 
 SMOKE = ("fer_net", "--preset=smoke", "--precision=float32")
@@ -44,6 +45,14 @@ def test_folds_hold_out_whole_people(run):
     folds = json.loads((run[0] / "folds.json").read_text())["folds"]
     people = [set(fold["subjects"]) for fold in folds]
     assert people[0] and people[1] and not people[0] & people[1]
+
+
+def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(planted, tmp_path):
+    planted.plant()
+    given = {"max_subjects": 0, "classes": "anger,happiness", "folds": 3}
+    script.run(script.Settings(preset="smoke", precision="float32", workdir=str(tmp_path), **given))
+    assert len(planted.trained) == 3
+    planted.check(tmp_path)
 
 
 def test_the_exported_model_answers(run):

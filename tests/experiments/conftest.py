@@ -1,0 +1,193 @@
+"""Planted people: faces whose grey value is the person, to see who reaches training and who is tested.
+
+    def test_nobody_held_out_is_trained_on(planted, tmp_path):
+        planted.plant()                                     # --dataset=rendered gives these people from now on
+        script.run(script.Settings(preset="smoke", workdir=str(tmp_path), precision="float32"))
+        planted.check(tmp_path)                             # folds.json against what was trained on and tested
+
+In this process, in seconds: each `training.fit` does all but its steps (`planted.steps = True` has them, too), and
+neither pictures nor exports are written.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from fer_tf import catalogue, evaluation, export, figures, pipeline, records, training
+
+LOWEST, APART, MOST = 20, 12, 18
+"""Grey value of the first person, distance to the next one's, and how many people there is room for."""
+
+
+def grey(person: int) -> int:
+    """The value of a person's pixels, up to a texture of +-2."""
+    return LOWEST + APART * person
+
+
+def marks(images: np.ndarray) -> list[str]:
+    """The person in each picture, by its pixels alone: (N, H, W, C) in [0, 1] -> names.
+
+    It stands crops, mirroring, turning and scaling, but nothing that changes brightness.
+    """
+    levels = (np.median(images.reshape(len(images), -1), 1) * 255 - LOWEST) / APART
+    assert np.all(np.abs(levels - levels.round()) < 0.3), f"not a planted person's face: {levels}"
+    return [f"P{int(level)}" for level in levels.round()]
+
+
+def planted_records(people=6, expressions=("anger", "happiness"), frames=lambda person, n: 1 + (person + 2 * n) % 3):
+    """Records of P0, P1 ...: flat faces with a faint texture of their own.
+
+    Args:
+      people: how many.
+      expressions: that each of them shows.
+      frames: (person, number of the expression) -> pictures of it. Unequal ones make every fold's counts its own.
+    """
+    assert people <= MOST
+    rng, listed = np.random.default_rng(0), []
+    for person in range(people):
+        for number, expression in enumerate(expressions):
+            for frame in range(frames(person, number)):
+                image = (grey(person) + rng.integers(-2, 3, (48, 48, 3))).astype(np.uint8)
+                where = {"subject": f"P{person}", "sequence": f"{person}-{expression}", "frame": frame}
+                listed.append(records.Record(image, expression, **where, domain="lab", info={"framed": True}))
+    return listed
+
+
+class Seen(NamedTuple):
+    """What one call saw.
+
+    Attributes:
+      place: folder of the training, or for a test of the last training before it.
+      people: subjects of the rows' records, as the batches' `index` says; None where they have no records.
+      marks: {column: people by their pixels}, for each column of pictures.
+      keys: `Record.key` of each row's record, in order.
+    """
+
+    place: Path
+    people: set[str] | None
+    marks: dict[str, set[str]]
+    keys: list[str]
+
+    @property
+    def fold(self) -> int:
+        """Number of the fold that the place belongs to."""
+        return int(re.findall(r"fold(\d+)", str(self.place))[-1])
+
+
+class Untrained:
+    """Batches of which no step is taken."""
+
+    def __init__(self, data):
+        self.data, self.records = data, getattr(data, "records", None)
+
+    def __len__(self):
+        return len(self.data)
+
+    def epoch(self, number):
+        return self.data.epoch(number).take(0)
+
+
+class Planted:
+    """See the module.
+
+    Attributes:
+      trained: a `Seen` for each call of `training.fit`, of its first epoch.
+      tested: one for each of `evaluation.predict`.
+      read: one for each pass through test views, whoever makes it.
+      steps: whether trainings take their steps.
+    """
+
+    def __init__(self, monkeypatch):
+        self.patch, self.trained, self.tested, self.read, self.steps = monkeypatch, [], [], [], False
+        self.place, self.inside = Path(), False
+        self.fit, self.predict, self.epoch = training.fit, evaluation.predict, pipeline.Batches.epoch
+        monkeypatch.setattr(training, "fit", self._fit)
+        monkeypatch.setattr(evaluation, "predict", self._predict)
+        monkeypatch.setattr(pipeline.Batches, "epoch", lambda data, number: self._epoch(data, number))
+        monkeypatch.setattr(figures, "save", lambda *args, **options: None)
+        monkeypatch.setattr(export, "save", lambda *args, **options: None)
+
+    def plant(self, listed=None, **more):
+        """Makes `listed` (`planted_records()` when left out) what "rendered" holds, and further data sets by name."""
+        sets = {"rendered": planted_records() if listed is None else listed, **more}
+        self.patch.setattr(catalogue, "load", lambda name, root=None, options=None: list(sets[name]))
+        return sets["rendered"]
+
+    def check(self, folder, trained_on_all=True):
+        """Every training under fold<n> saw none of fold n's people, and every test exactly fold n's pictures, once.
+
+        Args:
+          folder: of the run, with its folds.json and metrics.json.
+          trained_on_all: whether each training sees all the others.
+        """
+        folds = json.loads((Path(folder) / "folds.json").read_text())["folds"]
+        held_out = [{*fold["subjects"]} for fold in folds]
+        everybody = set().union(*held_out)
+        assert sum(map(len, held_out)) == len(everybody), "a person is in two folds"
+        assert self.trained and self.tested
+        for seen in self.trained:
+            out = held_out[seen.fold]
+            for name, people in {"index": seen.people, **seen.marks}.items():
+                assert people is None or (people and not people & out), f"{seen.place}: {name} has {people} of {out}"
+                if trained_on_all and name in ("index", "image"):
+                    assert people == everybody - out, f"{seen.place}: {name} lacks {everybody - out - people}"
+        for seen in self.tested:
+            assert seen.people == seen.marks["image"] == held_out[seen.fold], (seen.place, seen.people)
+            assert Counter(seen.keys) == Counter(folds[seen.fold]["images"]), seen.place
+        assert {s.fold for s in self.trained} == {s.fold for s in self.tested}
+        self.check_counts(folder, folds)
+
+    def check_counts(self, folder, folds):
+        """metrics.json counts as many faces of each expression as its folds have, for every method."""
+        told = json.loads((Path(folder) / "metrics.json").read_text())
+        expected = Counter()
+        for entry in told["folds"]:
+            assert entry["test"] == len(folds[entry["fold"]]["images"])
+            expected.update(key.split("/")[3] for key in folds[entry["fold"]]["images"])
+        for name, method in told["methods"].items():
+            rows = np.sum(method["last"]["confusion"], 1)
+            assert dict(zip(told["classes"], rows.tolist(), strict=True)) == dict(expected), name
+
+    def see(self, data):
+        """Everything that an epoch of these batches shows."""
+        self.inside = True
+        people, keys, shown = set(), [], {}
+        listed = getattr(data, "records", None)
+        for batch in data.epoch(0):
+            for name, value in batch.items():
+                if len(value.shape) == 4 and len(value):
+                    there = batch[f"has_{name}"].numpy() if f"has_{name}" in batch else np.ones(len(value), bool)
+                    shown.setdefault(name, set()).update(marks(value.numpy()[there]) if there.any() else ())
+            if listed is not None and "index" in batch:
+                rows = [listed[i] for i in batch["index"].numpy()]
+                people |= {r.subject for r in rows}
+                keys += [r.key() for r in rows]
+        self.inside = False
+        return Seen(self.place, people or None, shown, keys)
+
+    def _fit(self, model, data, *, workdir, epochs, **options):
+        self.place = Path(workdir)
+        self.trained.append(self.see(data))
+        if self.steps:
+            return self.fit(model, data, workdir=workdir, epochs=epochs, **options)
+        return self.fit(model, Untrained(data), workdir=workdir, epochs=1, **{**options, "max_steps": None})
+
+    def _predict(self, model, data):
+        self.tested.append(self.see(data))
+        return self.predict(model, data)
+
+    def _epoch(self, data, number):
+        if not self.inside and not data.training:
+            self.read.append(self.see(data))
+        return self.epoch(data, number)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """People whose faces say who they are, and spies on `training.fit`, `evaluation.predict` and test views."""
+    return Planted(monkeypatch)
