@@ -11,42 +11,53 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
-import os
+from pathlib import Path
 
 import dlib
 import h5py
 import numpy as np
-from absl import app, flags
 from PIL import Image
 
+from fer_tf import export, files, pipeline, records
 from fer_tf.datasets import rendered
 from fer_tf.records import EXPRESSIONS, Record
 
-FLAGS = flags.FLAGS
+from .run import command_line, settings
+from .run.settings import setting
 
 
-def decode(records: list[Record]) -> list[np.ndarray]:
+@settings.command()
+class Settings(settings.Base):
+    """What is measured, or drawn."""
+
+    file: str | None = setting(None, "HDF5 file; the shipped one by default.", place="path")
+    every: int = setting(1, "Use every n-th record.", low=1)
+    weights: str = setting("fer_net_fer2013", "Released FER-Net that reads lab; empty for none.")
+    sheet: str | None = setting(None, "Write a contact sheet to this JPEG instead of measuring.", place="path")
+
+
+def decode(listed: list[Record]) -> list[np.ndarray]:
     """(H, W, 3) uint8 for each record, all of one HDF5 file."""
-    with h5py.File(records[0].image[0], "r") as file:
-        rows = [file["image"][r.image[1]].tobytes() for r in records]
+    with h5py.File(listed[0].image[0], "r") as file:
+        rows = [file["image"][r.image[1]].tobytes() for r in listed]
     return [np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in rows]
 
 
-def found(pictures: list[np.ndarray]) -> float:
+def detected(pictures: list[np.ndarray]) -> float:
     """Share of pictures in which dlib's frontal detector, upsampled once, sees a face."""
     detector = dlib.get_frontal_face_detector()
     return float(np.mean([len(detector(p, 1)) > 0 for p in pictures]))
 
 
-def embeddings(records: list[Record], pictures: list[np.ndarray]) -> np.ndarray | None:
+def embeddings(listed: list[Record], pictures: list[np.ndarray]) -> np.ndarray | None:
     """(N, 128) float64: dlib's face embedding at the rendered landmarks, or None without the extra `landmarks`."""
     try:
-        files = importlib.metadata.files("face-recognition-models") or []
+        shipped = importlib.metadata.files("face-recognition-models") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    path = next(f.locate() for f in files if f.name.startswith("dlib_face_recognition_resnet"))
+    path = next(f.locate() for f in shipped if f.name.startswith("dlib_face_recognition_resnet"))
     network, rows = dlib.face_recognition_model_v1(str(path)), []
-    for record, picture in zip(records, pictures, strict=True):
+    for record, picture in zip(listed, pictures, strict=True):
         points = [dlib.point(int(x), int(y)) for x, y in np.round(record.info["landmarks"])]
         low, high = record.info["landmarks"].min(0), record.info["landmarks"].max(0)
         box = dlib.rectangle(*(int(v) for v in (*low, *high)))
@@ -90,68 +101,66 @@ def nearest_neighbour(rows: np.ndarray, labels: np.ndarray, subjects: np.ndarray
     return hits / len(rows)
 
 
-def read_by_fer_net(records: list[Record], weights: str) -> tuple[float, float]:
+def read_by_fer_net(listed: list[Record], weights: str) -> tuple[float, float]:
     """Share of the six basic expressions that a FER-Net trained on FER-2013 alone names, of six and of all outputs."""
-    from fer_tf import export, pipeline
-    from fer_tf import records as r
-
-    model, six = export.released(weights), r.CLASSES["six"]
-    shown = r.of_classes(records, six)
-    files: dict[str, h5py.File] = {}
-    p = model(np.stack([pipeline.face(record, "ia_gen", files=files) for record in shown]))
+    model, six = export.released(weights), records.CLASSES["six"]
+    shown = records.of_classes(listed, six)
+    opened: dict[str, h5py.File] = {}
+    p = model(np.stack([pipeline.face(record, "ia_gen", files=opened) for record in shown]))
     truth = np.array([model.classes.index(record.expression) for record in shown])
     columns = np.array([model.classes.index(name) for name in six])
     return float(np.mean(columns[p[:, columns].argmax(1)] == truth)), float(np.mean(p.argmax(1) == truth))
 
 
-def contact_sheet(path: str, people: int = 8, height: int = 104) -> None:
+def contact_sheet(file: str | None, path: str | Path, people: int = 8, height: int = 104) -> None:
     """A JPEG of lab subjects by expression (peak frames), then posed and wild pictures."""
-    lab = [r for r in rendered.records(FLAGS.file) if r.frame == 2]
+    lab = [r for r in rendered.records(file) if r.frame == 2]
     names = sorted({r.subject for r in lab})[:: max(1, len({r.subject for r in lab}) // people)][:people]
     chosen = [r for name in names for r in lab if r.subject == name]
-    posed, wild = (rendered.records(FLAGS.file, part=part) for part in ("posed", "wild"))
+    posed, wild = (rendered.records(file, part=part) for part in ("posed", "wild"))
     chosen += [posed[i * 127 % len(posed)] for i in range(16)] + [wild[i * 59 % len(wild)] for i in range(24)]
     pictures = [
         np.asarray(Image.fromarray(p).resize((height, height), Image.Resampling.LANCZOS)) for p in decode(chosen)
     ]
     rows = [np.hstack(pictures[i : i + 8]) for i in range(0, len(pictures), 8)]
-    temporary = f"{path}.tmp"
-    Image.fromarray(np.vstack(rows)).save(temporary, "JPEG", quality=82)
-    os.replace(temporary, path)
+    with files.replacing(path) as part:
+        Image.fromarray(np.vstack(rows)).save(part, "JPEG", quality=82)
 
 
-def main(_: list[str]) -> None:
-    if FLAGS.sheet:
-        contact_sheet(FLAGS.sheet)
-        return
-    results: dict[str, float] = {}
+def measure_part(listed: list[Record], part: str) -> dict[str, float]:
+    """{measure: value} of the records of one part; of lab, where subjects are known, people and expressions too."""
+    pictures = decode(listed)
+    measures: dict[str, float] = {f"{part}_frames": len(listed), f"{part}_found": detected(pictures)}
+    if part != "lab":
+        return measures
+    subjects = np.array([r.subject for r in listed])
+    rows = embeddings(listed, pictures)
+    if rows is not None:
+        measures["within"], measures["between"] = distances(rows, subjects)
+    seven = [i for i, r in enumerate(listed) if r.expression != "neutral"]
+    rows = np.array([crop(listed[i], pictures[i]) for i in seven])
+    labels = np.array([EXPRESSIONS.index(listed[i].expression) for i in seven])
+    return {**measures, "nearest_neighbour": nearest_neighbour(rows, labels, subjects[seven])}
+
+
+def run(settings: Settings) -> dict[str, float]:
+    """Measures both parts and prints what it measured; or draws the contact sheet, and measures nothing."""
+    if settings.sheet:
+        contact_sheet(settings.file, settings.sheet)
+        return {}
+    measures: dict[str, float] = {}
     for part in ("lab", "wild"):
-        records = rendered.records(FLAGS.file, part=part)[:: max(FLAGS.every, 1)]
-        if not records:
-            continue
-        pictures = decode(records)
-        results[f"{part}_frames"] = len(records)
-        results[f"{part}_found"] = found(pictures)
-        if part == "lab":
-            subjects = np.array([r.subject for r in records])
-            rows = embeddings(records, pictures)
-            if rows is not None:
-                results["within"], results["between"] = distances(rows, subjects)
-            seven = [i for i, r in enumerate(records) if r.expression != "neutral"]
-            rows = np.array([crop(records[i], pictures[i]) for i in seven])
-            labels = np.array([EXPRESSIONS.index(records[i].expression) for i in seven])
-            results["nearest_neighbour"] = nearest_neighbour(rows, labels, subjects[seven])
-    if FLAGS.weights:
-        lab = rendered.records(FLAGS.file)[:: max(FLAGS.every, 1)]
-        results["six_of_six"], results["six_of_all"] = read_by_fer_net(lab, FLAGS.weights)
-    for name, value in results.items():
+        listed = rendered.records(settings.file, part=part)[:: settings.every]
+        if listed:
+            measures |= measure_part(listed, part)
+    if settings.weights:
+        lab = rendered.records(settings.file)[:: settings.every]
+        measures["six_of_six"], measures["six_of_all"] = read_by_fer_net(lab, settings.weights)
+    for name, value in measures.items():
         print(f"{name:>20} {value:.4f}")
-    print(json.dumps(results))
+    print(json.dumps(measures))
+    return measures
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("file", None, "HDF5 file; the shipped one by default")
-    flags.DEFINE_integer("every", 1, "use every n-th record")
-    flags.DEFINE_string("weights", "fer_net_fer2013", "released FER-Net that reads lab; empty for none")
-    flags.DEFINE_string("sheet", None, "write a contact sheet to this JPEG instead of measuring")
-    app.run(main)
+    command_line.main(Settings, run)

@@ -15,12 +15,12 @@ from fer_tf.records import Record
 def real_faces(records: Sequence[Record], expression: str) -> np.ndarray:
     """(N,) int: for each record its own subject's record that shows `expression`, of the same frame number where there
     is one, else the last; -1 where the subject has none."""
-    found = []
+    places = []
     for record in records:
         shown = [i for i, r in enumerate(records) if r.subject == record.subject and r.expression == expression]
         same = [i for i in shown if records[i].frame == record.frame]
-        found.append((same or shown or [-1])[-1])
-    return np.array(found)
+        places.append((same or shown or [-1])[-1])
+    return np.array(places)
 
 
 def errors(images: np.ndarray, generated: np.ndarray, records: Sequence[Record], classes: Sequence[str]) -> Any:
@@ -66,28 +66,6 @@ def target_rate(judge: Any, generated: np.ndarray, classes: Sequence[str]) -> di
         named = np.concatenate([judge(part) for part in np.array_split(generated[:, k], max(1, len(generated) // 256))])
         rates[expression] = float(np.mean(np.argmax(named, -1) == k))
     return {**rates, "mean": float(np.mean(list(rates.values())))}
-
-
-def with_real_faces(features: np.ndarray, records: Sequence[Record], classes: Sequence[str]) -> float | None:
-    """What eq. (8) would name right with the person's own real faces in the regenerated ones' place.
-
-    It tells the generators' share in the errors from that of the features and the distance. A face is compared with
-    other frames than its own.
-
-    Args:
-      features: (N, F) float32, Feat of each record's image.
-      records, classes: N and K of them.
-    Returns:
-      Share in [0, 1] of the images whose person shows all K expressions in other frames; None where there is none.
-    """
-    place = np.array([classes.index(r.expression) for r in records])
-    right = []
-    for i, record in enumerate(records):
-        others = np.array([r.subject == record.subject and r.frame != record.frame for r in records])
-        if others.any() and set(place[others]) == set(range(len(classes))):
-            gaps = np.linalg.norm(features[others] - features[i], axis=-1)
-            right.append(place[others][gaps.argmin()] == place[i])
-    return float(np.mean(right)) if right else None
 
 
 def unchanged(read: Any, generated: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> float | None:
@@ -154,10 +132,10 @@ def identity(
     related = gaps[same & (shown[:, None] != shown[None])]
     if not related.size or not own.size or same.all():
         return None
-    found = metrics.identity_preservation(own, gaps[~same])
+    preserved = metrics.identity_preservation(own, gaps[~same])
     return {
-        "input_generated": found["same"],
+        "input_generated": preserved["same"],
         "real_same": float(related.mean()),
-        "real_between": found["between"],
-        "auc": found["auc"],
+        "real_between": preserved["between"],
+        "auc": preserved["auc"],
     }

@@ -1,0 +1,1 @@
+"""What `experiments/ia_gen.py` alone needs."""

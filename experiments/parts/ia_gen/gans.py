@@ -1,0 +1,177 @@
+"""IA-gen's conditional GANs, one an expression: trained on a fold's people, put together, and released."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_tf import pipeline, records, weights
+from fer_tf.models import ia_gen
+
+from ...run import classifier, data, fitting, provenance
+from ...run.settings import setting
+from . import pictures
+
+ARGUMENTS = ("alpha", "beta", "lambda_", "content", "phi_pooling")
+"""Settings that `ia_gen.ExpressionGAN` takes under the same names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANs(classifier.Classifier):
+    """What the GANs may be told, besides what FER-Net may."""
+
+    gan_width: float = setting(1.0, "Times the printed channels of generator and discriminator.", low=0.01)
+    gan_epochs: int = setting(20, "Passes over the pairs; the paper does not say.", low=1)
+    gan_views: int = setting(0, "Random views a pair and epoch; 0 for all 110.", low=0)
+    gan_batch_size: int = setting(100, "Pairs a batch.", low=1)
+    gan_rate: float = setting(2e-4, "Learning rate of Adam (beta1 0.5) for both players.")
+    gan_decay: float = setting(0.0, "Share of the steps, the last ones, in which it falls to zero.", low=0, high=1)
+    alpha: float = setting(100.0, "Weight of the content loss, eq. (6).")
+    beta: float = setting(10.0, "Weight of the perceptual loss, eq. (6).")
+    lambda_: float = setting(1.0, "Weight of the generator's loss, eq. (7); Adam hardly feels it.")
+    content: str = setting("l1", "Content loss.", choices=("l1", "mse"))
+    phi_pooling: int = setting(2, "phi of eq. (5): the convolution before this pooling of the classifier.")
+    temperature: float = setting(1.0, "Divides the distances in the recogniser's softmax.", low=1e-3, free=True)
+    inputs: tuple[str, ...] = setting((), "Expressions that serve as inputs besides --classes, such as neutral.")
+    expressions: tuple[str, ...] = setting(
+        (), "Train the GANs of these expressions only; all of --classes when empty.", free=True
+    )
+    gan_init: str | None = setting(
+        None, "Folder with gan_<expression>.h5 of an --all_subjects run to start from.", place="path"
+    )
+    all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
+
+
+def start(settings: GANs, expression: str) -> Path | None:
+    """The weights of --gan_init for one expression; None where it has none, as BU-4DFE's has none for contempt."""
+    path = Path(settings.gan_init or "") / f"gan_{expression}.h5"
+    return path if settings.gan_init and path.is_file() else None
+
+
+def data_behind(settings: GANs, classes: Sequence[str]) -> list[str]:
+    """The data sets behind --gan_init and --init, before anything is trained; says which GANs start from nothing.
+
+    Raises:
+      FileNotFoundError: --gan_init has no weights of any of the expressions.
+      ValueError: some have seen the data set that is to be tested on, or do not say what they have seen.
+    """
+    starts = {c: start(settings, c) for c in classes} if settings.gan_init else {}
+    files = [file for file in starts.values() if file]
+    if starts and not files:
+        raise FileNotFoundError(
+            f"--gan_init={settings.gan_init} has no gan_{classes[0]}.h5: make it with --all_subjects."
+        )
+    for file in files:
+        if not weights.provenance(file).get("datasets"):
+            raise ValueError(f"{file} does not say what it was trained on: make it with --all_subjects.")
+    if absent := [c for c, file in starts.items() if not file]:
+        print(f"--gan_init has nothing for {', '.join(absent)}: these GANs start from nothing.", file=sys.stderr)
+    tested = None if settings.all_subjects else settings.tested_name
+    given = [(file, "gan_init") for file in files]
+    given += [(file, "init") for file in classifier.start(settings) if file]
+    return sorted({name for file, flag in given for name in provenance.refuse_tested_people(file, flag, tested)})
+
+
+def cut_faces(people: list[records.Record], strict: bool) -> list[records.Record]:
+    """The records with their faces cut, once for all GANs.
+
+    Args:
+      people: to train on.
+      strict: False names and leaves out those whose face cannot be cut.
+    Raises:
+      ValueError: one cannot be cut, and `strict`.
+    """
+    if strict:
+        return pipeline.with_faces(people, ia_gen.TEMPLATE)
+    kept = []
+    for record in people:
+        try:
+            kept += pipeline.with_faces([record], ia_gen.TEMPLATE)
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return kept
+
+
+def build(settings: GANs, expression: str, net: Any, steps: int, seed: int) -> ia_gen.ExpressionGAN:
+    """The compiled GAN of an expression, which is to be trained for so many steps; from --gan_init where it has one.
+
+    Args:
+      settings: of the run.
+      expression: its target.
+      net: gives phi.
+      steps: of the training, which --gan_decay needs.
+      seed: of the dropout masks.
+    """
+    given = {name: getattr(settings, name) for name in ARGUMENTS}
+    model = ia_gen.ExpressionGAN(expression=expression, feature_net=net, width=settings.gan_width, seed=seed, **given)
+    if file := start(settings, expression):
+        weights.load(model, file)
+    rate = {"rate": settings.gan_rate, "steps": steps, "decay": settings.gan_decay}
+    model.compile(**{f"{name}_optimizer": ia_gen.optimizer(**rate) for name in model.players()})
+    return model
+
+
+def train(
+    settings: GANs, expression: str, people: list[records.Record], net: Any, seed: int, folder: Path
+) -> ia_gen.ExpressionGAN:
+    """The conditional GAN of one expression on these people's pairs; `folder` is its own."""
+    strategy = fitting.setup(settings, seed)
+    pairs, left_out = records.expression_pairs(people, expression)
+    if left_out:
+        print(f"{expression}: {len(left_out)} people without it are left out: {', '.join(left_out)}", file=sys.stderr)
+    views = {"pairs": pairs, "batch_size": settings.gan_batch_size, "views_per_image": settings.gan_views or None}
+    learn = data.batches(settings, people, records.EXPRESSIONS, ia_gen, seed, True, **views)
+    steps = min(settings.gan_epochs * len(learn), settings.max_steps or sys.maxsize)
+    with strategy.scope():
+        model = build(settings, expression, net, steps, seed)
+    shown = next(iter(learn.epoch(0)))
+    fitting.fit(
+        settings,
+        model,
+        learn,
+        folder,
+        strategy,
+        epochs=settings.gan_epochs,
+        after_epoch=lambda m, epoch: pictures.draw_samples(m, shown, folder / "samples" / f"epoch{epoch:03d}.png"),
+    )
+    return model
+
+
+def assemble(settings: GANs, gans: Mapping[str, Any], net: Any, classes: tuple[str, ...]) -> ia_gen.IAGen:
+    """FER-Net and the K generators in one model; generator k has the weights of the k-th expression's."""
+    model = ia_gen.IAGen(feature_net=net, classes=classes, width=settings.gan_width, temperature=settings.temperature)
+    for generator, expression in zip(model.generators, classes, strict=True):
+        generator.set_weights(gans[expression].generator.get_weights())
+    return model
+
+
+def release(
+    settings: GANs, gans: Mapping[str, Any], net: Any, classes: tuple[str, ...], behind: Sequence[str], folder: Path
+) -> ia_gen.IAGen | None:
+    """Writes each GAN's weights and, once all are there, the recogniser's (half precision), with their provenance.
+
+    Args:
+      settings: of the run.
+      gans: by expression.
+      net: FER-Net.
+      classes: names of the K classes.
+      behind: data sets that the start was trained on.
+      folder: where the files go.
+    Returns:
+      The recogniser, or None where a GAN is missing.
+    """
+    about = {"data": f"{settings.data_name}, all subjects", "datasets": [settings.data_name, *behind]}
+    for expression, gan in gans.items():
+        origin = provenance.of_weights(settings, "ia_gen", **about, expression=expression)
+        weights.save(gan, folder / f"gan_{expression}.h5", provenance=origin)
+    if set(gans) != {*classes}:
+        print(f"gan_*.h5 of {', '.join(gans)} are in {folder}; ia_gen.h5 waits for the others.")
+        return None
+    model = assemble(settings, gans, net, classes)
+    origin = provenance.of_weights(settings, "ia_gen", **about, model=model)
+    weights.save(model, folder / "ia_gen.h5", provenance=origin, dtype="float16")
+    print(f"Weights of all parts are in {folder}: ia_gen.h5 for the recogniser, gan_*.h5 for --gan_init.")
+    return model
