@@ -1,61 +1,101 @@
-"""CycleAT's classifiers by the flags: how each is built and trained."""
+"""CycleAT's classifiers by the settings: how each is built and trained; f_S, the source's."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from absl import flags
-
-from fer_tf import pipeline
+from fer_tf import evaluation, pipeline, records
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
 
-from ...run import folds
+from ...run import fitting
+from ...run.settings import setting
+from . import domains
 
-FLAGS = flags.FLAGS
 
-
-def define_flags() -> None:
+@dataclass(frozen=True, kw_only=True)
+class Classifiers(domains.Wild):
     """Networks, learning rate, attention."""
-    flags.DEFINE_string("source_network", "resnet50", "Of f_S and f_W; with commas also further ones for Table 2.")
-    flags.DEFINE_string("target_network", "resnet18", "Of f_T, shallower.")
-    flags.DEFINE_float("width", 1.0, "Times the classifiers' printed channels.", lower_bound=0.01)
-    flags.DEFINE_bool("pool", True, "Whether residual networks pool after the first convolution; small faces need not.")
-    flags.DEFINE_float("rate", 2e-4, "Adam's learning rate for the classifiers.")
-    flags.DEFINE_float("decay_to", 1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
-    flags.DEFINE_float("beta", None, "Of eq. (7) and (10); what goes with --at_reduction when left out.", 0)
-    flags.DEFINE_enum("at_reduction", "norm", list(cycle_at.BETAS), "How attention maps are compared.")
-    flags.DEFINE_integer("judge_epochs", 8, "Of the classifiers that judge generated faces.", lower_bound=1)
+
+    source_network: tuple[str, ...] = setting(
+        ("resnet50",), "Of f_S and f_W; with commas also further ones for Table 2."
+    )
+    target_network: str = setting("resnet18", "Of f_T, shallower.")
+    width: float = setting(1.0, "Times the classifiers' printed channels.", low=0.01)
+    pool: bool = setting(True, "Whether residual networks pool after the first convolution; small faces need not.")
+    rate: float = setting(2e-4, "Adam's learning rate for the classifiers.")
+    decay_to: float = setting(
+        1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", low=0, high=1
+    )
+    beta: float | None = setting(None, "Of eq. (7) and (10); what goes with --at_reduction when left out.", low=0)
+    at_reduction: str = setting("norm", "How attention maps are compared.", choices=cycle_at.BETAS)
+    judge_epochs: int = setting(8, "Of the classifiers that judge generated faces.", low=1)
 
 
-def rate(data: Any, epochs: int) -> Any:
-    """--rate, falling to --decay_to of it over so many epochs."""
-    return keras.optimizers.schedules.CosineDecay(FLAGS.rate, epochs * len(data), alpha=FLAGS.decay_to)
+class Source(NamedTuple):
+    """What the stages before the target give.
+
+    Attributes:
+      f_s: the source classifier.
+      tested: network of --source_network -> {last|best: (labels, predictions)} of the source people held out.
+      gans: which -> generators, "alone" or "with f_W".
+      train, held_out: the source's records.
+    """
+
+    f_s: cycle_at.AttentionClassifier
+    tested: dict[str, Any]
+    gans: dict[str, cycle_at.CycleAT]
+    train: list[records.Record]
+    held_out: list[records.Record]
 
 
-def build(network: str, classes: tuple[str, ...], seed: int, **more: Any) -> cycle_at.AttentionClassifier:
-    """A classifier of the flags."""
-    given = {"size": FLAGS.size, "width": FLAGS.width, "pool": FLAGS.pool, "beta": FLAGS.beta}
-    given |= {"at_reduction": FLAGS.at_reduction, "seed": seed}
+def build(
+    settings: Classifiers, network: str, classes: tuple[str, ...], seed: int, **more: Any
+) -> cycle_at.AttentionClassifier:
+    """A classifier of the settings; `more` are further arguments, or others than theirs."""
+    names = ("size", "width", "pool", "beta", "at_reduction")
+    given = {name: getattr(settings, name) for name in names} | {"seed": seed}
     return cycle_at.AttentionClassifier(classes=classes, network=network, **{**given, **more})
 
 
+def optimizer(settings: Classifiers, steps: int) -> Any:
+    """Adam at --rate, which falls to --decay_to of it over so many steps."""
+    return cycle_at.optimizer(keras.optimizers.schedules.CosineDecay(settings.rate, steps, alpha=settings.decay_to))
+
+
 def train(
+    settings: Classifiers,
     learn: pipeline.Batches,
     test: pipeline.Batches | None,
     place: Path,
     seed: int,
     epochs: int,
     make: Callable[[], cycle_at.AttentionClassifier],
-) -> Any:
-    """Trains what `make` builds, or goes on with it: as `folds.train_and_test`."""
-    strategy = folds.setup(seed)
+) -> evaluation.Outcome:
+    """Trains what `make` builds, or goes on with it, and tests it, as `evaluation.fit_and_test`."""
+    strategy = fitting.setup(settings, seed)
 
     def compiled() -> cycle_at.AttentionClassifier:
         model = make()
-        model.compile(classifier_optimizer=cycle_at.optimizer(rate(learn, epochs)))
+        model.compile(classifier_optimizer=optimizer(settings, epochs * len(learn)))
         return model
 
-    return folds.train_and_test(compiled, learn, test, place, strategy, steps=200, epochs=epochs)
+    return fitting.fit_and_test(settings, compiled, learn, test, place, strategy, epochs=epochs, checkpoint_steps=200)
+
+
+def train_source(
+    settings: Classifiers, listed: domains.Domains, classes: tuple[str, ...], seed: int, place: Path
+) -> Source:
+    """Source domain learning, eq. (3): f_S, the first of --source_network; the others are for Table 2."""
+    train_part, held_out = domains.split_source(settings, listed.source, seed)
+    learn = domains.batches(settings, train_part, classes, seed, settings.batch_size)
+    test, tested, models = domains.batches(settings, held_out, classes, seed), {}, []
+    for network in settings.source_network:
+        make = functools.partial(build, settings, network, classes, seed)
+        model, tested[network] = train(settings, learn, test, place / "source" / network, seed, settings.epochs, make)
+        models.append(model)
+    return Source(models[0], tested, {}, train_part, held_out)

@@ -11,37 +11,83 @@ holds out each part in turn, or trains on "train" and tests the others where it 
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from fer_tf import faces, pipeline, protocols, records
+from fer_tf import catalogue, faces, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
-from ...run import common, cross
+from ...run import cross, data
+from ...run.settings import Folds, setting
 
-FLAGS = flags.FLAGS
 
+@dataclass(frozen=True, kw_only=True)
+class Wild(Folds):
+    """The domains: --dataset is the source."""
 
-def define_flags() -> None:
-    """--auxiliary, --target and what is taken of them, --size, --batch_size's companions."""
-    flags.DEFINE_list(
-        "auxiliary", ["rendered/wild"], "Unlabelled web faces: name[/part][=folder], several with commas."
+    classes: str = "six_neutral"
+    folds: int = 2
+    batch_size: int = 32
+    max_subjects: int = setting(0, "Only the first so many subjects of each domain; 0 for all.", low=0)
+    auxiliary: tuple[str, ...] = setting(
+        ("rendered/wild",), "Unlabelled web faces: name[/part][=folder], several with commas.", place="named"
     )
-    flags.DEFINE_string("target", "rendered/wild", "Faces in the wild with labels: name[/part][=folder].")
-    flags.DEFINE_integer("target_labels", 0, "Draw so many labelled ones of a fold's training part; 0 for all.", 0)
-    flags.DEFINE_float("source_test", 0.2, "Share of the source's people who are tested (Table 2).", 0.01, 0.9)
-    flags.DEFINE_integer("size", 256, "Pixels a side of a face.", lower_bound=16)
-    flags.DEFINE_integer("take", 0, "Only the first so many subjects of each domain; 0 for all.", lower_bound=0)
-    flags.DEFINE_integer(
-        "epoch_views", 0, "Views of a target epoch, about: few faces are shown more often; 0: once.", 0
-    )
+    target: str = setting("rendered/wild", "Faces in the wild with labels: name[/part][=folder].", place="named")
+    target_labels: int = setting(0, "Draw so many labelled ones of a fold's training part; 0 for all.", low=0)
+    source_test: float = setting(0.2, "Share of the source's people who are tested (Table 2).", low=0.01, high=0.9)
+    size: int = setting(256, "Pixels a side of a face.", low=16)
+    epoch_views: int = setting(0, "Views of a target epoch, about: few faces are shown more often; 0: once.", low=0)
+
+    @property
+    def tested_name(self) -> str:
+        """The target."""
+        return catalogue.place_of(self.target)
+
+    @property
+    def data_protocol(self) -> protocols.Protocol | None:
+        """The protocol of the source; None where --protocol is the target's."""
+        return None if self.target_protocol else super().data_protocol
+
+    @property
+    def target_protocol(self) -> protocols.Protocol | None:
+        """The protocol that deals the target by its own parts."""
+        chosen = protocols.PROTOCOLS[self.protocol] if self.protocol else None
+        return chosen if chosen is not None and chosen.by == "split" else None
+
+    @property
+    def template(self) -> faces.Template:
+        """The frame of a face of --size pixels."""
+        return faces.Template.fer2013(cycle_at.TEMPLATE, (self.size, self.size))
+
+    @classmethod
+    def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """As for folds; one that draws a share of the people gives --source_test, too."""
+        dealt = super().by_protocol(values, given)
+        chosen = protocols.PROTOCOLS[values["protocol"]] if values["protocol"] else None
+        if chosen is None or chosen.by != "share":
+            return dealt
+        if given.get("source_test", chosen.share) != chosen.share:
+            raise ValueError(
+                f"--protocol={values['protocol']} has source_test {chosen.share}: leave "
+                f"--source_test={given['source_test']} out, or the protocol."
+            )
+        return {**dealt, "source_test": chosen.share}
+
+    @classmethod
+    def dataset_by(
+        cls, chosen: protocols.Protocol, name: str, values: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """As for folds; a protocol of the target needs --target to name it, and leaves --dataset alone."""
+        if chosen.by != "split":
+            return super().dataset_by(chosen, name, values, given)
+        if catalogue.place_of(values["target"]) != chosen.dataset:
+            raise ValueError(f"{name} is the target's: give --target={chosen.dataset}=<folder>.")
+        return {}
 
 
 class Domains(NamedTuple):
@@ -53,99 +99,120 @@ class Domains(NamedTuple):
     folds: list[records.Fold]
 
 
-def load(classes: tuple[str, ...], folder: Path) -> Domains:
-    """The three domains of the flags; the folds of the target are checked for leaks and written to folds.json.
+def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
+    """The three domains; the folds of the target are checked for leaks and written to folds.json.
 
+    Args:
+      settings: dataset, auxiliary, target, max_subjects, strict, and what deals the target.
+      classes: of the source and of the target.
+      folder: of the run.
     Raises:
       ValueError: a person or a picture of the test is in the training part or in another domain; too few people.
       FileNotFoundError: a data set is not there.
     """
-    source = common.load_records(classes, **({"part": "all"} if FLAGS.dataset == "rendered" else {}))
-    if FLAGS.dataset == "rendered":
-        source = [r for r in source if r.domain in ("lab", "posed")]
-    source = [r if r.subject is None else replace(r, subject=f"{common.dataset_name()}:{r.subject}") for r in source]
-    if [place for place in FLAGS.auxiliary if cross.named(place) == cross.named(FLAGS.target)]:
-        if len(FLAGS.auxiliary) > 1:
+    source = load_source(settings, classes)
+    if [place for place in settings.auxiliary if catalogue.place_of(place) == settings.tested_name]:
+        if len(settings.auxiliary) > 1:
             raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
-        everybody = cross.load(FLAGS.target, None)
-        people = records.subject_order(r.subject for r in everybody if r.subject is not None)
-        half = {*people[: len(people) // 2]}
-        auxiliary = [r for r in everybody if r.subject in half]
-        target = [r for r in everybody if r.subject not in half and r.subject is not None]
+        auxiliary, target = halves(cross.load(settings.target, None))
     else:
-        auxiliary = [r for place in FLAGS.auxiliary for r in cross.load(place, None)]
-        target = cross.load(FLAGS.target, None)
+        auxiliary = [r for place in settings.auxiliary for r in cross.load(place, None)]
+        target = cross.load(settings.target, None)
     target = records.of_classes(target, classes)
     if not source or not auxiliary or not target:
         raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")
-    source, auxiliary, target = (usable(first_people(part)) for part in (source, auxiliary, target))
-    return Domains(source, auxiliary, target, target_folds(source, auxiliary, target, classes, folder))
+    parts = (first_people(part, settings.max_subjects) for part in (source, auxiliary, target))
+    source, auxiliary, target = (usable(settings, part) for part in parts)
+    return Domains(source, auxiliary, target, target_folds(settings, source, auxiliary, target, classes, folder))
 
 
-def usable(found: list[records.Record]) -> list[records.Record]:
+def load_source(settings: Wild, classes: tuple[str, ...]) -> list[records.Record]:
+    """The records of --dataset, of the rendered faces lab and posed; subjects bear the data set's name, too."""
+    listed = data.load(settings, classes, **({"part": "all"} if settings.dataset == "rendered" else {}))
+    if settings.dataset == "rendered":
+        listed = [r for r in listed if r.domain in ("lab", "posed")]
+    return [r if r.subject is None else replace(r, subject=f"{settings.data_name}:{r.subject}") for r in listed]
+
+
+def halves(listed: Sequence[records.Record]) -> tuple[list[records.Record], list[records.Record]]:
+    """(those of the first half of the people, those of the others); who is not named is in neither."""
+    people = records.subject_order(r.subject for r in listed if r.subject is not None)
+    first = {*people[: len(people) // 2]}
+    others = [r for r in listed if r.subject not in first and r.subject is not None]
+    return [r for r in listed if r.subject in first], others
+
+
+def usable(settings: Wild, listed: list[records.Record]) -> list[records.Record]:
     """All of them; with --strict=false those whose face can be cut, the others are named on stderr."""
-    if FLAGS.strict:
-        return found
+    if settings.strict:
+        return listed
     kept, files = [], {}
-    for record in found:
+    for record in listed:
         try:
-            pipeline.face(record, template(), 3, files)
+            pipeline.face(record, settings.template, 3, files)
             kept.append(record)
         except ValueError as error:
             print(f"left out: {error}", file=sys.stderr)
     if not kept:
-        raise ValueError(f"None of {len(found)} pictures shows a face that can be cut.")
+        raise ValueError(f"None of {len(listed)} pictures shows a face that can be cut.")
     return kept
 
 
-def first_people(found: list[records.Record]) -> list[records.Record]:
-    """Those of the first --take subjects; all when it is 0, or nobody is named."""
-    people = records.subject_order(r.subject for r in found if r.subject is not None)[: FLAGS.take or None]
-    return [r for r in found if r.subject in people] if FLAGS.take and people else found
+def first_people(listed: list[records.Record], count: int) -> list[records.Record]:
+    """Those of the first `count` subjects; all when it is 0, or nobody is named."""
+    named = [r for r in listed if r.subject is not None]
+    return data.first_subjects(named, count) if count and named else listed
 
 
 def target_folds(
+    settings: Wild,
     source: Sequence[records.Record],
     auxiliary: Sequence[records.Record],
-    target: Sequence[records.Record],
+    target: list[records.Record],
     classes: tuple[str, ...],
     folder: Path,
 ) -> list[records.Fold]:
-    """By subject; where nobody is named, by the data set's own parts."""
-    order, chosen = common.order(), common.protocol()
-    if FLAGS.manifest:
-        parts, order = records.read_manifest(FLAGS.manifest, list(target)), f"as in {Path(FLAGS.manifest).name}"
-    elif chosen is not None and common.of_the_target(chosen):
+    """Those of --manifest, or of the target's protocol, or by subject; where nobody is named, by the target's parts."""
+    chosen, order = settings.target_protocol, settings.fold_order
+    if settings.manifest:
+        parts, order = records.read_manifest(settings.manifest, target), f"as in {Path(settings.manifest).name}"
+    elif chosen is not None:
         chosen.check(target)
-        parts, order = chosen.fold(list(target)), FLAGS.protocol
+        parts, order = chosen.fold(target), settings.protocol
     elif all(r.subject is not None for r in target):
-        parts = records.subject_folds(list(target), FLAGS.folds, order)
+        parts = records.subject_folds(target, settings.folds, order)
     else:
-        parts, order = split_folds(target), "the data set's own parts"
+        parts, order = own_parts(settings, target), OWN_PARTS
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
     everything = [*target, *seen]
     hashes = records.content_hashes(everything)
-    if order in ("the data set's own parts", FLAGS.protocol):
-        parts = [without_copies(target, fold, hashes) for fold in parts]
+    if not settings.manifest:
+        parts = [without_copies(settings, target, fold, hashes) for fold in parts]
     for number, fold in enumerate(parts):
         whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)
         for warning in records.check_fold(everything, whole, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
     records.write_manifest(
-        folder / "folds.json", list(target), parts, frames="all", order=order, hashes=hashes[: len(target)]
+        folder / "folds.json", target, parts, frames="all", order=order, hashes=hashes[: len(target)]
     )
     return parts
 
 
-def split_folds(target: Sequence[records.Record]) -> list[records.Fold]:
+OWN_PARTS = "the data set's own parts"
+"""How the target is dealt where nobody is named."""
+
+
+def own_parts(settings: Wild, target: Sequence[records.Record]) -> list[records.Fold]:
     """Trains on "train" and tests "private_test", or what else there is; without a "train" each part in turn is tested.
+
+    A protocol (`protocols.split_folds`) also says which parts there have to be; here they are what the data has.
 
     Raises:
       ValueError: there is one part alone.
     """
     names = sorted({r.split or "" for r in target})
     if len(names) < 2:
-        raise ValueError(f"--target={FLAGS.target} names neither people nor two parts, so nobody can be held out.")
+        raise ValueError(f"--target={settings.target} names neither people nor two parts, so nobody can be held out.")
     places = {name: tuple(i for i, r in enumerate(target) if (r.split or "") == name) for name in names}
     if "train" in places:
         tested = ["private_test"] if "private_test" in names else [name for name in names if name != "train"]
@@ -153,14 +220,16 @@ def split_folds(target: Sequence[records.Record]) -> list[records.Fold]:
     return [records.Fold(tuple(i for n in names if n != out for i in places[n]), places[out]) for out in names]
 
 
-def without_copies(target: Sequence[records.Record], fold: records.Fold, hashes: Sequence[str]) -> records.Fold:
+def without_copies(
+    settings: Wild, target: Sequence[records.Record], fold: records.Fold, hashes: Sequence[str]
+) -> records.Fold:
     """The fold without those test pictures that are training pictures again; how many is told on stderr.
 
     Where the data set's module has `duplicates_of`, resized copies are looked for, too.
     """
     seen = {hashes[i] for i in fold.train}
     copies = {i for i in fold.test if hashes[i] in seen}
-    module = importlib.import_module(f"fer_tf.datasets.{cross.named(FLAGS.target).partition('/')[0]}")
+    module = catalogue.module(settings.tested_name.partition("/")[0])
     if hasattr(module, "duplicates_of"):
         test, train = (
             np.stack([pipeline.read_image(target[i])[..., 0] for i in part]) for part in (fold.test, fold.train)
@@ -171,63 +240,68 @@ def without_copies(target: Sequence[records.Record], fold: records.Fold, hashes:
     return records.Fold(fold.train, tuple(i for i in fold.test if i not in copies))
 
 
-def labelled(found: list[records.Record], seed: int) -> list[records.Record]:
+def labelled(settings: Wild, listed: list[records.Record], seed: int) -> list[records.Record]:
     """--target_labels of them, drawn by the seed; all when it is 0."""
-    if not FLAGS.target_labels or FLAGS.target_labels >= len(found):
-        return found
-    chosen = np.random.default_rng(seed).choice(len(found), FLAGS.target_labels, replace=False)
-    return [found[i] for i in sorted(chosen)]
+    if not settings.target_labels or settings.target_labels >= len(listed):
+        return listed
+    chosen = np.random.default_rng(seed).choice(len(listed), settings.target_labels, replace=False)
+    return [listed[i] for i in sorted(chosen)]
 
 
-def split_source(found: list[records.Record], seed: int) -> tuple[list[records.Record], list[records.Record]]:
+def split_source(
+    settings: Wild, listed: Sequence[records.Record], seed: int
+) -> tuple[list[records.Record], list[records.Record]]:
     """(training people's, tested people's): --source_test of the people, drawn by the seed, are tested (section 4.1).
 
     Raises:
       ValueError: fewer than two people.
     """
     try:
-        out = protocols.held_out([r.subject for r in found if r.subject is not None], FLAGS.source_test, seed)
+        out = protocols.held_out([r.subject for r in listed if r.subject is not None], settings.source_test, seed)
     except ValueError as error:
-        raise ValueError(f"--dataset={FLAGS.dataset} names too few to test some: {error}") from error
-    return [r for r in found if r.subject not in out], [r for r in found if r.subject in out]
-
-
-def template() -> faces.Template:
-    """The frame of a face of --size pixels."""
-    return faces.Template.fer2013(cycle_at.TEMPLATE, (FLAGS.size, FLAGS.size))
+        raise ValueError(f"--dataset={settings.dataset} names too few to test some: {error}") from error
+    return [r for r in listed if r.subject not in out], [r for r in listed if r.subject in out]
 
 
 def batches(
-    found: Sequence[records.Record], classes: Sequence[str], seed: int, batch_size: int = 0, views: int = 1
+    settings: Wild,
+    listed: Sequence[records.Record],
+    classes: Sequence[str],
+    seed: int,
+    batch_size: int = 0,
+    views: int = 1,
 ) -> pipeline.Batches:
     """Batches in colour: of `views` random views each to train on; of the faces as they are where batch_size is 0."""
-    data = pipeline.batches(
-        list(found),
+    made = pipeline.batches(
+        list(listed),
         classes=classes,
-        template=template(),
+        template=settings.template,
         views=cycle_at.views,
         batch_size=batch_size or 128,
         seed=seed,
         training=bool(batch_size),
         views_per_image=views,
         channels=3,
-        strict=FLAGS.strict,
+        strict=settings.strict,
     )
-    common.tell_skipped(data)
-    return data
+    data.tell_skipped(made)
+    return made
 
 
-def target_batches(found: Sequence[records.Record], classes: Sequence[str], seed: int) -> pipeline.Batches:
+def target_batches(
+    settings: Wild, listed: Sequence[records.Record], classes: Sequence[str], seed: int
+) -> pipeline.Batches:
     """To train on: an epoch has about --epoch_views views."""
-    return batches(found, classes, seed, FLAGS.batch_size, max(1, round(FLAGS.epoch_views / len(found))))
+    views = max(1, round(settings.epoch_views / len(listed)))
+    return batches(settings, listed, classes, seed, settings.batch_size, views)
 
 
-def pictures(found: Sequence[records.Record]) -> np.ndarray:
+def pictures(settings: Wild, listed: Sequence[records.Record]) -> np.ndarray:
     """The faces as they are, (N, size, size, 3) uint8."""
-    made, files = np.zeros((len(found), FLAGS.size, FLAGS.size, 3), np.uint8), {}
+    made, files = np.zeros((len(listed), settings.size, settings.size, 3), np.uint8), {}
     try:
-        for place, record in enumerate(found):
-            made[place] = pipeline.face(record, template(), 3, files)
+        for place, record in enumerate(listed):
+            made[place] = pipeline.face(record, settings.template, 3, files)
     finally:
         for file in files.values():
             file.close()

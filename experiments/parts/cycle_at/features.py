@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fer_tf import files
 
 GRID = 4
 """The first convolution's maps are averaged over so many cells a side."""
@@ -74,8 +75,8 @@ def nearest(points: np.ndarray, count: int, t: int) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     t = min(t, len(points) - count)
-    found = NearestNeighbors(n_neighbors=t).fit(points[count:]).kneighbors(points[:count], return_distance=False)
-    return np.unique(found)
+    neighbours = NearestNeighbors(n_neighbors=t).fit(points[count:])
+    return np.unique(neighbours.kneighbors(points[:count], return_distance=False))
 
 
 def select(model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: int, seed: int, file: Path) -> np.ndarray:
@@ -95,9 +96,8 @@ def select(model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: in
         both = np.concatenate([first_features(model, part) for part in (target, made())])
         places = nearest(embedded(both, seed), len(target), t)
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part.npy")
-        np.save(part, places)
-        os.replace(part, file)
+        with files.replacing(file) as part:
+            np.save(part, places)
     return np.load(file)
 
 
@@ -114,14 +114,14 @@ def cosine_features(images: np.ndarray) -> np.ndarray:
     waves = np.cos(np.pi * (np.arange(BLOCK) + 0.5) * np.arange(BLOCK)[:, None] / BLOCK)
     waves *= np.sqrt(np.where(np.arange(BLOCK) == 0, 1, 2) / BLOCK)[:, None]
     order = sorted((u + v, u, v) for u in range(BLOCK) for v in range(BLOCK))[1 : COEFFICIENTS + 1]
-    found = []
+    lengths_one = []
     for image in images:
         grey = np.asarray(Image.fromarray(image).convert("L").resize((64, 64), Image.Resampling.BICUBIC), np.float32)
         blocks = grey.reshape(8, BLOCK, 8, BLOCK).transpose(0, 2, 1, 3).reshape(-1, BLOCK, BLOCK)
         changed = waves @ blocks @ waves.T
         kept = np.stack([changed[:, u, v] for _, u, v in order], -1)
-        found.append((kept / (np.linalg.norm(kept, axis=-1, keepdims=True) + 1e-6)).ravel())
-    return np.array(found, np.float32)
+        lengths_one.append((kept / (np.linalg.norm(kept, axis=-1, keepdims=True) + 1e-6)).ravel())
+    return np.array(lengths_one, np.float32)
 
 
 def machine(images: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
@@ -130,5 +130,5 @@ def machine(images: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int)
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
-    found = make_pipeline(StandardScaler(), LinearSVC(C=0.01, random_state=seed, max_iter=5000))
-    return found.fit(cosine_features(images), labels).predict(cosine_features(test)).astype(int)
+    classifier = make_pipeline(StandardScaler(), LinearSVC(C=0.01, random_state=seed, max_iter=5000))
+    return classifier.fit(cosine_features(images), labels).predict(cosine_features(test)).astype(int)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from fer_tf import pipeline, records
+from fer_tf import evaluation, pipeline, records
 from fer_tf.models import cycle_at
 
-from ...run import folds
-from . import classifiers, domains, features
+from ...run.settings import setting
+from . import classifiers, domains, features, gan
 
-FLAGS = flags.FLAGS
 ROWS = {
     "S2T": "S2T", "S2T_fine_tune": "S2T_fine-tune", "T_alone": "f_T, target alone", "S2T_attention": "S2T_attention",
     "S2T_att_gen": "S2T_att.&gen.", "CycleAT": "CycleAT", "svm": "Multi-SVM", "alexnet": "AlexNet", "vgg16": "VGG-16",
@@ -25,29 +24,43 @@ GENERATED = {"S2T_att_gen": "alone", "CycleAT": "with f_W"}
 """Row that is given generated faces -> whose."""
 
 
-class Source(NamedTuple):
-    """What the stages before the target give."""
+@dataclass(frozen=True, kw_only=True)
+class Rows(gan.Gan):
+    """Which target classifiers are compared, and how they learn."""
 
-    f_s: cycle_at.AttentionClassifier
-    tested: dict[str, Any]
-    gans: dict[str, cycle_at.CycleAT]
-    train: list[records.Record]
-    held_out: list[records.Record]
+    rows: tuple[str, ...] = setting(
+        ("S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen", "CycleAT"), f"Which, out of {', '.join(ROWS)}."
+    )
+    imagenet: str = setting("none", "What vgg16 starts from: imagenet, a file of Keras, or none.", place="path")
+    target_epochs: int = setting(50, "Of the target's faces alone, about; all rows get as many steps.", low=1)
+    target_init: str = setting(
+        "scratch", "What f_T starts from; source needs f_S's network.", choices=("scratch", "source")
+    )
+    t: int = setting(8, "Generated faces that each target face selects (SFEW: 8, EmotioNet: 3).", low=1)
+    candidates: int = setting(2000, "Generated faces among which is selected.", low=1)
 
 
-def selected(source: Source, row: str, learn: list[records.Record], seed: int, place: Path) -> list[records.Record]:
+def selected(
+    settings: Rows, source: classifiers.Source, row: str, learn: list[records.Record], seed: int, place: Path
+) -> list[records.Record]:
     """The source's faces that the target's training faces select once they are redrawn (4.2); kept in selected.npy."""
-    order = np.random.default_rng(seed).permutation(len(source.train))[: FLAGS.candidates]
-    some, gan = [source.train[i] for i in sorted(order)], source.gans[GENERATED[row]]
-    made, faces = (lambda: features.redrawn(gan, domains.pictures(some))), domains.pictures(learn)
-    chosen = features.select(source.f_s, faces, made, FLAGS.t, seed, place / "selected.npy")
+    order = np.random.default_rng(seed).permutation(len(source.train))[: settings.candidates]
+    some, generators = [source.train[i] for i in sorted(order)], source.gans[GENERATED[row]]
+    faces = domains.pictures(settings, learn)
+
+    def redrawn() -> np.ndarray:
+        return features.redrawn(generators, domains.pictures(settings, some))
+
+    chosen = features.select(source.f_s, faces, redrawn, settings.t, seed, place / "selected.npy")
     return [some[i] for i in chosen]
 
 
-def generated(source: Source, row: str, found: Sequence[records.Record]) -> list[records.Record]:
+def generated(
+    settings: Rows, source: classifiers.Source, row: str, listed: Sequence[records.Record]
+) -> list[records.Record]:
     """G_SW of the faces as they are, with their labels."""
-    faces = features.redrawn(source.gans[GENERATED[row]], domains.pictures(found))
-    return domains.as_records(faces, [r.expression for r in found], "generated")
+    faces = features.redrawn(source.gans[GENERATED[row]], domains.pictures(settings, listed))
+    return domains.as_records(faces, [r.expression for r in listed], "generated")
 
 
 def started(model: cycle_at.AttentionClassifier, f_s: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
@@ -57,33 +70,60 @@ def started(model: cycle_at.AttentionClassifier, f_s: cycle_at.AttentionClassifi
     return model
 
 
-def one_row(
-    row: str, source: Source, learn: list[records.Record], test: pipeline.Batches, seed: int, place: Path
-) -> tuple[Any, dict[str, Any]]:
-    """A row of Tables 4 and 8 on one fold: (its classifier or None, {last|best: (labels, predictions)})."""
+def build(settings: Rows, row: str, source: classifiers.Source, seed: int) -> cycle_at.AttentionClassifier:
+    """The classifier of a row before it has seen the target: its network, start and teacher."""
     classes, f_s = source.f_s.classes, source.f_s
-    if row == "S2T":
-        named = folds.predict(f_s, test)
-        return f_s, {"best": named, "last": named}
-    if row == "svm":
-        labels = np.array([classes.index(r.expression) for r in learn])
-        truth = np.array([classes.index(r.expression) for r in test.records])
-        pair = truth, features.machine(domains.pictures(learn), labels, domains.pictures(test.records), seed)
-        return None, {"best": pair, "last": pair}
+    if row == "S2T_fine_tune":
+        return started(classifiers.build(settings, settings.source_network[0], classes, seed), f_s)
+    if row in ("alexnet", "vgg16"):
+        start = settings.imagenet if row == "vgg16" and settings.imagenet != "none" else None
+        return classifiers.build(settings, row, classes, seed, weights=start)
+    if row == "T_alone":
+        teacher = None
+    else:
+        teacher = source.gans["with f_W"].f_w if row == "CycleAT" else f_s
+    model = classifiers.build(settings, settings.target_network, classes, seed, teacher=teacher, name="f_t")
+    return started(model, f_s) if settings.target_init == "source" else model
 
-    def make() -> cycle_at.AttentionClassifier:
-        if row == "S2T_fine_tune":
-            return started(classifiers.build(FLAGS.source_network.split(",")[0], classes, seed), f_s)
-        if row in ("alexnet", "vgg16"):
-            start = FLAGS.imagenet if row == "vgg16" and FLAGS.imagenet != "none" else None
-            return classifiers.build(row, classes, seed, weights=start)
-        teacher = {"T_alone": None, "CycleAT": source.gans["with f_W"].f_w if row == "CycleAT" else None}.get(row, f_s)
-        model = classifiers.build(FLAGS.target_network, classes, seed, teacher=teacher, name="f_t")
-        return started(model, f_s) if FLAGS.target_init == "source" else model
 
-    faces = learn
+def machine(
+    settings: Rows, learn: Sequence[records.Record], test: pipeline.Batches, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Table 8's support vector machine: (labels, predictions) of the tested faces."""
+    labels, truth = (np.array([test.classes.index(r.expression) for r in part]) for part in (learn, test.records))
+    faces, tested = (domains.pictures(settings, part) for part in (learn, test.records))
+    return truth, features.machine(faces, labels, tested, seed)
+
+
+def one_row(
+    settings: Rows,
+    row: str,
+    source: classifiers.Source,
+    learn: list[records.Record],
+    test: pipeline.Batches,
+    seed: int,
+    place: Path,
+) -> evaluation.Outcome:
+    """A row of Tables 4 and 8 on one fold: its classifier, None for the SVM, and how it names the tested faces.
+
+    Args:
+      settings: of the run.
+      row: of `ROWS`.
+      source: f_S, the generators, the source's records.
+      learn: the target's labelled training faces.
+      test: the fold's test faces as they are.
+      seed: of the run.
+      place: of the row's files.
+    """
+    if row in ("S2T", "svm"):
+        net = source.f_s if row == "S2T" else None
+        pair = evaluation.predict(net, test) if net is not None else machine(settings, learn, test, seed)
+        return evaluation.Outcome(net, {"best": pair, "last": pair})
+    faces, classes = learn, source.f_s.classes
     if row in GENERATED:
-        faces = [*learn, *generated(source, row, selected(source, row, learn, seed, place))]
-    data = domains.target_batches(faces, classes, seed)
-    steps = FLAGS.target_epochs * len(domains.target_batches(learn, classes, seed))
-    return classifiers.train(data, test, place, seed, max(1, round(steps / len(data))), make)
+        chosen = selected(settings, source, row, learn, seed, place)
+        faces = [*learn, *generated(settings, source, row, chosen)]
+    shown = domains.target_batches(settings, faces, classes, seed)
+    steps = settings.target_epochs * len(domains.target_batches(settings, learn, classes, seed))
+    make = functools.partial(build, settings, row, source, seed)
+    return classifiers.train(settings, shown, test, place, seed, max(1, round(steps / len(shown))), make)
