@@ -8,7 +8,6 @@ a process of its own, deals the people to ten folds in both orders, and removes 
 
 from __future__ import annotations
 
-import importlib
 import resource
 import shutil
 import subprocess
@@ -16,20 +15,24 @@ import sys
 import time
 from pathlib import Path
 
-from absl import flags
+from fer_tf import catalogue, records
 
-from fer_tf import records
-
-from .run import common
+from .run import command_line, settings
+from .run.settings import setting
 
 FORMS = {"casia_webface": "casia_webface", "class folders": "folder", "list": "folder"}
 """What is listed -> its adapter."""
-PEOPLE = 100  # pictures of each person
+PEOPLE = 100
+"""Pictures of each person."""
 
-flags.DEFINE_integer("pictures", 1_000_000, "Pictures in each tree.", lower_bound=PEOPLE * 20)
-flags.DEFINE_string("workdir", "runs/benchmark_listing", "Where the trees are made, and removed.")
-flags.DEFINE_string("listed", None, "Read this tree alone, which is there; as the script calls itself.")
-FLAGS = flags.FLAGS
+
+@settings.command()
+class Settings(settings.Base):
+    """How many pictures are listed, and where."""
+
+    pictures: int = setting(1_000_000, "Pictures in each tree.", low=PEOPLE * 20)
+    workdir: str = setting("runs/benchmark_listing", "Where the trees are made, and removed.", place="path")
+    listed: str | None = setting(None, "Read this tree alone, which is there; as the command calls itself.")
 
 
 def make(form: str, root: Path, pictures: int) -> None:
@@ -49,31 +52,31 @@ def make(form: str, root: Path, pictures: int) -> None:
 def read(form: str, root: Path) -> None:
     """Lists, deals, and prints a line of the table: count, seconds of each, peak memory of the process."""
     begun = time.time()
-    found = importlib.import_module(f"fer_tf.datasets.{FORMS[form]}").records(root)
-    listed = time.time()
-    folds = [records.subject_folds(found, 10, order) for order in common.ORDERS]
+    listed = catalogue.load(FORMS[form], root)
+    at_hand = time.time()
+    folds = [records.subject_folds(listed, 10, order) for order in records.ORDERS]
     dealt = time.time()
-    assert all(sum(len(fold.test) for fold in dealing) == len(found) for dealing in folds)
+    assert all(sum(len(fold.test) for fold in dealing) == len(listed) for dealing in folds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
-    print(f"{form:<16}{len(found):>12,}{listed - begun:>12.1f}{dealt - listed:>16.1f}{peak:>12.2f}", flush=True)
+    print(f"{form:<16}{len(listed):>12,}{at_hand - begun:>12.1f}{dealt - at_hand:>16.1f}{peak:>12.2f}", flush=True)
 
 
-def main() -> None:
+def run(settings: Settings) -> None:
     """Makes, reads and removes each tree."""
-    if FLAGS.listed:
-        form, _, place = FLAGS.listed.partition("=")
+    if settings.listed:
+        form, _, place = settings.listed.partition("=")
         read(form, Path(place))
         return
     print(f"{'tree':<16}{'records':>12}{'listing, s':>12}{'20 folds, s':>16}{'peak, GiB':>12}", flush=True)
     for form in FORMS:
-        root = Path(FLAGS.workdir) / form.replace(" ", "_")
+        root = Path(settings.workdir) / form.replace(" ", "_")
         try:
-            make(form, root, FLAGS.pictures)
-            command = [sys.executable, "-m", "experiments.benchmark_listing", f"--listed={form}={root}"]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            make(form, root, settings.pictures)
+            words = [sys.executable, "-m", f"{__package__}.benchmark_listing", f"--listed={form}={root}"]
+            subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
         finally:
             shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    common.run(main)
+    command_line.main(Settings, run)

@@ -14,84 +14,116 @@ A killed run goes on where it stood. A picture that cannot be read is named and 
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from absl import flags
+from fer_tf import archives, catalogue, faces
+from fer_tf.records import Record
 
-from fer_tf import archives, faces, records
-
-from .parts.prepare import report as prepare_report
-from .parts.prepare import work as preparing
-from .run import common, data_sets
-
-flags.DEFINE_bool("list", False, "Print the data sets as a table, and nothing else.")
-flags.DEFINE_enum("dataset", None, [n for n in data_sets.names() if n != "prepared"], "Which data set.")
-flags.DEFINE_string("data_dir", None, "Its folder, as its owner ships it.")
-flags.DEFINE_list("options", [], data_sets.HELP)
-flags.DEFINE_enum("align", None, list(faces.TEMPLATES), "The paper whose frame the faces get.")
-flags.DEFINE_string("out", None, "The HDF5 file; runs/prepared/<dataset>_<align>.h5 when left out.")
-flags.DEFINE_enum("channels", "auto", ["auto", "1", "3"], "1 grey, 3 RGB; auto: as the paper has it.")
-flags.DEFINE_string("boxes", None, "CSV file path,left,top,right,bottom: faces that are cut by these boxes.")
-flags.DEFINE_string("unpack", None, "Unpack the archives in --data_dir into this folder first, and read that.")
-flags.DEFINE_integer("workers", 0, "Threads; 0: one a core.", lower_bound=0)
-FLAGS = flags.FLAGS
+from .parts.prepare import report, work
+from .run import command_line, settings
+from .run.settings import setting
 
 
-def read() -> tuple[list[records.Record], Path, dict[str, Any]]:
-    """(records of --dataset, its folder, the options), unpacked where --unpack says so."""
-    if not FLAGS.dataset or not FLAGS.align:
+@settings.command()
+class Settings(settings.Base):
+    """Which data set is prepared, and how."""
+
+    list_: bool = setting(False, "Print the data sets as a table, and nothing else.")
+    dataset: str | None = setting(None, "Which data set.", choices=[n for n in catalogue.names() if n != "prepared"])
+    data_dir: str | None = setting(None, "Its folder, as its owner ships it.", place="path")
+    options: tuple[str, ...] = setting((), settings.OPTIONS)
+    align: str | None = setting(None, "The paper whose frame the faces get.", choices=faces.TEMPLATES)
+    out: str | None = setting(None, "The HDF5 file; runs/prepared/<dataset>_<align>.h5 when left out.", place="path")
+    channels: str = setting("auto", "1 grey, 3 RGB; auto: as the paper has it.", choices=("auto", "1", "3"))
+    boxes: str | None = setting(
+        None, "CSV file path,left,top,right,bottom: faces that are cut by these boxes.", place="path"
+    )
+    unpack: str | None = setting(
+        None, "Unpack the archives in --data_dir into this folder first, and read that.", place="path"
+    )
+    workers: int = setting(0, "Threads; 0: one a core.", low=0)
+
+
+class Listed(NamedTuple):
+    """The records of the data set, the folder that they were read from, and the options by which."""
+
+    records: list[Record]
+    root: Path
+    options: dict[str, Any]
+
+
+def read(settings: Settings) -> Listed:
+    """The data set, unpacked where --unpack says so.
+
+    Raises:
+      ValueError: no data set or frame is named, it has no pictures, or it lies in archives.
+      FileNotFoundError: it is not there; the message shows what is expected.
+    """
+    if not settings.dataset or not settings.align:
         raise ValueError("Give --dataset=, --data_dir= and --align=; --list shows the data sets.")
-    module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
-    options, place = data_sets.options(module, FLAGS.options), FLAGS.data_dir
-    if FLAGS.unpack:
-        place = str(archives.unpack_all(Path(FLAGS.data_dir or "."), Path(FLAGS.unpack)))
+    options, place = catalogue.options(settings.dataset, settings.options), settings.data_dir
+    if settings.unpack:
+        place = str(archives.unpack_all(Path(settings.data_dir or "."), Path(settings.unpack)))
     try:
-        found = module.records(place, **options)
+        listed = catalogue.load(settings.dataset, place, options)
     except FileNotFoundError as error:
         packed = archives.inside(Path(place)) if place else []
-        if packed and not FLAGS.unpack:
+        if packed and not settings.unpack:
             names = ", ".join(p.name for p in packed[:3])
             raise ValueError(f"There are archives ({names}): add --unpack=<folder>. {error}") from error
         raise
-    if not found:
-        raise ValueError(f"--dataset={FLAGS.dataset} --data_dir={place} has no pictures.")
-    return found, Path(place or "."), options
+    if not listed:
+        raise ValueError(f"--dataset={settings.dataset} --data_dir={place} has no pictures.")
+    return Listed(listed, Path(place or "."), options)
 
 
-def main() -> None:
-    """Reads, cuts, writes, reports."""
-    if FLAGS.list:
-        print(data_sets.table())
-        return
-    found, root, options = read()
-    module = importlib.import_module(f"fer_tf.datasets.{FLAGS.dataset}")
-    out = Path(FLAGS.out or f"runs/prepared/{FLAGS.dataset}_{FLAGS.align}.h5")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    names = [preparing.named(record, root) for record in found]
-    channels = (3 if FLAGS.align == "cycle_at" else 1) if FLAGS.channels == "auto" else int(FLAGS.channels)
-    rule = options.get("frames") or getattr(module, "FRAMES", "all frames of the data set")
-    made = {"dataset": FLAGS.dataset, "template": FLAGS.align, "options": {**options, "channels": channels},
-            "frames": rule, "records": len(found)}  # fmt: skip
-    work = preparing.Work(found, names, made, out, preparing.read_boxes(FLAGS.boxes, names))
-    work.start()
-    work.run(FLAGS.workers)
-    missed = work.finish()
-    undetected = out.with_name(f"{out.stem}_undetected.csv")
-    prepare_report.write_missed(undetected, [(names[i], status, why) for i, status, why in missed])
-    if len(missed) == len(found):
-        raise ValueError(f"None of {len(missed)} pictures gave a face, see {undetected}; the first: {missed[0][2]}")
-    report = prepare_report.write(out, [(names[i], found[i], status, why) for i, status, why in missed])
-    print(f"{out}: {len(found) - len(missed)} faces of {len(found)} pictures; {report} shows them.")
+def metadata(settings: Settings, listed: Listed) -> dict[str, Any]:
+    """What the file says of itself: data set, template, options, frame rule, number of pictures."""
+    channels = (3 if settings.align == "cycle_at" else 1) if settings.channels == "auto" else int(settings.channels)
+    return {
+        "dataset": settings.dataset,
+        "template": settings.align,
+        "options": {**listed.options, "channels": channels},
+        "frames": catalogue.frame_rule(settings.dataset, settings.data_dir, listed.options),
+        "records": len(listed.records),
+    }
+
+
+def tell(missed: Sequence[work.Missed], undetected: Path) -> int:
+    """Counts, on stderr, the pictures without a face; gives the exit code, 1 where one could not be read."""
     if missed:
         print(f"{len(missed)} pictures gave no face; they are listed in {undetected}.", file=sys.stderr)
-    damaged = [why for _, status, why in missed if status == preparing.UNREADABLE]
+    damaged = [m.reason for m in missed if m.status == work.UNREADABLE]
     if damaged:
         print(f"error: {len(damaged)} pictures cannot be read, such as: {damaged[0]}", file=sys.stderr)
-        sys.exit(1)
+    return 1 if damaged else 0
+
+
+def run(settings: Settings) -> int:
+    """Reads, cuts, writes, reports; gives the exit code."""
+    if settings.list_:
+        print(catalogue.table())
+        return 0
+    listed = read(settings)
+    out = Path(settings.out or f"runs/prepared/{settings.dataset}_{settings.align}.h5")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    names = [work.name_of(record, listed.root) for record in listed.records]
+    boxes = work.read_boxes(settings.boxes, names)
+    job = work.Work(listed.records, names, metadata(settings, listed), out, boxes)
+    job.start()
+    job.run(settings.workers)
+    missed = job.finish()
+    undetected = out.with_name(f"{out.stem}_undetected.csv")
+    report.write_missed(undetected, missed)
+    if len(missed) == len(names):
+        raise ValueError(f"None of {len(missed)} pictures gave a face, see {undetected}; the first: {missed[0].reason}")
+    page = report.write(out, missed)
+    print(f"{out}: {len(names) - len(missed)} faces of {len(names)} pictures; {page} shows them.")
+    return tell(missed, undetected)
 
 
 if __name__ == "__main__":
-    common.run(main)
+    command_line.main(Settings, run)

@@ -31,6 +31,9 @@ CLASSES = {
 }
 """Named class sets: six basic, seven with contempt, six and neutral, all eight; each in the order of EXPRESSIONS."""
 
+ORDERS = ("contiguous", "strided")
+"""How people, in ascending order, are dealt to folds; see `subject_folds`."""
+
 Image = str | bytes | np.ndarray | tuple[str, int]
 
 
@@ -151,7 +154,7 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
     elif order == "strided":
         parts = [subjects[i::k] for i in range(k)]
     else:
-        raise ValueError(f"Unknown order of folds {order!r}: use contiguous or strided.")
+        raise ValueError(f"Unknown order of folds {order!r}: use {' or '.join(ORDERS)}.")
     number = {subject: fold for fold, part in enumerate(parts) for subject in part}
     held_out = [number[record.subject] for record in records if record.subject is not None]
     everybody = list(range(len(records)))  # one object a number, however many folds it is in

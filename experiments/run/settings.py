@@ -112,7 +112,7 @@ class Folds(Training):
         None, "A paper's protocol: data set, classes, folds and runs.", choices=protocols.PROTOCOLS
     )
     fold_order: str = setting(
-        "contiguous", "How people, in ascending order, are dealt to the folds.", choices=("contiguous", "strided")
+        "contiguous", "How people, in ascending order, are dealt to the folds.", choices=records.ORDERS
     )
     manifest: str | None = setting(
         None, "A folds.json: its folds instead of those of --folds and --protocol.", place="path"

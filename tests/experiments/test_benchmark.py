@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from experiments import benchmark
+from experiments.parts.benchmark import feed, operations
+from experiments.parts.benchmark import views as plain_loops
 from fer_tf import augment
 from fer_tf.compat import keras, set_policy
 from fer_tf.models import fer_net
@@ -55,14 +57,14 @@ def test_bad_input_is_one_sentence(cli, tmp_path):
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert errors == ["error: --images=1 is too few for 2 steps: give --images=4."]  # 4 x 100 views needed, 110 a face
     with pytest.raises(ValueError, match=r"Unknown precisions .'float8'.: use float32, mixed_float16"):
-        benchmark.measure(benchmark.Settings(precisions="float32,float8"))
-    with pytest.raises(ValueError, match=r"Unknown model 'x': use one of .*fer_net"):
-        benchmark.measure(benchmark.Settings(model="x"))
+        benchmark.measure(benchmark.Settings(precisions=("float32", "float8")))
+    with pytest.raises(ValueError, match=r"--model=x is none of .*fer_net"):
+        benchmark.Settings(model="x")
 
 
 def test_work_of_products_by_hand():
     def work(function, *shapes):
-        return benchmark.flops(tf.function(function).get_concrete_function(*map(tf.zeros, shapes)).graph)
+        return operations.flops(tf.function(function).get_concrete_function(*map(tf.zeros, shapes)).graph)
 
     assert work(tf.matmul, (5, 7), (7, 11)) == 2 * 5 * 7 * 11
     assert work(lambda a, b: tf.matmul(a, b, transpose_a=True), (7, 5), (7, 11)) == 2 * 5 * 7 * 11
@@ -85,12 +87,12 @@ def test_work_of_products_by_hand():
     assert work(gradients, (2, 8, 8, 3), (3, 3, 3, 5)) == 3 * 2 * (2 * 4 * 4 * 5) * 27
     unknown = tf.function(tf.matmul, input_signature=[tf.TensorSpec((None, 7)), tf.TensorSpec((7, 5))])
     with pytest.raises(ValueError, match=r"\(MatMul\) cannot be counted: its shapes are not static"):
-        benchmark.flops(unknown.get_concrete_function().graph)
+        operations.flops(unknown.get_concrete_function().graph)
 
 
 def test_work_of_a_training_step_from_the_layers():
     set_policy("float32")
-    model, batch, size = benchmark.build(fer_net, tiny=True)
+    model, batch, size = feed.build(fer_net, tiny=True)
     assert size == "tiny"
     count, height, width, _ = batch["image"].shape
     forward, stem, side = 0, 0, {"stem": 1, "stage1": 2, "stage2": 4, "stage3": 8}
@@ -104,11 +106,11 @@ def test_work_of_a_training_step_from_the_layers():
     assert stem
     step = tf.function(model.train_step).get_concrete_function(batch)
     # forward, and backward to the kernels and to the inputs, except for the picture itself
-    assert benchmark.flops(step.graph) == 3 * forward - stem
+    assert operations.flops(step.graph) == 3 * forward - stem
 
 
 def test_the_paper_model_is_built_where_it_needs_no_argument():
-    model, batch, size = benchmark.build(fer_net, tiny=False)
+    model, batch, size = feed.build(fer_net, tiny=False)
     assert size == "paper" and model.options["width"] == 64 and batch["image"].shape[0] == 6
     assert model.players()["classifier"].optimizer is not None
 
@@ -118,8 +120,8 @@ def test_the_plain_loop_makes_the_same_views(views):
     y, x = np.mgrid[: views.source[0], : views.source[1]]
     smooth = (128 + 60 * np.sin(x / 9) + 50 * np.cos(y / 7 + x / 23)).astype(np.uint8)
     ours = views(smooth[None, ..., None])[0, ..., 0].numpy().astype(int)
-    for name, turn in benchmark.plain_turns().items():
-        plain = np.stack(benchmark.plain_views(smooth, views, turn)).astype(int)
+    for name, turn in plain_loops.plain_turns().items():
+        plain = np.stack(plain_loops.plain_views(smooth, views, turn)).astype(int)
         assert plain.shape == ours.shape
         inside = np.s_[:, 28:-28, 28:-28]  # Pillow leaves the corners black
         assert np.abs(plain - ours)[inside].max() <= 3, name
@@ -129,9 +131,9 @@ def test_the_plain_loop_makes_the_same_views(views):
 
 def test_precisions_are_what_the_hardware_computes(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    for auto, found in (("float32", ["float32"]), ("mixed_bfloat16", ["float32", "mixed_bfloat16"])):
+    for auto, computed in (("float32", ["float32"]), ("mixed_bfloat16", ["float32", "mixed_bfloat16"])):
         monkeypatch.setattr(benchmark.training, "auto_precision", lambda auto=auto: auto)
-        assert benchmark.precisions() == found
+        assert benchmark.precisions() == computed
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
     for capability, count in (((7, 5), 2), ((8, 0), 3)):
         details = {"compute_capability": capability}

@@ -10,18 +10,17 @@ import tensorflow as tf
 
 from experiments import benchmark
 from experiments.parts.benchmark import cycle_at as benchmark_cycle_at
+from experiments.parts.benchmark import feed, operations
 from fer_tf import layers, training
 from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES
 
-SETTINGS = benchmark.Settings(
-    **{**benchmark.PRESETS["smoke"], "model": "cycle_at", "repeats": 1, "steps": 1, "precisions": "float32"}
-)
+SETTINGS = benchmark.Settings(preset="smoke", model="cycle_at", repeats=1, steps=1, precisions=("float32",))
 
 
-def checked(found):
+def checked(measures):
     """The tables' lines up to the parts', which add up; and the rows."""
-    lines, rows = benchmark_cycle_at.table(found), found["steps"]["float32"]
+    lines, rows = benchmark_cycle_at.table(measures), measures["steps"]["float32"]
     assert list(rows) == [str(n) for n in benchmark_cycle_at.BATCHES]
     start = next(i for i, line in enumerate(lines) if line.startswith("its parts, %"))
     assert len(lines) == start + 1 + len(rows) and len({len(line) for line in lines[start:]}) == 1
@@ -37,8 +36,8 @@ def checked(found):
 def test_smoke():
     """Needs the extra `bench`; the next test is of where it is missing."""
     pytest.importorskip("torch")
-    found = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)))
-    lines, rows = checked(found)
+    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"])))
+    lines, rows = checked(measures)
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     for row in rows.values():
         assert row["ratio"] == pytest.approx(row["tensorflow"] / row["torch"])
@@ -48,13 +47,13 @@ def test_one_sentence_where_there_is_no_torch(monkeypatch):
     """And all that needs none."""
     monkeypatch.setattr(benchmark_cycle_at, "BATCHES", (2,))
     monkeypatch.setattr(benchmark_cycle_at.importlib.util, "find_spec", lambda name: None)
-    found = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)))
-    lines, rows = checked(found)
+    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"])))
+    lines, rows = checked(measures)
     assert lines[0] == "PyTorch is not installed: `pip install .[bench]` adds it."
     assert len(lines) == 3 and lines[2].split()[3:5] == ["-", "-"]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
-    found = benchmark_cycle_at.measure(SETTINGS, ["float32"], benchmark.seconds)
-    assert benchmark_cycle_at.table(found) == [found["skipped"]]
+    measures = benchmark_cycle_at.measure(SETTINGS, ["float32"])
+    assert benchmark_cycle_at.table(measures) == [measures["skipped"]]
 
 
 @pytest.mark.parametrize("only", [False, True])
@@ -75,11 +74,11 @@ def test_through_the_benchmark(monkeypatch, only):
 
 def test_the_feed_has_the_models_labels():
     """f_S's classes; none, and labels of -1, without f_W."""
-    model, example, _ = benchmark.build(cycle_at, tiny=True)
+    model, example, _ = feed.build(cycle_at, tiny=True)
     alone = benchmark_cycle_at.build(1, tiny=True)
     assert model.classes == CLASSES["six"] and alone.classes == ()
     for classes, labels in ((model.classes, set(range(6))), (alone.classes, {-1})):
-        batch = next(benchmark.Feed(cycle_at, example, classes, SETTINGS, resize=True).stream(0))
+        batch = next(feed.Feed(cycle_at, example, classes, SETTINGS, resize=True).stream(0))
         assert set(batch["label"].numpy()) <= labels
         assert batch["image"].shape == batch["auxiliary"].shape == (8, 32, 32, 1)
 
@@ -90,8 +89,8 @@ def test_the_parts_do_the_work_of_the_step():
     images = [tf.random.stateless_uniform((2, 32, 32, 3), (0, i)) for i in range(2)]
     batch = {"image": images[0], "auxiliary": images[1], "label": tf.zeros(2, tf.int32)}
     parts = benchmark_cycle_at.parts(model, *map(cycle_at.scaled, images))
-    work = {name: benchmark.flops(run.get_concrete_function().graph) for name, run in parts.items()}
-    step = benchmark.flops(tf.function(model.train_step).get_concrete_function(batch).graph)
+    work = {name: operations.flops(run.get_concrete_function().graph) for name, run in parts.items()}
+    step = operations.flops(tf.function(model.train_step).get_concrete_function(batch).graph)
     assert work["generators"] + work["discriminators"] == step
     assert work["blocks"] == 3 * 2 * 2 * (2 * 8 * 8 * 16 * 9 * 16)  # 3 products, 2 convolutions, 16 channels
     assert work["generators"] / 3.1 < work["forward"] < work["generators"] / 2.5 and not work["norms"] + work["adam"]
@@ -106,29 +105,28 @@ def test_the_parts_do_the_work_of_the_step():
 def test_shares_by_hand():
     times = {"tensorflow": [10, 20, 40], "forward": [2, 4, 8], "generators": [6, 14, 24], "discriminators": [2, 4, 4]}
     times |= {"adam": [1, 1, 2], "blocks": [1, 2, 4], "norms": [0.5, 1, 2]}
-    found = benchmark_cycle_at.shares({name: np.array(value, float) for name, value in times.items()})
+    given = benchmark_cycle_at.shares({name: np.array(value, float) for name, value in times.items()})
     wanted = {"G forward": 0.2, "G backward": 0.4, "D": 0.2, "Adam": 0.05, "rest": 0.1}
-    assert found == pytest.approx(wanted | {"(G's blocks)": 0.4, "(norms)": 0.2})
+    assert given == pytest.approx(wanted | {"(G's blocks)": 0.4, "(norms)": 0.2})
 
 
 def test_twin_takes_the_same_steps():
     """Losses of three steps from the same weights, on noise, agree."""
     pytest.importorskip("torch")
-    from experiments.parts.benchmark import torch_cycle_at as benchmark_torch_cycle_at
-    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
+    from experiments.parts.benchmark import torch_cycle_at, torch_weights
 
     training.setup(seed=0, precision="float32")
     model = benchmark_cycle_at.build(1, tiny=True)
-    twin = benchmark_torch_cycle_at.twin(model, "float32")
+    twin = torch_cycle_at.twin(model, "float32")
     images = [tf.random.stateless_uniform((2, 32, 32, 3), (0, i)) for i in range(2)]
     batch = {"image": images[0], "auxiliary": images[1], "label": tf.zeros(2, tf.int32)}
     for net in ("g_sw", "d_w"):
-        theirs = twin.nets[net](benchmark_torch.tensor(2 * images[0] - 1)).detach().numpy().transpose(0, 2, 3, 1)
+        theirs = twin.nets[net](torch_weights.tensor(2 * images[0] - 1)).detach().numpy().transpose(0, 2, 3, 1)
         np.testing.assert_allclose(getattr(model, net)(2 * images[0] - 1), theirs, atol=2e-5)
     for _ in range(3):
         for metric in model.metrics:
             metric.reset_state()
         ours = model.train_step(batch)
-        theirs = twin.train_step(*map(benchmark_torch.tensor, images))
-        for side in ("discriminators_loss", "generators_loss"):
-            assert float(ours[side]) == pytest.approx(float(theirs[side]), rel=2e-3)
+        theirs = twin.train_step(*map(torch_weights.tensor, images))
+        for name in ("discriminators_loss", "generators_loss"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=2e-3)

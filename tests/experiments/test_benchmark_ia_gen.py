@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import benchmark
+from experiments.parts.benchmark import feed
 from experiments.parts.benchmark import ia_gen as benchmark_ia_gen
 from fer_tf.compat import keras, optimizer_variables, set_policy
 from fer_tf.models import ia_gen
@@ -21,9 +22,7 @@ def scatter(*nets):
                 layer.set_weights([numbers.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
 
 
-SETTINGS = benchmark.Settings(
-    **{**benchmark.PRESETS["smoke"], "model": "ia_gen", "repeats": 1, "precisions": "float32"}
-)
+SETTINGS = benchmark.Settings(preset="smoke", model="ia_gen", repeats=1, precisions=("float32",))
 
 
 def test_smoke():
@@ -53,15 +52,15 @@ def test_smoke():
 def test_one_sentence_where_there_is_no_torch(monkeypatch):
     monkeypatch.setattr(benchmark_ia_gen, "measure_generators", lambda *_: {})
     monkeypatch.setattr(benchmark_ia_gen.importlib.util, "find_spec", lambda name: None)
-    found = benchmark_ia_gen.measure(SETTINGS, ["float32"], benchmark.seconds)
-    assert found["beside_torch"] == {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
+    measures = benchmark_ia_gen.measure(SETTINGS, ["float32"])
+    assert measures["beside_torch"] == {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
-    found = benchmark_ia_gen.measure(SETTINGS, ["float32"], benchmark.seconds)
-    assert benchmark_ia_gen.table(found) == [found["skipped"]]
+    measures = benchmark_ia_gen.measure(SETTINGS, ["float32"])
+    assert benchmark_ia_gen.table(measures) == [measures["skipped"]]
 
 
 def test_the_paper_model_and_what_trains_it():
-    model, batch, size = benchmark.build(ia_gen, tiny=False)
+    model, batch, size = feed.build(ia_gen, tiny=False)
     counts = {name: sum(int(np.prod(v.shape)) for v in variables) for name, variables in model.player_variables()}
     assert size == "paper" and counts == {"discriminator": 2_764_609, "generator": 29_237_888}
     assert set(batch) >= {"image", "target"} and model.feature_net.options["width"] == 64
@@ -70,7 +69,7 @@ def test_the_paper_model_and_what_trains_it():
         assert (config["beta_1"], config["beta_2"]) == (0.5, 0.999)
         assert config["learning_rate"] == pytest.approx(2e-4) and isinstance(player.optimizer, keras.optimizers.Adam)
     assert all(len(slots) >= 2 for slots in optimizer_variables(model).values())
-    assert benchmark.recogniser(ia_gen, model, "tiny").classify(batch["image"]).shape == (6, 6)
+    assert feed.recogniser(ia_gen, model, "tiny").classify(batch["image"]).shape == (6, 6)
 
 
 @pytest.mark.parametrize("policy, close", [("float32", 2e-5), ("mixed_bfloat16", 0.03)])
@@ -96,20 +95,20 @@ def test_stacked_generators_that_differ_are_an_error(monkeypatch):
 
     monkeypatch.setattr(benchmark_ia_gen, "StackedGenerators", Wrong)
     with pytest.raises(RuntimeError, match="differ by .* in float32"):
-        benchmark_ia_gen.measure_generators("float32", 0.1, SETTINGS, benchmark.seconds)
+        benchmark_ia_gen.measure_generators("float32", 0.1, SETTINGS)
 
 
 def twins():
     """A small GAN without dropout, its twin in PyTorch, and a batch for each."""
     pytest.importorskip("torch")
-    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
+    from experiments.parts.benchmark import torch_ia_gen, torch_weights
 
     set_policy("float32")
     model = ia_gen.ExpressionGAN(feature_net=ia_gen.tiny_features(), width=1 / 16, dropout=0.0)
     scatter(model.generator, model.discriminator, model.feature_net.trunk)
     batch = ia_gen.tiny()[1]
-    images = [benchmark_torch.tensor(batch[name]) for name in ("image", "target")]
-    return model, benchmark_torch.twin(model, "float32"), batch, images
+    images = [torch_weights.tensor(batch[name]) for name in ("image", "target")]
+    return model, torch_ia_gen.twin(model, "float32"), batch, images
 
 
 def test_the_nets_in_torch_give_the_same():
@@ -123,8 +122,8 @@ def test_the_nets_in_torch_give_the_same():
         (phi, image, model.feature_net.maps(batch["image"])),
     ):
         assert np.std(expected) > 1e-3
-        found = net(given).detach().permute(0, 2, 3, 1)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        theirs = net(given).detach().permute(0, 2, 3, 1)
+        np.testing.assert_allclose(theirs, expected, atol=1e-4)
 
 
 def test_losses_statistics_and_gradients_in_torch_are_the_same():
@@ -139,9 +138,9 @@ def test_losses_statistics_and_gradients_in_torch_are_the_same():
             if layer.name.endswith("_norm"):
                 np.testing.assert_allclose(part.running_mean, layer.moving_mean, atol=1e-4, err_msg=layer.name)
                 np.testing.assert_allclose(part.running_var, layer.moving_variance, atol=1e-4, err_msg=layer.name)
-    found = twin.train_step(image, target)
+    logs = twin.train_step(image, target)
     for name, player in model.players().items():
-        assert float(found[f"{name}_loss"]) == pytest.approx(float(totals[name]), abs=1e-4)
+        assert float(logs[f"{name}_loss"]) == pytest.approx(float(totals[name]), abs=1e-4)
         assert len(player.variables) == len(twin.weights[name])
         for part_name, part in twin.nets[name].parts.items():
             gradient = tape.gradient(totals[name], getattr(model, name).get_layer(part_name).trainable_variables[0])
@@ -165,12 +164,12 @@ def test_both_learn_the_same_step():
 
 def test_a_twin_of_another_size_is_an_error(monkeypatch):
     twins()
-    from experiments.parts.benchmark import torch_ia_gen as benchmark_torch
+    from experiments.parts.benchmark import torch_ia_gen
 
     model = ia_gen.tiny()[0]
     monkeypatch.setattr(model, "width", 1 / 8)
     with pytest.raises(ValueError, match="e1_conv of generator|c1_conv of discriminator"):
-        benchmark_torch.twin(model, "float32")
+        torch_ia_gen.twin(model, "float32")
 
 
 def test_bfloat16_in_torch_is_near():

@@ -4,15 +4,16 @@ import csv
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import prepare
 from experiments.parts.prepare import work as preparing
-from experiments.run import data_sets
-from fer_tf import pipeline, protocols, records
+from fer_tf import catalogue, pipeline, protocols, records
 from fer_tf.datasets import ck_plus, folder, prepared, rendered
 
 CLASSES = ("anger", "happiness")
@@ -65,7 +66,7 @@ def test_the_file_has_the_faces_of_the_data_set(made):
         assert b.info["picture"] == os.path.relpath(a.image, place / "CK+")
         assert b.info["sha256"] == records.content_hash(a)
     np.testing.assert_array_equal(pipeline.face(raw[3], "ia_gen"), pipeline.face(found[3], "ia_gen"))
-    assert not list(place.glob("*.part")) and not list(place.glob("*.parts"))
+    assert not list(place.glob(".*")) and not list(place.glob("*.parts"))
 
 
 def test_the_report_and_the_lists(made):
@@ -95,7 +96,7 @@ def whole(tmp_path_factory, cli):
     return place
 
 
-SMOKE = ("--preset=smoke", "--take=0", "--runs=1", "--only_folds=1")
+SMOKE = ("--preset=smoke", "--max_subjects=0", "--runs=1", "--only_folds=1")
 
 
 def test_an_experiment_follows_the_protocol(whole, cli, tmp_path):
@@ -200,7 +201,7 @@ def work(found, out, boxes=None, template="gcnet"):
         "frames": "all",
         "records": len(found),
     }
-    return preparing.Work(found, [preparing.named(r, out.parent) for r in found], made, out, boxes or {})
+    return preparing.Work(found, [preparing.name_of(r, out.parent) for r in found], made, out, boxes or {})
 
 
 @pytest.fixture
@@ -236,7 +237,8 @@ def test_a_killed_run_goes_on(pictures, tmp_path, monkeypatch):
             assert not (tmp_path / "again.h5").exists()
     again.run(1)
     assert sorted(looked[-5:]) == [2, 3, 4, 5, 6]
-    assert [(i, status) for i, status, _ in again.finish()] == [(6, preparing.NO_FACE)]
+    missed = again.finish()
+    assert [(m.name, m.record, m.status) for m in missed] == [("anger/p6_face.png", pictures[6], preparing.NO_FACE)]
     with h5py.File(tmp_path / "whole.h5") as a, h5py.File(tmp_path / "again.h5") as b:
         assert len(a["image"]) == 6
         for name in ("image", "frame", *prepared.TEXTS):
@@ -249,7 +251,7 @@ def test_boxes_by_hand(pictures, tmp_path, monkeypatch):
     first = work(pictures, tmp_path / "faces.h5")
     first.start(), first.run(), first.finish()
     (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom\np6_face.png,10,10,90,90\n")
-    names = [preparing.named(r, tmp_path) for r in pictures]
+    names = [preparing.name_of(r, tmp_path) for r in pictures]
     boxes = preparing.read_boxes(tmp_path / "boxes.csv", names)
     assert boxes == {"anger/p6_face.png": (10, 10, 90, 90)}
     cuts = []
@@ -333,10 +335,21 @@ def test_what_does_not_fit_gets_one_sentence(tmp_path, refused):
 
 
 def test_list_shows_every_data_set(capsys):
-    text = data_sets.table()
-    for name in data_sets.names():
+    assert prepare.run(prepare.Settings(list_=True)) == 0
+    text = capsys.readouterr().out.removesuffix("\n")
+    for name in catalogue.names():
         assert f"\n{name} " in f"\n{text}"
     for title in ("tree", "labels", "citation", "licence", "used by", "options", "protocols"):
-        assert text.count(f"\n{'':<16}{title:<11}") == len(data_sets.names()), title
+        assert text.count(f"\n{'':<16}{title:<11}") == len(catalogue.names()), title
     assert "Lucey, Cohn, Kanade" in text and "mmlab.ie.cuhk.edu.hk" in text and "sfew_2fold" in text
     assert max(map(len, text.splitlines())) <= 128  # trees stay as they are
+
+
+def test_the_file_says_how_it_was_made():
+    """Channels as the paper has them unless they are given; frames as the options say, else as the data set has it."""
+    for align, channels, wanted in (("ia_gen", "auto", 1), ("cycle_at", "auto", 3), ("cycle_at", "1", 1)):
+        given = prepare.Settings(dataset="ck_plus", align=align, channels=channels)
+        for options, frames in (({}, "last3"), ({"frames": "all"}, "all")):
+            made = prepare.metadata(given, prepare.Listed([records.Record("a.png")] * 5, Path(), options))
+            expected = {"dataset": "ck_plus", "template": align, "frames": frames, "records": 5}
+            assert made == {**expected, "options": {**options, "channels": wanted}}

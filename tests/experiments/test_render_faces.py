@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from experiments import render_faces
+from experiments.parts.render_faces import frames as pictured
 from experiments.parts.render_faces import looks as rendering_looks
-from experiments.parts.render_faces import rendering
+from experiments.parts.render_faces import renderer, rendering, shards
 from experiments.parts.render_faces import scene as rendering_scene
 
 ONE_SIDED = ["jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker",
@@ -169,13 +170,13 @@ def test_normals_of_a_sphere():
 
 @pytest.mark.parametrize("domain,count", [("lab", 24), ("posed", 120), ("wild", 16)])
 def test_plan_covers_every_expression(domain, count):
-    frames = render_faces.plan(domain, 0.9, np.random.default_rng(0))
+    frames = pictured.plan(domain, 0.9, np.random.default_rng(0))
     assert len(frames) == count and len({(f.sequence, f.frame) for f in frames}) == count
     per = [sum(f.expression == e for f in frames) for e in rendering.EXPRESSIONS]
     assert per == [count // 8] * 8
     assert all((f.intensity == 0) == (f.expression == "neutral") and f.intensity <= 1 for f in frames)
     if domain == "posed":
-        poses = set(itertools.product(render_faces.PANS, render_faces.TILTS))
+        poses = set(itertools.product(pictured.PANS, pictured.TILTS))
         assert {(f.pan, f.tilt) for f in frames if f.expression == "fear"} == poses
 
 
@@ -185,20 +186,18 @@ def test_shards_resume_and_do_not_depend_on_order(kit, tmp_path):
     def run(work, order):
         work.mkdir()
         for who in order:
-            arrays = render_faces.render_subject(stub, kit, *who, seed=5, quality=90)
-            render_faces.write_shard(render_faces.shard_path(work, *who), arrays)
+            arrays = shards.render_subject(stub, kit, *who, seed=5, quality=90)
+            shards.write_shard(shards.shard_path(work, *who), arrays)
         return work
 
     first = run(tmp_path / "a", people)
     second = run(tmp_path / "b", people[::-1][:1])
-    (second / "lab001.999.tmp").write_bytes(b"killed while writing")
-    assert list(render_faces.missing(second, people)) == people[:2]
-    for who in render_faces.missing(second, people):
-        render_faces.write_shard(
-            render_faces.shard_path(second, *who), render_faces.render_subject(stub, kit, *who, seed=5, quality=90)
-        )
+    (second / ".lab001.999.part.npz").write_bytes(b"killed while writing")
+    assert list(shards.missing(second, people)) == people[:2]
+    for who in shards.missing(second, people):
+        shards.write_shard(shards.shard_path(second, *who), shards.render_subject(stub, kit, *who, seed=5, quality=90))
     for work, name in ((first, "a.h5"), (second, "b.h5")):
-        assert render_faces.assemble(tmp_path / name, work, people, {"seed": 5}) == 24 + 24 + 16
+        assert shards.assemble(tmp_path / name, work, people, {"seed": 5}) == 24 + 24 + 16
     with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
         assert set(a) == set(b) >= {"image", "expression", "subject", "landmarks"}
         for name in set(a) - {"image"}:
@@ -209,10 +208,10 @@ def test_shards_resume_and_do_not_depend_on_order(kit, tmp_path):
 
 
 def test_changed_flags_are_refused_by_name(tmp_path):
-    render_faces.check_flags(tmp_path, {"seed": 1, "samples": 6})
-    render_faces.check_flags(tmp_path, {"seed": 1, "samples": 6})
+    shards.check_flags(tmp_path, {"seed": 1, "samples": 6})
+    shards.check_flags(tmp_path, {"seed": 1, "samples": 6})
     with pytest.raises(ValueError, match="--samples=9"):
-        render_faces.check_flags(tmp_path, {"seed": 1, "samples": 9})
+        shards.check_flags(tmp_path, {"seed": 1, "samples": 9})
     assert json.loads((tmp_path / "flags.json").read_text()) == {"seed": 1, "samples": 6}
 
 
@@ -226,9 +225,25 @@ def test_camera_and_background_repeat():
         np.testing.assert_array_equal(one, two)
 
 
+def test_subjects_of_the_parts():
+    given = render_faces.Settings()
+    assert [given.seed, given.size, given.samples, given.quality] == [7, 128, 4, 82]
+    people = render_faces.people_of(given)
+    assert len(people) == 200 and people[99:101] == [("lab", 99), ("posed", 0)] and people[-1] == ("wild", 79)
+    some = render_faces.Settings(domains=("wild", "lab"), subjects=("2", "1"))
+    assert render_faces.people_of(some) == [("wild", 0), ("wild", 1), ("lab", 0)]
+    for wrong in ({"domains": ("lab", "zoo")}, {"subjects": ("1", "2")}, {"domains": ("lab",), "subjects": ("x",)}):
+        with pytest.raises(ValueError, match="gives one number for each"):
+            render_faces.people_of(render_faces.Settings(**wrong))
+
+
 def test_missing_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="--facekit"):
         rendering.load_facekit(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="Give --facekit="):
+        render_faces.run(render_faces.Settings(out="x.h5"))
+    with pytest.raises(FileNotFoundError, match="--facekit: .*none.npz is missing"):
+        render_faces.run(render_faces.Settings(facekit=f"{tmp_path}/none.npz", out="x.h5"))
     with pytest.raises(FileNotFoundError, match="generic_neutral_mesh.obj"):
         rendering.load_facekit(tmp_path)
 
@@ -250,9 +265,9 @@ def test_obj_folder_gives_the_same_arrays(tmp_path):
 
 def test_real_render_repeats(kit):
     pytest.importorskip("mitsuba")
-    render = render_faces.Renderer(kit, 32, 4)
+    render = renderer.Renderer(kit, 32, 4)
     person = rendering_looks.draw_person(kit, np.random.default_rng(0))
-    frame = render_faces.Frame("happiness", 0.9, 3.0, -2.0, 0, 0)
+    frame = pictured.Frame("happiness", 0.9, 3.0, -2.0, 0, 0)
     (one, marks), (two, _) = (render(person, frame, "lab", np.random.default_rng(9)) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert one.shape == (32, 32, 3) and one.dtype == np.uint8 and marks.shape == (68, 2)

@@ -23,9 +23,8 @@ from fer_tf.compat import keras, set_policy
 from fer_tf.layers import InstanceNorm
 from fer_tf.models import cycle_at
 
-from .ia_gen import in_turns, speeds
+from .clock import in_turns, speeds
 
-WARM_UP = 2
 SIDE, BATCHES = 128, (1, 8)
 """Pixels a side, and faces of either domain a step."""
 PASSES = 4
@@ -56,7 +55,7 @@ def parts(model: cycle_at.CycleAT, x_s: tf.Tensor, x_w: tf.Tensor) -> dict[str, 
     fakes = [tf.reverse(x, [2]) for x in (x_w, x_s)]
     gradients = [[1e-3 * tf.random.stateless_normal(v.shape, (0, 1)) for v in p] for p in (discriminators, generators)]
     norms = {net: [x for x in net.layers if isinstance(x, InstanceNorm)] for net in (model.g_sw, model.d_w)}
-    seen = [x for net, found in norms.items() for x in keras.Model(net.inputs, [y.input for y in found])(x_s)]
+    seen = [x for net, group in norms.items() for x in keras.Model(net.inputs, [y.input for y in group])(x_s)]
     entry, end = (model.g_sw.get_layer(name).output for name in ("down2_relu", f"block{model.blocks}_add"))
     middle, given = keras.Model(entry, end), keras.Model(model.g_sw.inputs, entry)(x_s)
 
@@ -82,25 +81,29 @@ def parts(model: cycle_at.CycleAT, x_s: tf.Tensor, x_w: tf.Tensor) -> dict[str, 
             player.optimizer.apply_gradients(zip(changes, player.variables, strict=True))
         return tf.zeros(())
 
-    def there_and_back(run: Callable[[], list[tf.Tensor]], sources: list, watched: list[tf.Tensor]) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(watched)
-            made = run()
-        pulls = [tf.reverse(x, [1]) for x in watched]  # of the size of what was made
-        return _one_of_each([*made, *tape.gradient(made, [*sources, *watched], output_gradients=pulls)])
-
     pairs = ((model.d_w, (x_w, fakes[0])), (model.d_s, (x_s, fakes[1])))
-    layers = [layer for found in norms.values() for layer in found]
+    layers = [layer for group in norms.values() for layer in group]
     normed = lambda: [layer(x) for layer, x in zip(layers, seen, strict=True)]  # noqa: E731
     made = {"generators": both_ways, "forward": lambda: _one_of_each(forward()), "discriminators": judged}
-    made |= {"adam": moved, "norms": lambda: there_and_back(normed, [], seen)}
-    made["blocks"] = lambda: there_and_back(lambda: [middle(given, training=True)], middle.trainable_variables, [given])
+    made |= {"adam": moved, "norms": lambda: _there_and_back(normed, [], seen)}
+    made["blocks"] = lambda: _there_and_back(
+        lambda: [middle(given, training=True)], middle.trainable_variables, [given]
+    )
     return {name: tf.function(run, autograph=False) for name, run in made.items()}
 
 
-def _one_of_each(found: Sequence[tf.Tensor]) -> tf.Tensor:
+def _there_and_back(run: Callable[[], list[tf.Tensor]], sources: list, watched: list[tf.Tensor]) -> tf.Tensor:
+    """`_one_of_each` of what `run` makes of tensors of its size, and of its gradients for these and its weights."""
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        made = run()
+    pulls = [tf.reverse(x, [1]) for x in watched]  # of the size of what was made
+    return _one_of_each([*made, *tape.gradient(made, [*sources, *watched], output_gradients=pulls)])
+
+
+def _one_of_each(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """A number that all of them are needed for, and that takes no time itself."""
-    return tf.add_n([tf.cast(tf.reshape(x, [-1])[0], tf.float32) for x in found])
+    return tf.add_n([tf.cast(tf.reshape(x, [-1])[0], tf.float32) for x in tensors])
 
 
 def shares(times: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -109,14 +112,14 @@ def shares(times: Mapping[str, np.ndarray]) -> dict[str, float]:
     Those in brackets are in the others, too.
     """
     forward, generators = times["forward"], times["generators"]
-    found = {"G forward": forward, "G backward": generators - forward, "D": times["discriminators"]}
-    found["Adam"] = times["adam"]
-    found["rest"] = times["tensorflow"] - sum(found.values())
-    found |= {"(G's blocks)": PASSES * times["blocks"], "(norms)": PASSES * times["norms"]}
-    return {name: float(np.median(value / times["tensorflow"])) for name, value in found.items()}
+    parts = {"G forward": forward, "G backward": generators - forward, "D": times["discriminators"]}
+    parts["Adam"] = times["adam"]
+    parts["rest"] = times["tensorflow"] - sum(parts.values())
+    parts |= {"(G's blocks)": PASSES * times["blocks"], "(norms)": PASSES * times["norms"]}
+    return {name: float(np.median(value / times["tensorflow"])) for name, value in parts.items()}
 
 
-def measure_batch(precision: str, batch_size: int, settings: Any, seconds: Callable) -> dict[str, Any]:
+def measure_batch(precision: str, batch_size: int, settings: Any) -> dict[str, Any]:
     """Faces of either domain a second that a step of stage I learns from, in PyTorch too where it is installed.
 
     Also how much longer a step of stage II takes, and the shares of the parts of stage I's.
@@ -131,31 +134,30 @@ def measure_batch(precision: str, batch_size: int, settings: Any, seconds: Calla
     steps = {name: tf.function(model.train_step) for name, model in models.items()}
     runs = {"tensorflow": lambda: steps["stage 1"](batch), "stage 2": lambda: steps["stage 2"](batch)}
     runs |= parts(models["stage 1"], *map(cycle_at.scaled, images))
-    found = {"threads": threads}
+    measures = {"threads": threads}
     if importlib.util.find_spec("torch") is not None:
         import torch
 
-        from . import torch_cycle_at as benchmark_torch_cycle_at
-        from . import torch_ia_gen as benchmark_torch
+        from . import torch_cycle_at, torch_weights
 
         torch.set_num_threads(threads)
-        twin = benchmark_torch_cycle_at.twin(models["stage 1"], precision.removeprefix("mixed_"))
-        x_s, x_w = map(benchmark_torch.tensor, images)
+        twin = torch_cycle_at.twin(models["stage 1"], precision.removeprefix("mixed_"))
+        x_s, x_w = map(torch_weights.tensor, images)
         runs["torch"] = lambda: twin.train_step(x_s, x_w)
-        found["parameters"] = twin.parameters()
-    times = in_turns(runs, seconds, 1 if batch_size > 1 else settings.steps, settings.repeats, WARM_UP)
-    found |= speeds({name: times[name] for name in ("tensorflow", "torch") if name in times}, batch_size)
+        measures["parameters"] = twin.parameters()
+    times = in_turns(runs, 1 if batch_size > 1 else settings.steps, settings.repeats)
+    measures |= speeds({name: times[name] for name in ("tensorflow", "torch") if name in times}, batch_size)
     later = float(np.median(times["stage 2"] / times["tensorflow"]))
-    return found | {"stage_2_takes": later, "shares": shares(times)}
+    return measures | {"stage_2_takes": later, "shares": shares(times)}
 
 
-def measure(settings: Any, precisions: Sequence[str], seconds: Callable) -> dict[str, Any]:
+def measure(settings: Any, precisions: Sequence[str]) -> dict[str, Any]:
     """{"steps": {precision: {"1": ..., "8": ...}}}, or a sentence that says why there is none; likewise for PyTorch."""
     if tf.config.list_physical_devices("GPU"):
         return {"skipped": "The comparison is the CPU's: run with CUDA_VISIBLE_DEVICES=-1 for it."}
     wanted = [p for p in precisions if p in ("float32", "mixed_bfloat16")]
     try:
-        rows = {p: {str(n): measure_batch(p, n, settings, seconds) for n in BATCHES} for p in wanted}
+        rows = {p: {str(n): measure_batch(p, n, settings) for n in BATCHES} for p in wanted}
     finally:
         set_policy("float32")
     if importlib.util.find_spec("torch") is None:
@@ -163,10 +165,10 @@ def measure(settings: Any, precisions: Sequence[str], seconds: Callable) -> dict
     return {"steps": rows, "torch": importlib.metadata.version("torch")}
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(measures: dict[str, Any]) -> list[str]:
     """The lines to print."""
-    rows = [(p, n, row) for p, batches in found.get("steps", {}).items() for n, row in batches.items()]
-    lines = [found["skipped"]] if "skipped" in found else []
+    rows = [(p, n, row) for p, batches in measures.get("steps", {}).items() for n, row in batches.items()]
+    lines = [measures["skipped"]] if "skipped" in measures else []
     if not rows:
         return lines
     lines.append(

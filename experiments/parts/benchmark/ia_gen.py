@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from fer_tf.compat import keras, set_policy
 from fer_tf.models import ia_gen
 from fer_tf.records import CLASSES
 
+from .clock import in_turns, speeds
+
 WARM_UP = 4
 """Calls before the first round: the first three of PyTorch are slower."""
 COUNTS = (1, 64)
@@ -29,9 +31,6 @@ CLOSE = {"float32": 1e-4, "mixed_bfloat16": 0.05}
 
 Faces = list[tf.Tensor] | tf.Tensor
 """K tensors (N, h, w, C), as a list or as one with K before N."""
-
-Seconds = Callable[[Callable[[], Any], int], np.ndarray]
-"""`benchmark.seconds`: a call and how often -> (wall, CPU) seconds a call."""
 
 
 class StackedGenerators(tf.Module):
@@ -131,26 +130,7 @@ def _folded(generator: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     return kernel * (scale[:, None] if transposed else scale), beta - mean * scale
 
 
-def in_turns(
-    runs: Mapping[str, Callable[[], Any]], seconds: Seconds, steps: int, repeats: int, warm_up: int = WARM_UP
-) -> dict[str, np.ndarray]:
-    """Wall seconds a call of each takes, one figure a round, after so many calls that are not counted."""
-    for run in runs.values():
-        seconds(run, warm_up)
-    rounds = [{name: seconds(run, steps)[0] for name, run in runs.items()} for _ in range(repeats)]
-    return {name: np.array([one[name] for one in rounds]) for name in runs}
-
-
-def speeds(times: Mapping[str, np.ndarray], count: int) -> dict[str, float]:
-    """Pictures a second of one run or two, and then of the first over the second as `ratio`."""
-    found = {name: count / float(np.median(value)) for name, value in times.items()}
-    if len(times) == 1:
-        return found
-    first, second = times
-    return found | {"ratio": float(np.median(times[second] / times[first]))}
-
-
-def measure_generators(precision: str, width: float, settings: Any, seconds: Seconds) -> dict[str, Any]:
+def measure_generators(precision: str, width: float, settings: Any) -> dict[str, Any]:
     """K generators of a width together and one by one in one graph: {"1": speeds, "64": speeds, ...}.
 
     Raises:
@@ -163,7 +143,7 @@ def measure_generators(precision: str, width: float, settings: Any, seconds: Sec
     stacked = StackedGenerators(generators)
     apart = tf.function(lambda faces: tf.stack([g(faces, training=False) for g in generators], axis=1))
     together = tf.function(stacked.__call__)
-    found: dict[str, Any] = {"generators": len(classes)}
+    measures: dict[str, Any] = {"generators": len(classes)}
     for count in COUNTS:
         faces = tf.random.stateless_uniform((count, ia_gen.SIZE, ia_gen.SIZE, 1), (settings.seed, count), -1.0, 1.0)
         wanted, given = apart(faces).numpy(), together(faces).numpy()
@@ -171,12 +151,12 @@ def measure_generators(precision: str, width: float, settings: Any, seconds: Sec
         if not gap < CLOSE[precision]:
             raise RuntimeError(f"The stacked generators differ by {gap:.2g} of the largest pixel in {precision}.")
         runs = {"together": lambda f=faces: together(f), "apart": lambda f=faces: apart(f)}
-        times = in_turns(runs, seconds, settings.steps, settings.repeats)
-        found[str(count)] = {**speeds(times, count), "difference": gap}
-    return found
+        times = in_turns(runs, settings.steps, settings.repeats, WARM_UP)
+        measures[str(count)] = {**speeds(times, count), "difference": gap}
+    return measures
 
 
-def measure_beside_torch(precision: str, settings: Any, seconds: Seconds) -> dict[str, Any]:
+def measure_beside_torch(precision: str, settings: Any) -> dict[str, Any]:
     """Images a second that `ExpressionGAN.train_step` and its twin in PyTorch learn from, with the same weights.
 
     Raises:
@@ -184,7 +164,7 @@ def measure_beside_torch(precision: str, settings: Any, seconds: Seconds) -> dic
     """
     import torch
 
-    from . import torch_ia_gen as benchmark_torch
+    from . import torch_ia_gen, torch_weights
 
     set_policy(precision)
     keras.utils.set_random_seed(settings.seed)
@@ -192,46 +172,46 @@ def measure_beside_torch(precision: str, settings: Any, seconds: Seconds) -> dic
     model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.player_variables()})
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    twin = benchmark_torch.twin(model, precision.removeprefix("mixed_"))
+    twin = torch_ia_gen.twin(model, precision.removeprefix("mixed_"))
     images = [tf.random.stateless_uniform((settings.batch_size, 64, 64, 1), (settings.seed, i)) for i in range(2)]
-    batch, (image, target) = dict(zip(("image", "target"), images, strict=True)), map(benchmark_torch.tensor, images)
+    batch, (image, target) = dict(zip(("image", "target"), images, strict=True)), map(torch_weights.tensor, images)
     step = tf.function(model.train_step)
     runs = {"tensorflow": lambda: step(batch), "torch": lambda: twin.train_step(image, target)}
-    times = in_turns(runs, seconds, settings.steps, settings.repeats)
+    times = in_turns(runs, settings.steps, settings.repeats, WARM_UP)
     return {**speeds(times, settings.batch_size), "threads": threads, "parameters": twin.parameters()}
 
 
-def measure(settings: Any, precisions: Sequence[str], seconds: Seconds) -> dict[str, Any]:
+def measure(settings: Any, precisions: Sequence[str]) -> dict[str, Any]:
     """Both comparisons in every precision that a CPU has; or a sentence that says why one is left out."""
     wanted = [precision for precision in precisions if precision in CLOSE]
-    widths = [float(width) for width in settings.widths.split(",") if width.strip()]
-    found: dict[str, Any] = {"generators": {}, "beside_torch": {}}
+    widths = [float(width) for width in settings.widths]
+    measures: dict[str, Any] = {"generators": {}, "beside_torch": {}}
     if tf.config.list_physical_devices("GPU"):
         return {"skipped": "The comparisons are the CPU's: run with CUDA_VISIBLE_DEVICES=-1 for them."}
     try:
         for precision in wanted:
-            found["generators"][precision] = {
-                f"{width:g}": measure_generators(precision, width, settings, seconds) for width in widths
+            measures["generators"][precision] = {
+                f"{width:g}": measure_generators(precision, width, settings) for width in widths
             }
         if importlib.util.find_spec("torch") is None:
-            found["beside_torch"] = {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
+            measures["beside_torch"] = {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
         else:
-            found["torch"] = importlib.metadata.version("torch")
+            measures["torch"] = importlib.metadata.version("torch")
             for precision in wanted:
-                found["beside_torch"][precision] = measure_beside_torch(precision, settings, seconds)
+                measures["beside_torch"][precision] = measure_beside_torch(precision, settings)
     finally:
         set_policy("float32")
-    return found
+    return measures
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(measures: dict[str, Any]) -> list[str]:
     """The lines to print."""
-    if "skipped" in found:
-        return [found["skipped"]]
+    if "skipped" in measures:
+        return [measures["skipped"]]
     lines = [
         f"{'generators':<16}{'width':>13}{'faces at once':>15}{'together/s':>13}{'apart/s':>13}{'together is':>13}"
     ]
-    for precision, widths in found["generators"].items():
+    for precision, widths in measures["generators"].items():
         for width, rows in widths.items():
             for count in COUNTS:
                 row = rows[str(count)]
@@ -239,7 +219,7 @@ def table(found: dict[str, Any]) -> list[str]:
                     f"{precision:<16}{width:>13}{count:>15}{row['together']:>13.1f}{row['apart']:>13.1f}"
                     f"{row['ratio']:>12.2f}x"
                 )
-    beside = found["beside_torch"]
+    beside = measures["beside_torch"]
     if "skipped" in beside:
         return [*lines, beside["skipped"]]
     lines.append(f"{'step':<16}{'images/s':>13}{'PyTorch':>15}{'ratio':>13}{'threads':>13}")

@@ -1,6 +1,6 @@
 """CycleAT's training step of stage I in PyTorch, for timing beside `fer_tf.models.cycle_at`: the same nets and updates.
 
-Parts have the names of the Keras layers, so that `benchmark_torch.copy_weights` needs no table. Only
+Parts have the names of the Keras layers, so that `torch_weights.copy_weights` needs no table. Only
 `experiments.benchmark` and its tests use this file; it needs the extra `bench`.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .torch_ia_gen import copy_weights
+from .torch_weights import copy_weights
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
@@ -98,11 +98,11 @@ class CycleGAN:
         self.nets |= {name: Discriminator(filters=filters) for name in ("d_w", "d_s")}
         for net in self.nets.values():
             net.to(memory_format=torch.channels_last)
-        sides = {"discriminators": ("d_w", "d_s"), "generators": ("g_sw", "g_ws")}
-        self.weights = {side: [p for n in names for p in self.nets[n].parameters()] for side, names in sides.items()}
+        players = {"discriminators": ("d_w", "d_s"), "generators": ("g_sw", "g_ws")}
+        self.weights = {name: [p for n in nets for p in self.nets[n].parameters()] for name, nets in players.items()}
         self.adam = {
-            side: torch.optim.Adam(weights, rate, betas=(0.5, 0.999), eps=1e-7, fused=True)
-            for side, weights in self.weights.items()
+            name: torch.optim.Adam(weights, rate, betas=(0.5, 0.999), eps=1e-7, fused=True)
+            for name, weights in self.weights.items()
         }
         self.lambda_cycle, self.half = lambda_cycle, precision == "bfloat16"
 
@@ -130,14 +130,14 @@ class CycleGAN:
 
     def train_step(self, x_s: torch.Tensor, x_w: torch.Tensor) -> dict[str, torch.Tensor]:
         """Both players' gradients at the same weights, then both move: as the Keras model's."""
-        totals = {side: sum(terms.values()) for side, terms in self.losses(x_s, x_w).items()}
-        for side, weights in self.weights.items():
-            gradients = torch.autograd.grad(totals[side], weights, retain_graph=side == "discriminators")
+        totals = {name: sum(terms.values()) for name, terms in self.losses(x_s, x_w).items()}
+        for name, weights in self.weights.items():
+            gradients = torch.autograd.grad(totals[name], weights, retain_graph=name == "discriminators")
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient
         for adam in self.adam.values():
             adam.step()
-        return {f"{side}_loss": total.detach() for side, total in totals.items()}
+        return {f"{name}_loss": total.detach() for name, total in totals.items()}
 
     def parameters(self) -> int:
         """Number of those that the players train."""

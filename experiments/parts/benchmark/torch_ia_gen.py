@@ -1,7 +1,7 @@
 """IA-gen's training step in PyTorch, for timing beside `fer_tf.models.ia_gen`: the same nets, losses and updates.
 
-Parts have the names of the Keras layers, so that `copy_weights` needs no table. Only `experiments.benchmark` and its
-tests use this file; it needs the extra `bench`.
+Parts have the names of the Keras layers, so that `torch_weights.copy_weights` needs no table. Only
+`experiments.benchmark` and its tests use this file; it needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from fer_tf.models import ia_gen
+
+from .torch_weights import copy_weights
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -207,32 +209,3 @@ def twin(model: Any, precision: str) -> ExpressionGAN:
         if not copied == own == whole:
             raise RuntimeError(f"The {name} has {whole} parameters in Keras and {own} in PyTorch; {copied} are alike.")
     return made
-
-
-def tensor(images: Any) -> torch.Tensor:
-    """(N, H, W, C) TensorFlow or NumPy -> (N, C, H, W), channels last in memory."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-
-
-def copy_weights(model: Any, twin: nn.Module) -> int:
-    """Gives the twin the weights of a Keras net's layers of the same names, and returns how many those are.
-
-    Raises:
-      ValueError: a part that the Keras net lacks, or of another shape; the message names it.
-    """
-    layers, count = {layer.name: layer for layer in model.layers}, 0
-    names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    for name, part in twin.parts.items():
-        if name not in layers:
-            raise ValueError(f"{model.name} has no layer {name}.")
-        found = part.state_dict()
-        for theirs in layers[name].weights:
-            own = theirs.name.rsplit("/")[-1].split(":")[0]
-            value = np.array(theirs)
-            value = value.transpose(3, 2, 0, 1) if own == "kernel" else value
-            mine = found["weight" if own == "kernel" else names[own] if "norm" in name else own]
-            if mine.shape != value.shape:
-                raise ValueError(f"{name} of {model.name}: {own} is {value.shape}, and here {tuple(mine.shape)}.")
-            mine.copy_(torch.from_numpy(value))
-            count += 0 if own.startswith("moving") else value.size
-    return count

@@ -6,7 +6,6 @@ import base64
 import csv
 import html
 import io
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,45 +13,43 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from fer_tf import pipeline, protocols, records
+from fer_tf import files, pipeline, protocols, records
 from fer_tf.datasets import prepared
+
+from .work import Missed
 
 SAMPLES, PEOPLE, SHEET = 8, 400, 200  # faces a class, rows of the table of people, undetected pictures shown
 STYLE = """body{font:14px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse;margin:.5em 0 1.5em}
 td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}th:first-child,td:first-child,.text{text-align:left}
 figure{display:inline-block;margin:4px;text-align:center;vertical-align:top;font-size:11px;max-width:140px;
 overflow-wrap:anywhere}img{max-width:128px;min-width:56px}"""
-Missed = Sequence[tuple[str, records.Record, str, str]]
 
 
-def write_missed(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+def write_missed(path: Path, missed: Iterable[Missed]) -> None:
     """path,status,reason of the pictures without a face; the list that --boxes grows from."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file).writerows([("path", "status", "reason"), *rows])
-    os.replace(part, path)
+    with files.replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file).writerows([("path", "status", "reason"), *((m.name, m.status, m.reason) for m in missed)])
 
 
-def write(out: Path, missed: Missed) -> Path:
-    """Writes the page and the manifests beside a prepared file, and says where the page is.
+def write(out: Path, missed: Sequence[Missed]) -> Path:
+    """Writes the page and the manifests beside a prepared file; gives the page.
 
     Args:
       out: the HDF5 file.
-      missed: (name, record, status, reason) of each picture without a face.
+      missed: the pictures without a face.
     """
-    found, made = prepared.records(out), prepared.about(out)
+    listed, made = prepared.records(out), prepared.about(out)
     sections = [
-        f"<p>{len(found)} faces of {made['records']} pictures, aligned as {made['template']} has them; "
+        f"<p>{len(listed)} faces of {made['records']} pictures, aligned as {made['template']} has them; "
         f"frames: {escaped(made['frames'])}; options: {escaped(made['options'])}.</p>",
-        *counts(found), *faces_of_classes(out, found), *duplicates(found), *undetected(missed),
-        *folds(out, found, made["dataset"]),
+        *counts(listed), *faces_of_classes(out, listed), *duplicates(listed), *undetected(missed),
+        *folds(out, listed, made["dataset"]),
     ]  # fmt: skip
     title = f"{made['dataset']}, prepared for {made['template']}"
     page = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
     path = out.with_suffix(".html")
-    part = path.with_name(path.name + ".part")
-    part.write_text(page + "\n".join(sections) + "\n", encoding="utf-8", errors="xmlcharrefreplace")
-    os.replace(part, path)
+    with files.replacing(path) as part:
+        part.write_text(page + "\n".join(sections) + "\n", encoding="utf-8", errors="xmlcharrefreplace")
     return path
 
 
@@ -77,24 +74,24 @@ def picture(image: np.ndarray, caption: str = "") -> str:
     return f"<figure><img src='data:image/png;base64,{code}' alt=''><br>{escaped(caption)}</figure>"
 
 
-def shown_classes(found: Sequence[records.Record]) -> list[str | None]:
+def shown_classes(listed: Sequence[records.Record]) -> list[str | None]:
     """The expressions that occur, in their order; None last, for faces without one."""
-    there = {r.expression for r in found}
+    there = {r.expression for r in listed}
     return [e for e in (*records.EXPRESSIONS, None) if e in there]
 
 
-def counts(found: Sequence[records.Record]) -> list[str]:
+def counts(listed: Sequence[records.Record]) -> list[str]:
     """Faces of each class, in each part, and of each person."""
-    classes, splits = shown_classes(found), sorted({r.split or "" for r in found})
+    classes, splits = shown_classes(listed), sorted({r.split or "" for r in listed})
     heads = [c or "(no label)" for c in classes]
-    by_split = Counter((r.split or "", r.expression) for r in found)
+    by_split = Counter((r.split or "", r.expression) for r in listed)
     rows = [[s or "all", *(by_split[s, c] for c in classes), sum(by_split[s, c] for c in classes)] for s in splits]
     if len(splits) > 1:
         rows.append(["all", *(sum(r[i] for r in rows) for i in range(1, len(heads) + 2))])
     sections = ["<h2>Faces of each class</h2>", table(["part", *heads, "all"], rows)]
-    people = records.subject_order(r.subject for r in found if r.subject is not None)
+    people = records.subject_order(r.subject for r in listed if r.subject is not None)
     if people:
-        by_person = Counter((r.subject, r.expression) for r in found)
+        by_person = Counter((r.subject, r.expression) for r in listed)
         rows = [[p, *(by_person[p, c] for c in classes), sum(by_person[p, c] for c in classes)] for p in people]
         more = f" (the first {PEOPLE})" if len(people) > PEOPLE else ""
         sections += [
@@ -104,32 +101,32 @@ def counts(found: Sequence[records.Record]) -> list[str]:
     return sections
 
 
-def faces_of_classes(out: Path, found: Sequence[records.Record]) -> list[str]:
+def faces_of_classes(out: Path, listed: Sequence[records.Record]) -> list[str]:
     """Some crops of each class, evenly picked, and the mean of all its crops."""
     places = defaultdict(list)
-    for i, record in enumerate(found):
+    for i, record in enumerate(listed):
         places[record.expression].append(i)
     sections = ["<h2>Mean face and samples of each class</h2>"]
     with prepared.opened(out) as file:
         images = file["image"]
         sums = {c: np.zeros(images.shape[1:], np.float64) for c in places}
-        for start in range(0, len(found), 1024):
+        for start in range(0, len(listed), 1024):
             block = images[start : start + 1024]
-            for face, record in zip(block, found[start : start + 1024], strict=True):
+            for face, record in zip(block, listed[start : start + 1024], strict=True):
                 sums[record.expression] += face
-        for c in shown_classes(found):
+        for c in shown_classes(listed):
             mine = places[c]
             mean = np.round(sums[c] / len(mine)).astype(np.uint8)
             some = [mine[i] for i in np.unique(np.linspace(0, len(mine) - 1, SAMPLES).astype(int))]
-            shots = [picture(images[i], found[i].info["picture"].rpartition("/")[2]) for i in some]
+            shots = [picture(images[i], listed[i].info["picture"].rpartition("/")[2]) for i in some]
             sections += [f"<h3>{escaped(c or '(no label)')}</h3>", picture(mean, f"mean of {len(mine)}"), *shots]
     return sections
 
 
-def duplicates(found: Sequence[records.Record]) -> list[str]:
+def duplicates(listed: Sequence[records.Record]) -> list[str]:
     """Pictures of the same bytes, those of several people or classes first."""
     groups = defaultdict(list)
-    for record in found:
+    for record in listed:
         groups[record.info["sha256"]].append(record)
     same = [g for g in groups.values() if len(g) > 1]
     rows = []
@@ -142,7 +139,7 @@ def duplicates(found: Sequence[records.Record]) -> list[str]:
     return [f"<h2>Duplicates: {len(rows)}</h2>", text]
 
 
-def undetected(missed: Missed) -> list[str]:
+def undetected(missed: Sequence[Missed]) -> list[str]:
     """The pictures without a face, to be looked at and given boxes."""
     sections = [f"<h2>Pictures without a face: {len(missed)}</h2>"]
     if not missed:
@@ -160,13 +157,13 @@ def undetected(missed: Missed) -> list[str]:
     return sections
 
 
-def folds(out: Path, found: Sequence[records.Record], dataset: str) -> list[str]:
+def folds(out: Path, listed: Sequence[records.Record], dataset: str) -> list[str]:
     """The folds of the data set's protocols, each with its manifest beside the file."""
     sections = ["<h2>Folds</h2>"]
     known = protocols.of_dataset(dataset)
     for name, protocol in known.items():
-        orders = ("contiguous", "strided") if protocol.by == "subject" else ("",)
-        mine = [r for r in found if r.expression in protocol.labels]
+        orders = records.ORDERS if protocol.by == "subject" else ("",)
+        mine = [r for r in listed if r.expression in protocol.labels]
         sections.append(f"<h3>{name}</h3><p>{escaped(protocol.source)}. {len(mine)} faces of {protocol.classes}.</p>")
         for order in orders:
             try:

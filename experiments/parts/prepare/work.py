@@ -12,20 +12,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import faces, pipeline, records
+from fer_tf import faces, files, pipeline, records
 from fer_tf.datasets import prepared
 
-from ...run import common
-
-PART = 128  # pictures between two checkpoints
+PART = 128
+"""Pictures between two checkpoints."""
 FOUND, NO_FACE, UNREADABLE = "found", "no face", "unreadable"
 
 
-def named(record: records.Record, root: Path) -> str:
+class Missed(NamedTuple):
+    """A picture that gave no face: its name, record, status (NO_FACE or UNREADABLE), and why."""
+
+    name: str
+    record: records.Record
+    status: str
+    reason: str
+
+
+def name_of(record: records.Record, root: Path) -> str:
     """The record's picture relative to the data set's folder, with its number in a film or HDF5 file."""
     path, number = record.image if isinstance(record.image, tuple) else (record.image, None)
     if not isinstance(path, str):
@@ -88,7 +96,7 @@ class Work:
     """The pictures of one data set and how far they are.
 
     Args:
-      found: its records.
+      listed: its records.
       names: one for each.
       made: attributes of the file; its options say how many channels.
       out: the file to write.
@@ -97,18 +105,18 @@ class Work:
       ValueError: the file, or an unfinished one, was made from other pictures or with other flags.
     """
 
-    def __init__(self, found: list[records.Record], names: list[str], made: dict, out: Path, boxes: dict):
-        self.found, self.names, self.out, self.boxes = found, names, out, boxes
+    def __init__(self, listed: list[records.Record], names: list[str], made: dict, out: Path, boxes: dict):
+        self.records, self.names, self.out, self.boxes = listed, names, out, boxes
         self.made = made = json.loads(json.dumps(made))  # as it comes out of a file
-        said = [(n, r.expression, r.subject, r.sequence, r.frame, r.split) for n, r in zip(names, found, strict=True)]
-        self.what = {**made, "pictures": hashlib.sha256(json.dumps(said).encode()).hexdigest()}
+        rows = [(n, r.expression, r.subject, r.sequence, r.frame, r.split) for n, r in zip(names, listed, strict=True)]
+        self.what = {**made, "pictures": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
         self.parts = out.with_name(f"{out.name}.parts")
         self.template, self.channels = made["template"], made["options"]["channels"]
         self.before: dict[str, tuple[int, str, Any]] = {}
         self._file: Any = None
 
     def start(self) -> None:
-        """Makes the folder of parts, or goes on with it; looks up what an earlier run has found."""
+        """Makes the folder of parts, or goes on with it; reads which faces an earlier run has cut."""
         file = self.parts / "what.json"
         what = json.loads(json.dumps({**self.what, "boxes": self.boxes}))
         if self.out.is_file():
@@ -131,11 +139,11 @@ class Work:
             return
         shutil.rmtree(self.parts, ignore_errors=True)
         self.parts.mkdir(parents=True)
-        common.write_json(file, what)
+        files.write_json(file, what)
 
     def one(self, i: int) -> tuple[str, str, np.ndarray | None]:
         """`cut` of a picture, or what an earlier run has cut of the same bytes."""
-        name, record = self.names[i], self.found[i]
+        name, record = self.names[i], self.records[i]
         box = self.boxes.get(name)
         place, digest, used = self.before.get(name, (None, "", None))
         if place is not None and used == (list(box) if box else None):
@@ -147,75 +155,81 @@ class Work:
         return cut(record, box, self.template, self.channels)
 
     def run(self, workers: int = 0) -> None:
-        """Cuts all pictures that no part has yet, `workers` at a time (0: one a core), and says how far it is."""
-        count, done, shown, began = -(-len(self.found) // PART), 0, 0.0, time.time()
-        left = [k for k in range(count) if not self._part(k).is_file()]
+        """Cuts all pictures that no part has yet, `workers` at a time (0: one a core), and prints how far it is."""
+        done, shown, began = 0, 0.0, time.time()
+        left = [k for k in range(self._count()) if not self._part(k).is_file()]
         total = sum(len(self._places(k)) for k in left)
-        if total < len(self.found):
-            print(f"Going on: {len(self.found) - total} of {len(self.found)} pictures are done.", flush=True)
+        if total < len(self.records):
+            print(f"Going on: {len(self.records) - total} of {len(self.records)} pictures are done.", flush=True)
         height, width = faces.TEMPLATES[self.template].size
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             for k in left:
-                status, said, cuts = zip(*pool.map(self.one, self._places(k)), strict=True)
+                status, notes, cuts = zip(*pool.map(self.one, self._places(k)), strict=True)
                 images = [face for face in cuts if face is not None]
                 stacked = np.stack(images) if images else np.zeros((0, height, width, self.channels), np.uint8)
-                with (path := self._part(k).with_suffix(".part")).open("wb") as stream:
-                    np.savez(stream, image=stacked, status=np.array(status), said=np.array(said))
-                os.replace(path, self._part(k))
+                with files.replacing(self._part(k)) as path:
+                    np.savez(path, image=stacked, status=np.array(status), said=np.array(notes))
                 done += len(status)
                 if time.time() - shown > 5 or done == total:
                     shown = time.time()
                     print(f"{done} of {total} pictures, {done / (shown - began):.0f} a second", flush=True)
 
-    def finish(self) -> list[tuple[int, str, str]]:
+    def finish(self) -> list[Missed]:
         """Writes the file from its parts, and removes them; no file where there is no face at all.
 
         Returns:
-          (place, NO_FACE or UNREADABLE, why) of each picture that is not in the file.
+          The pictures that are not in the file.
         """
-        missed: list[tuple[int, str, str]] = []
-        part = self.out.with_name(f".{self.out.name}.{os.getpid()}.part")
-        try:
-            prepared.write(part, self._columns(missed), self.made)
-            if self._file is not None:
-                self._file.close()
-            if len(missed) < len(self.found):
-                os.replace(part, self.out)
-        finally:
-            part.unlink(missing_ok=True)
+        missed = self._missed()
+        if len(missed) < len(self.records):
+            with files.replacing(self.out) as part:
+                prepared.write(part, self._columns(), self.made)
+                if self._file is not None:
+                    self._file.close()
         shutil.rmtree(self.parts)
         return missed
 
-    def _columns(self, missed: list[tuple[int, str, str]]) -> Iterator[dict[str, np.ndarray]]:
-        for k in range(-(-len(self.found) // PART)):
+    def _missed(self) -> list[Missed]:
+        missed = []
+        for k in range(self._count()):
             with np.load(self._part(k)) as part:
-                image, status, said = part["image"], part["status"], part["said"]
-            places = [k * PART + i for i, s in enumerate(status) if s == FOUND]
-            missed += [
-                (k * PART + i, str(s), str(w)) for i, (s, w) in enumerate(zip(status, said, strict=True)) if s != FOUND
-            ]
-            kept = [self.found[i] for i in places]
+                status, notes = part["status"], part["said"]
+            for i, one, note in zip(self._places(k), status, notes, strict=True):
+                if one != FOUND:
+                    missed.append(Missed(self.names[i], self.records[i], str(one), str(note)))
+        return missed
+
+    def _columns(self) -> Iterator[dict[str, np.ndarray]]:
+        """The columns of the file, part by part."""
+        for k in range(self._count()):
+            with np.load(self._part(k)) as part:
+                image, status, notes = part["image"], part["status"], part["said"]
+            places = [i for i, one in zip(self._places(k), status, strict=True) if one == FOUND]
+            kept = [self.records[i] for i in places]
             columns: dict[str, Any] = {n: [getattr(r, n) or "" for r in kept] for n in prepared.TEXTS[:5]}
             columns["picture"] = [self.names[i] for i in places]
-            columns["sha256"] = said[status == FOUND].tolist()
-            columns["info"] = [plain(self.found[i].info, self.boxes.get(self.names[i])) for i in places]
+            columns["sha256"] = notes[status == FOUND].tolist()
+            columns["info"] = [plain(self.records[i].info, self.boxes.get(self.names[i])) for i in places]
             columns = {name: np.array([*map(escaped, values)], object) for name, values in columns.items()}
             frame = np.array([-1 if r.frame is None else r.frame for r in kept], np.int32)
             yield {"image": image, "frame": frame, **columns}
 
+    def _count(self) -> int:
+        return -(-len(self.records) // PART)
+
     def _places(self, k: int) -> range:
-        return range(k * PART, min(len(self.found), (k + 1) * PART))
+        return range(k * PART, min(len(self.records), (k + 1) * PART))
 
     def _part(self, k: int) -> Path:
         return self.parts / f"{k:06d}.npz"
 
 
 def plain(info: Mapping[str, Any], box: faces.Box | None) -> str:
-    """What JSON can say of a record's info, and the box; landmarks and `turn` have done their work."""
+    """A record's info as JSON, as far as that can hold it, and the box; landmarks and `turn` have done their work."""
     kept = {k: v for k, v in info.items() if isinstance(v, (str, int, float, bool)) and k not in ("turn", "framed")}
     return json.dumps({**kept, **({"box": list(box)} if box else {})})
 
 
 def escaped(text: str) -> str:
-    """The text as UTF-8 can say it: bytes of a file name that are none become backslashes and numbers."""
+    """The text in UTF-8: bytes of a file name that are none become backslashes and numbers."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -71,70 +71,100 @@ def draw_traits(rng: np.random.Generator) -> dict:
     }  # fmt: skip
 
 
+class Canvas:
+    """Skin at points (N, 3) of the mean face, on which colours are laid.
+
+    Attributes:
+      colour: (N, 3) display values.
+      xy: (N, 2), the points seen from the front.
+      front: (N,) in [0, 1], 1 where the skin looks ahead.
+    """
+
+    def __init__(self, points: np.ndarray, tone: np.ndarray) -> None:
+        self.points, self.xy, self.front = points, points[:, :2], smooth(points[:, 2], 3.0, 5.5)
+        self.colour = np.tile(tone, (len(points), 1))
+
+    def lay(self, mask: np.ndarray, paint: np.ndarray) -> None:
+        """Covers the skin with a colour (3,) as far as the mask (N,) in [0, 1] does."""
+        self.colour[:] += np.clip(mask, 0, 1)[:, None] * (paint - self.colour)
+
+    def spot(self, x: float, y: float, wide: float, high: float) -> np.ndarray:
+        """(N,): a soft spot on the front."""
+        return np.exp(-(((self.xy - [x, y]) / [wide, high]) ** 2).sum(1)) * self.front
+
+
 def paint_skin(kit: r.FaceKit, points: np.ndarray, who: dict) -> np.ndarray:
     """(N, 3) linear: the skin at points (N, 3) of the mean face, with brows, lips, beard, spots and make-up."""
-    rng = np.random.default_rng(who["seed"])
-    marks, xy, front = kit.marks, points[:, :2], smooth(points[:, 2], 3.0, 5.5)[:, None]
-    colour = np.tile(who["tone"], (len(points), 1))
+    rng, skin = np.random.default_rng(who["seed"]), Canvas(points, who["tone"])
+    _paint_tints(skin, who, rng)
+    lips = _paint_lips(skin, kit.marks, who)
+    strand = r.waves(points, rng, 0.28, (1.6, 0.6, 1))
+    _paint_beard(skin, lips, strand, who)
+    _paint_brows(skin, kit.marks, strand, who)
+    skin.lay(0.9 * hair_mask(kit, points, who), who["hair"] * 0.8)
+    skin.lay(smooth(-points[:, 1], 12.6, 12.9), who["clothes"])
+    return (np.clip(skin.colour, 0.02, 0.98) ** 2.2).astype("f4")
 
-    def lay(mask: np.ndarray, paint: np.ndarray) -> None:
-        colour[:] += np.clip(mask, 0, 1)[:, None] * (paint - colour)
 
-    def spot(x: float, y: float, sx: float, sy: float) -> np.ndarray:
-        return np.exp(-(((xy - [x, y]) / [sx, sy]) ** 2).sum(1)) * front[:, 0]
-
-    colour *= (
+def _paint_tints(skin: Canvas, who: dict, rng: np.random.Generator) -> None:
+    """Blotches, blush, shadows, eye shadow, freckles and moles."""
+    points, tone, lay, spot = skin.points, who["tone"], skin.lay, skin.spot
+    skin.colour *= (
         1
         + who["blotch"] * r.waves(points, rng, 2.2)[:, None]
         + 0.6 * who["blotch"] * r.waves(points, rng, 0.7)[:, None]
     )
-    red = np.array([0.85, 0.38, 0.33]) * (0.45 + 0.55 * who["tone"].mean())
+    red = np.array([0.85, 0.38, 0.33]) * (0.45 + 0.55 * tone.mean())
     for x, y, s in ((3.6, -0.6, 1.7), (-3.6, -0.6, 1.7), (0, 0.8, 1.1), (0, -6.5, 1.4)):
         lay(who["blush"] * spot(x, y, s, s), red)
     for side in (1, -1):
-        lay(
-            (0.08 + 0.3 * who["age"] * rng.uniform(0.5, 1)) * spot(side * 2.9, 2.35, 1.5, 0.55),
-            who["tone"] * [0.7, 0.6, 0.62],
-        )
-        lay(0.25 * who["shadow"] * spot(side * 5.6, -2.5, 1.3, 2.5), who["tone"] * 0.7)
-        lay(who["makeup"] * spot(side * 3.2, 4.25, 1.5, 0.5), rng.uniform(0.1, 0.5, 3) * who["tone"])
+        under_eye = 0.08 + 0.3 * who["age"] * rng.uniform(0.5, 1)
+        lay(under_eye * spot(side * 2.9, 2.35, 1.5, 0.55), tone * [0.7, 0.6, 0.62])
+        lay(0.25 * who["shadow"] * spot(side * 5.6, -2.5, 1.3, 2.5), tone * 0.7)
+        lay(who["makeup"] * spot(side * 3.2, 4.25, 1.5, 0.5), rng.uniform(0.1, 0.5, 3) * tone)
     if who["freckle"]:
-        lay(
-            who["freckle"] * smooth(r.waves(points, rng, 0.3), 0.7, 1.4) * (spot(0, 1.2, 5, 2.2)),
-            who["tone"] * [0.7, 0.55, 0.45],
-        )
+        freckles = who["freckle"] * smooth(r.waves(points, rng, 0.3), 0.7, 1.4)
+        lay(freckles * spot(0, 1.2, 5, 2.2), tone * [0.7, 0.55, 0.45])
     for _ in range(who["moles"]):
-        lay(0.9 * spot(rng.uniform(-5, 5), rng.uniform(-5.5, 8), 0.16, 0.16) ** 2, who["tone"] * 0.35)
-    lips = np.zeros(len(points), bool)
-    face = points[:, 2] > marks[48:60, 2].min() - 1
-    lips[face] = inside(xy[face], marks[48:60, :2])
-    edge = np.exp(-((r.polyline_distance(xy, marks[[*range(48, 60), 48], :2]) / 0.12) ** 2)) * face
-    natural = who["tone"] * [0.82, 0.58, 0.58]
-    lay(np.maximum(lips, 0.35 * edge) * (0.4 + who["lips"]), natural)
-    lay(np.maximum(lips, 0.2 * edge) * who["lipstick"], who["lip_colour"])
-    strand = r.waves(points, rng, 0.28, (1.6, 0.6, 1))
-    hair = who["hair"] * 0.9
+        lay(0.9 * spot(rng.uniform(-5, 5), rng.uniform(-5.5, 8), 0.16, 0.16) ** 2, tone * 0.35)
+
+
+def _paint_lips(skin: Canvas, marks: np.ndarray, who: dict) -> np.ndarray:
+    """The lips and what is put on them; gives (N,) bool, where they are."""
+    lips = np.zeros(len(skin.points), bool)
+    face = skin.points[:, 2] > marks[48:60, 2].min() - 1
+    lips[face] = inside(skin.xy[face], marks[48:60, :2])
+    edge = np.exp(-((r.polyline_distance(skin.xy, marks[[*range(48, 60), 48], :2]) / 0.12) ** 2)) * face
+    skin.lay(np.maximum(lips, 0.35 * edge) * (0.4 + who["lips"]), who["tone"] * [0.82, 0.58, 0.58])
+    skin.lay(np.maximum(lips, 0.2 * edge) * who["lipstick"], who["lip_colour"])
+    return lips
+
+
+def _paint_beard(skin: Canvas, lips: np.ndarray, strand: np.ndarray, who: dict) -> None:
+    """Beard and moustache, with strands (N,) of hair."""
+    xy, hair = skin.xy, who["hair"] * 0.9
     jaw = (
         smooth(-0.6 + 0.55 * np.maximum(np.abs(xy[:, 0]) - 2.2, 0) - xy[:, 1], 0.6, 2.6)
         * (xy[:, 1] > -9.5)
-        * smooth(points[:, 2], 1.5, 3.5)
+        * smooth(skin.points[:, 2], 1.5, 3.5)
     )
-    upper = smooth(-1.3 - xy[:, 1], 0, 0.5) * (np.abs(xy[:, 0]) < 3.2) * (xy[:, 1] > -3.2) * front[:, 0]
+    upper = smooth(-1.3 - xy[:, 1], 0, 0.5) * (np.abs(xy[:, 0]) < 3.2) * (xy[:, 1] > -3.2) * skin.front
     grow = (1 - lips) * (0.85 + 0.3 * strand)
-    lay(who["beard"] * np.maximum(jaw, 0.9 * upper) * grow, hair)
-    lay(who["moustache"] * upper * grow, hair)
+    skin.lay(who["beard"] * np.maximum(jaw, 0.9 * upper) * grow, hair)
+    skin.lay(who["moustache"] * upper * grow, hair)
+
+
+def _paint_brows(skin: Canvas, marks: np.ndarray, strand: np.ndarray, who: dict) -> None:
+    """Brows, and the line of the lashes."""
+    xy = skin.xy
     for first in (17, 22):
         line = marks[first : first + 5, :2] + [0, who["brow_shift"] - 0.12]
         line[2, 1] += who["brow_arch"]
         taper = 1 - 0.35 * smooth(np.abs(xy[:, 0]), 3.8, 6)
         close = 1 - (r.polyline_distance(xy, line.astype("f4")) / (who["brow_width"] * taper)) ** 2
-        lay(who["brow_dense"] * np.clip(1.6 * close, 0, 1) * (0.9 + 0.2 * strand) * front[:, 0], who["brow"])
+        skin.lay(who["brow_dense"] * np.clip(1.6 * close, 0, 1) * (0.9 + 0.2 * strand) * skin.front, who["brow"])
     lid = np.min([r.polyline_distance(xy, marks[ids, :2]) for ids in ([36, 37, 38, 39], [42, 43, 44, 45])], 0)
-    lay((0.1 + 0.7 * who["makeup"]) * np.exp(-((lid / 0.1) ** 2)) * front[:, 0], who["tone"] * 0.25)
-    scalp = hair_mask(kit, points, who)
-    lay(0.9 * scalp, who["hair"] * 0.8)
-    lay(smooth(-points[:, 1], 12.6, 12.9), who["clothes"])
-    return (np.clip(colour, 0.02, 0.98) ** 2.2).astype("f4")
+    skin.lay((0.1 + 0.7 * who["makeup"]) * np.exp(-((lid / 0.1) ** 2)) * skin.front, who["tone"] * 0.25)
 
 
 def hair_mask(kit: r.FaceKit, points: np.ndarray, who: dict) -> np.ndarray:

@@ -159,6 +159,11 @@ def occluder_parts(kit: r.FaceKit, face: np.ndarray, rng: np.random.Generator) -
             (*tube(np.linspace([x - slope, 16, 18], [x + slope, -16, 18], 4), rng.uniform(0.3, 0.7), 8), colour)
             for x in rng.uniform(-9, 9, count)
         ]
+    return hand_parts(marks, t, rng)
+
+
+def hand_parts(marks: np.ndarray, t: np.ndarray, rng: np.random.Generator) -> list[Part]:
+    """A hand that touches one of the landmarks (68, 3); t (P, 1) in [0, 1] are the places along a tube."""
     melanin = rng.uniform(0, len(looks.TONES) - 1.01)
     colour = looks.TONES[int(melanin)] ** 2.2
     target = marks[rng.choice([8, 4, 12, 48, 54, 2, 14, 19, 24])] + [0, 0, 1.2]
