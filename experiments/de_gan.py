@@ -17,7 +17,8 @@ and between two f(x) (interpolation.png). Measured on held-out people: what inde
 faces, and what a linear probe reads from f(x), from the residues and from the baseline's features.
 
 Two CPU cores (Xeon with AMX), seed 0, `quick`: one fold in 19 minutes. --only_folds=0,1,2: CNN 89.37 +- 2.34 %, DE-GAN
-86.67 +- 1.19 %, f(x) alone 78.89 +- 5.03 %, residues alone 86.35 +- 2.44 %; README has the probes. Not run: `paper`.
+86.67 +- 1.19 %, f(x) alone 78.89 +- 5.03 %, residues alone 86.35 +- 2.44 %. RESULTS.md has the probes. `paper` is
+not yet run.
 """
 
 from __future__ import annotations
@@ -25,17 +26,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from fer_tf import export, figures, pipeline, records, training, weights
-from fer_tf.compat import keras
+from fer_tf import export, figures, records, weights
 from fer_tf.models import de_gan
 
-from .parts.de_gan import expression_transfer
-from .run import common, folds
+from .parts.de_gan import expression_transfer, measures, networks, pictures
+from .run import command_line, data, provenance, report, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"folds": 10, "gan_epochs": 300, "epochs": 50},
@@ -46,277 +46,161 @@ PRESETS = {
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
-        "code": 8, "take": 4, "classes": "anger,happiness", "uses": "both,code",
+        "code": 8, "max_subjects": 4, "classes": "anger,happiness", "uses": ("both", "code"),
     },
 }  # fmt: skip
-NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, residues alone"}
-"""Value of --uses -> its name in the table."""
-BASELINE = "CNN (baseline)"
-
-common.define_flags(PRESETS, init=None, batch_size=150, protocol="strided")
-folds.define_flags()
-flags.DEFINE_list("uses", list(NAMES), "What the fifth classifier sees: both, code, residues; one network each.")
-flags.DEFINE_integer("gan_epochs", 300, "Epochs of stage one; --epochs are those of stage two and the baseline.", 1)
-flags.DEFINE_float("gan_rate", 1e-4, "Learning rate of Adam (beta1 0.5) in stage one.")
-flags.DEFINE_float("rate", 1e-4, "In stage two, and of the baseline.")
-flags.DEFINE_float("decay_to", 1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", 0, 1)
-flags.DEFINE_float("width", 1.0, "Times the read channels.", lower_bound=0.01)
-flags.DEFINE_integer("code", de_gan.CODE, "Length of f(x).", lower_bound=1)
-flags.DEFINE_integer("noise", de_gan.NOISE, "Length of z.", lower_bound=1)
-flags.DEFINE_float("own_share", 0.0, "Share of fakes that keep their own identity.", 0, 1)
-flags.DEFINE_float("lambda_own", 0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", 0)
-flags.DEFINE_integer("ratio", 4, "Steps of G for one of D, once D is near its optimum.", lower_bound=1)
-flags.DEFINE_float("near", 0.9, "D's accuracy on real faces, on both heads, from which it is.", 0, 1)
-flags.DEFINE_integer("baseline_epochs", None, "Of the baseline; --gan_epochs + --epochs when left out.", 1)
-flags.DEFINE_string("baseline_init", "none", "A de_gan_baseline.h5 of an --all_subjects run for the baseline, or none.")
-flags.DEFINE_string("gan_init", "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.")
-flags.DEFINE_bool("all_subjects", False, "Train on everybody, test nobody: weights to release or to start from.")
-flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "With --all_subjects: part of the rendered faces.")
-FLAGS = flags.FLAGS
 
 
-def train_gan(data: pipeline.Batches, classes: tuple[str, ...], seed: int, folder: Path) -> de_gan.DEGAN:
-    """Stage one on these people's views."""
-    strategy, people = folds.setup(seed), folds.usable(data)
-    with strategy.scope():
-        given = {n: getattr(FLAGS, n) for n in ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")}
-        model = de_gan.DEGAN(classes=classes, subjects=data.subjects, seed=seed, **given)
-        if file := common.weights_file(FLAGS.gan_init):
-            skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]
-            same = tuple(weights.provenance(file).get("classes") or ()) == classes
-            weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
-        model.compile(**{f"{name}_optimizer": de_gan.optimizer(FLAGS.gan_rate) for name, _ in model.player_variables()})
+@settings.command(PRESETS)
+class Settings(networks.Networks):
+    """DE-GAN's, and what every run has."""
 
-    def sample(m: de_gan.DEGAN, epoch: int) -> None:
-        figures.save(expression_transfer.draw_transfer(m, people, people), folder / "samples" / f"epoch{epoch:03d}.png")
-
-    training.fit(
-        model,
-        data,
-        workdir=folder,
-        epochs=FLAGS.gan_epochs,
-        strategy=strategy,
-        after_epoch=sample,
-        max_steps=FLAGS.max_steps,
-        checkpoint_steps=200,
-        tensorboard=FLAGS.tensorboard,
-        progress=FLAGS.progress,
+    uses: tuple[str, ...] = setting(
+        tuple(networks.NAMES), "What the fifth classifier sees: both, code, residues; one network each."
     )
-    figures.save(figures.history(folder / "history.csv"), folder / "history.png")
-    return model
-
-
-def optimizer(data: pipeline.Batches, epochs: int) -> Any:
-    """Adam at --rate, which falls to --decay_to of it over so many epochs."""
-    steps = min(epochs * len(data), FLAGS.max_steps or sys.maxsize)
-    return de_gan.optimizer(keras.optimizers.schedules.CosineDecay(FLAGS.rate, steps, alpha=FLAGS.decay_to))
-
-
-def build_classifier(gan: de_gan.DEGAN, uses: str, data: pipeline.Batches) -> de_gan.DEGANClassifier:
-    """Stage two on a trained GAN's encoder, to be trained on these views."""
-    model = de_gan.DEGANClassifier(classes=gan.classes, uses=uses, width=FLAGS.width, code=FLAGS.code)
-    model.encoder.set_weights(gan.encoder.get_weights())
-    model.compile(classifier_optimizer=optimizer(data, FLAGS.epochs))
-    return model
-
-
-def build_cnn(
-    classes: tuple[str, ...], seed: int, data: pipeline.Batches, epochs: int, init: str = "none"
-) -> de_gan.EncoderCNN:
-    """The baseline, or a judge, to be trained on these views for so many epochs."""
-    model = de_gan.EncoderCNN(classes=classes, width=FLAGS.width, code=FLAGS.code, seed=seed)
-    if file := common.weights_file(init):
-        weights.load(model, file, skip="logits" if weights.provenance(file).get("classes") != list(classes) else ())
-    model.compile(classifier_optimizer=optimizer(data, epochs))
-    return model
-
-
-def one_fold(found: list[records.Record], fold: records.Fold, classes: tuple[str, ...], seed: int, place: Path) -> Any:
-    """All networks of one fold: (gan, baseline, {uses: classifier}, {method: {last|best: ...}}, measures)."""
-    data = folds.batches([found[i] for i in fold.train], classes, de_gan, seed, True)
-    test = folds.batches([found[i] for i in fold.test], classes, de_gan, seed, False) if fold.test else None
-    gan, people = train_gan(data, classes, seed, place / "gan"), folds.usable(data)
-    methods, models, strategy = {}, {}, folds.setup(seed)
-    epochs = FLAGS.baseline_epochs or FLAGS.gan_epochs + FLAGS.epochs
-    net, methods[BASELINE] = folds.train_and_test(
-        lambda: build_cnn(classes, seed, data, epochs, FLAGS.baseline_init),
-        data,
-        test,
-        place / "baseline",
-        strategy,
-        epochs=epochs,
+    all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
+    part: str = setting(
+        "lab", "With --all_subjects: part of the rendered faces.", choices=("lab", "posed", "wild", "all")
     )
-    for uses in FLAGS.uses:
-        strategy = folds.setup(seed)
-        models[uses], methods[NAMES[uses]] = folds.train_and_test(
-            lambda uses=uses: build_classifier(gan, uses, data), data, test, place / uses, strategy
-        )
-    if test is None:
-        return gan, net, models, {}, {}
-    for name, pairs in methods.items():
-        print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
-    held_out = folds.usable(test)
-    figures.save(expression_transfer.draw_transfer(gan, held_out, people), place / "transfer.png")
-    figures.save(expression_transfer.draw_interpolation(gan, held_out), place / "interpolation.png")
-    return gan, net, models, methods, measure(gan, net, models, people, held_out, seed, place)
 
 
-def train_judge(found: list[records.Record], classes: tuple[str, ...], seed: int, place: Path) -> de_gan.EncoderCNN:
-    """A CNN of the encoder's shape, with weights of its own, that says what made faces show."""
-    strategy = folds.setup(seed)
-    data = folds.batches(found, classes, de_gan, seed, True)
-    return folds.train_and_test(lambda: build_cnn(classes, seed, data, FLAGS.epochs), data, None, place, strategy)[0]
+class Fold(NamedTuple):
+    """All networks of one fold: stage two by what it uses; {last|best: (labels, predictions)} by a method's name."""
+
+    gan: de_gan.DEGAN
+    baseline: de_gan.EncoderCNN
+    classifiers: dict[str, de_gan.DEGANClassifier]
+    methods: dict[str, Any]
+    measures: dict[str, Any]
 
 
-def measure(
-    gan: de_gan.DEGAN,
-    net: de_gan.EncoderCNN,
-    models: dict[str, de_gan.DEGANClassifier],
-    people: list[records.Record],
-    held_out: list[records.Record],
-    seed: int,
-    place: Path,
-) -> dict[str, Any]:
-    """What the made faces show and what the features hold, on held-out people; the judges are trained here."""
-    known = folds.named_after_people(people)
-    back = known[2::5]  # the judge of identity has not seen these faces
-    judge = train_judge(people, gan.classes, seed + 1000, place / "judge_of_expression")
-    seen = [r for i, r in enumerate(known) if i % 5 != 2]
-    knows = train_judge(seen, gan.subjects, seed + 2000, place / "judge_of_identity")
-    fresh = de_gan.build_encoder(width=FLAGS.width, code=FLAGS.code)
-
-    def stages(images: np.ndarray) -> np.ndarray:
-        maps = gan.encoder(de_gan.grey(images), training=False)[:-1]
-        return np.concatenate([np.mean(np.asarray(m, np.float32), (1, 2)) for m in maps], -1)
-
-    features = {
-        "f(x)": lambda x: gan.features(x).numpy(),
-        "residues, each map's mean": stages,
-        BASELINE: lambda x: net.features(x).numpy(),
-        "f(x), untrained": lambda x: fresh(de_gan.grey(x), training=False)[-1].numpy(),
-    }
-    if own := models.get("residues", models.get("both")):
-        features["last FC of the local CNNs"] = lambda x: np.concatenate([f.numpy() for f in own.features(x)[:4]], -1)
-    images = expression_transfer.test_views(held_out)
-    labels = np.array([gan.classes.index(r.expression) for r in held_out])
-    local = {}
-    for uses, model in models.items():
-        named = [np.stack(model.logits(part)) for part in np.array_split(images, len(images) // 64 + 1)]
-        rates = np.mean(np.argmax(np.concatenate(named, 1), -1) == labels, 1)
-        local[uses] = {f"L{n}": float(rate) for n, rate in zip(model.numbers, rates, strict=True)}
-    return {
-        "reached": expression_transfer.reached(gan, held_out, back, judge, knows, seed),
-        "probes": expression_transfer.probes(features, people, held_out, gan.classes),
-        "classifiers": local,
-    }
-
-
-def load(classes: tuple[str, ...]) -> list[records.Record]:
+def load(settings: Settings, classes: tuple[str, ...]) -> list[records.Record]:
     """The records of --dataset, of --part with --all_subjects, that say who is seen: eq. (1) asks for it.
 
     Raises:
-      ValueError: --part without --all_subjects, or nobody is named.
+      ValueError: --part without --all_subjects, or no record has a subject.
     """
-    if FLAGS.part != "lab" and not FLAGS.all_subjects:
-        raise ValueError(f"--part={FLAGS.part} is for pre-training: give --all_subjects, too; folds are of lab.")
-    found = common.load_records(classes, **({"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}))
-    named = [r for r in found if r.subject is not None]
-    if not named:
-        raise ValueError(f"--dataset={FLAGS.dataset} names nobody: DE-GAN carries expressions between known people.")
-    if len(named) < len(found):
-        print(f"left out {len(found) - len(named)} of {len(found)} records: they have no subject", file=sys.stderr)
-    return named
+    if settings.part != "lab" and not settings.all_subjects:
+        raise ValueError(f"--part={settings.part} is for pre-training: give --all_subjects, too; folds are of lab.")
+    listed = data.load(settings, classes, **({"part": settings.part} if settings.dataset == "rendered" else {}))
+    kept = [r for r in listed if r.subject is not None]
+    if not kept:
+        raise ValueError(f"--dataset={settings.dataset} names nobody: DE-GAN carries expressions between known people.")
+    if len(kept) < len(listed):
+        print(f"left out {len(listed) - len(kept)} of {len(listed)} records: they have no subject", file=sys.stderr)
+    return kept
 
 
-def release(
-    gan: de_gan.DEGAN,
-    net: de_gan.EncoderCNN,
-    models: dict[str, de_gan.DEGANClassifier],
-    folder: Path,
-    seen: list[str],
-) -> None:
-    """Writes GAN and baseline, to start from, and the recogniser, in half precision, with their provenance."""
-    other = FLAGS.dataset == "rendered" and FLAGS.part in ("posed", "wild")  # nobody of lab is in these
-    name = f"rendered/{FLAGS.part}" if other else common.dataset_name()
-    told = {
-        "command": common.command("experiments.de_gan"),
-        "commit": common.commit(), "data": f"{name}, {len(gan.subjects)} people, all of them",
-        "datasets": sorted({name, *seen}),
-        "hardware": common.hardware(), "seed": FLAGS.seed, "classes": gan.classes, "metric": None,
-    }  # fmt: skip
-    nets = {"de_gan": gan, "de_gan_baseline": net, "de_gan_recogniser": models.get("both")}
+def one_fold(
+    settings: Settings,
+    listed: list[records.Record],
+    fold: records.Fold,
+    classes: tuple[str, ...],
+    seed: int,
+    place: Path,
+) -> Fold:
+    """Trains all networks on the fold's training people; tests and measures them where anybody is held out."""
+    learn = data.batches(settings, [listed[i] for i in fold.train], classes, de_gan, seed, True)
+    held_out = [listed[i] for i in fold.test]
+    test = data.batches(settings, held_out, classes, de_gan, seed, False) if held_out else None
+    gan = networks.train_gan(settings, learn, classes, seed, place / "gan")
+    classifiers, methods = {}, {}
+    baseline, methods[networks.BASELINE] = networks.train_baseline(
+        settings, classes, seed, learn, test, place / "baseline"
+    )
+    for uses in settings.uses:
+        classifiers[uses], methods[networks.NAMES[uses]] = networks.train_classifier(
+            settings, gan, uses, seed, learn, test, place / uses
+        )
+    if test is None:
+        return Fold(gan, baseline, classifiers, {}, {})
+    for name, pairs in methods.items():
+        print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
+    people, tested = data.usable(learn), data.usable(test)
+    figures.save(pictures.draw_transfer(gan, tested, people), place / "transfer.png")
+    figures.save(pictures.draw_interpolation(gan, tested), place / "interpolation.png")
+    measured = measures.measure(settings, gan, baseline, classifiers, people, tested, seed, place)
+    return Fold(gan, baseline, classifiers, methods, measured)
+
+
+def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) -> None:
+    """Writes GAN and baseline, to start from, and the recogniser, in half precision, with their provenance.
+
+    Args:
+      settings: of the run.
+      trained: on everybody.
+      folder: of the run.
+      behind: data sets that the start of the training was trained on.
+    """
+    other = settings.dataset == "rendered" and settings.part in ("posed", "wild")  # nobody of lab is in these
+    name = f"rendered/{settings.part}" if other else settings.data_name
+    who = f"{name}, {len(trained.gan.subjects)} people, all of them"
+    nets = {
+        "de_gan": trained.gan,
+        "de_gan_baseline": trained.baseline,
+        "de_gan_recogniser": trained.classifiers.get("both"),
+    }
     for file, model in nets.items():
         if model is not None:
-            config = {k: v for k, v in model.get_config().items() if k != "name"}
-            about = {**told, "model": f"de_gan.{type(model).__name__}", "config": config}
-            weights.save(model, folder / f"{file}.h5", provenance=about, dtype="float16")
+            origin = provenance.of_weights(settings, "de_gan", data=who, datasets=[name, *behind], model=model)
+            weights.save(model, folder / f"{file}.h5", provenance=origin, dtype="float16")
             print(f"{folder / file}.h5 is written.")
 
 
-def main() -> None:
+def train_on_everybody(
+    settings: Settings, listed: list[records.Record], classes: tuple[str, ...], folder: Path, behind: list[str]
+) -> report.Results:
+    """What --all_subjects asks for: trains on all records, tests nobody, writes weights."""
+    everybody = records.Fold(tuple(range(len(listed))), ())
+    trained = one_fold(settings, listed, everybody, classes, settings.seed, folder / "all")
+    release(settings, trained, folder, behind)
+    return report.Results(folder, models=models_of(trained))
+
+
+def models_of(trained: Fold) -> dict[str, Any]:
+    """gan, baseline, and stage two by what it uses."""
+    return {"gan": trained.gan, "baseline": trained.baseline, **trained.classifiers}
+
+
+def run(settings: Settings) -> report.Results:
     """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
-    start, classes = time.time(), records.classes_of(FLAGS.classes)
-    if unknown := [uses for uses in FLAGS.uses if uses not in NAMES]:
-        raise ValueError(f"--uses={','.join(FLAGS.uses)}: {unknown[0]!r} is none of {', '.join(NAMES)}.")
-    if not FLAGS.uses:
-        raise ValueError(f"--uses is empty: give one or more of {', '.join(NAMES)}.")
-    seen = []
+    start, classes = time.time(), settings.labels
+    if unknown := [uses for uses in settings.uses if uses not in networks.NAMES]:
+        known = ", ".join(networks.NAMES)
+        raise ValueError(f"--uses={','.join(settings.uses)}: {unknown[0]!r} is none of {known}.")
+    if not settings.uses:
+        raise ValueError(f"--uses is empty: give one or more of {', '.join(networks.NAMES)}.")
+    behind, nobody = [], settings.all_subjects
     for flag in ("gan_init", "baseline_init"):
-        seen += common.unseen(common.weights_file(FLAGS[flag].value), flag, not FLAGS.all_subjects)
-    found = folds.first_subjects(load(classes))
-    folder = common.workdir("de_gan")
-    if FLAGS.all_subjects:
-        everybody = records.Fold(tuple(range(len(found))), ())
-        gan, net, models, _, _ = one_fold(found, everybody, classes, FLAGS.seed, folder / "all")
-        release(gan, net, models, folder, seen)
-        return
-    parts, results = common.make_folds(found, classes, folder), []
-    for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(parts)):
-            place = folder / f"run{run}" / f"fold{number}"
-            gan, _, models, methods, measures = one_fold(found, parts[number], classes, FLAGS.seed + run, place)
-            results.append({"run": run, "fold": number, "methods": methods, "generation": measures})
-    generation = [r["generation"] for r in results]
-    folds.report(results, classes, folder, time.time() - start, generation=generation)
-    print(text(generation))
-    last = results[-1]
-    about = {
-        "trained_on": common.dataset_name(),
-        "run": last["run"],
-        "held_out_fold": last["fold"],
-        "commit": common.commit(),
-    }
-    held_out = [found[i] for i in parts[last["fold"]].test]
-    uses = "both" if "both" in models else FLAGS.uses[-1]
-    faces = folds.some_faces(held_out, de_gan.TEMPLATE)
-    export.save(models[uses], folder / "export", metadata={**about, "uses": uses}, faces=faces)
-    expression_transfer.save_transfer(gan, folder / "transfer", about)
+        file = provenance.weights_file(getattr(settings, flag))
+        behind += provenance.refuse_tested_people(file, flag, None if nobody else settings.tested_name)
+    listed = data.first_subjects(load(settings, classes), settings.max_subjects)
+    folder = work.folder(settings, "de_gan")
+    if settings.all_subjects:
+        return train_on_everybody(settings, listed, classes, folder, behind)
+    folds, tested = data.make_folds(settings, listed, classes, folder), []
+    for number_of_run in range(settings.runs):
+        for number in data.chosen_folds(settings, len(folds)):
+            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+            fold = one_fold(settings, listed, folds[number], classes, seed, place)
+            about = {"run": number_of_run, "fold": number}
+            tested.append({**about, "methods": fold.methods, "generation": fold.measures})
+    measured = [t["generation"] for t in tested]
+    methods = report.write(settings, tested, classes, folder, time.time() - start, generation=measured)
+    print(measures.text(measured))
+    held_out = [listed[i] for i in folds[tested[-1]["fold"]].test]
+    save(settings, fold, tested[-1], held_out, folder)
+    return report.Results(folder, methods, models_of(fold), folder / "export", measured)
+
+
+def save(settings: Settings, fold: Fold, last: dict[str, Any], held_out: list[records.Record], folder: Path) -> None:
+    """Exports the recogniser and the generator of the last fold that was run."""
+    uses = "both" if "both" in fold.classifiers else settings.uses[-1]
+    faces, about = data.some_faces(held_out, de_gan.TEMPLATE), provenance.of_export(settings, last)
+    export.save(fold.classifiers[uses], folder / "export", metadata={**about, "uses": uses}, faces=faces)
+    expression_transfer.save_transfer(fold.gan, folder / "transfer", about)
     print(f"Table, pictures and metrics.json are in {folder}, the recogniser in export/, the generator in transfer/.")
 
 
-def text(generation: list[dict[str, Any]]) -> str:
-    """The measures, the mean over the folds."""
-
-    def mean(*path: str) -> str:
-        values: list[Any] = list(generation)
-        for key in path:
-            values = [v[key] for v in values]
-        told = [v for v in values if v is not None]
-        return f"{np.mean(told):.3f}" if told else "-"
-
-    lines = ["held-out people, mean over the folds", f"{'linear probe on':28}{'expression':>12}{'identity':>12}"]
-    for name in generation[0]["probes"]:
-        lines.append(f"{name:28}{mean('probes', name, 'expression'):>12}{mean('probes', name, 'identity'):>12}")
-    lines.append(
-        f"made faces: the expression is read in {mean('reached', 'expression')} of them (real sources: "
-        f"{mean('reached', 'expression_of_real')}), the person in {mean('reached', 'identity')} (real faces: "
-        f"{mean('reached', 'identity_of_real')}, chance: {mean('reached', 'identity_by_chance')})"
-    )
-    for uses in generation[0]["classifiers"]:
-        rates = ", ".join(f"{n} {mean('classifiers', uses, n)}" for n in generation[0]["classifiers"][uses])
-        lines.append(f"{NAMES[uses]}: {rates}")
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

@@ -5,25 +5,36 @@ and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3
 4.1: `views`, `optimizer`. The "CNN (baseline)" of Tables 1 to 3: `EncoderCNN`. The tables are made by
 `experiments/de_gan.py`.
 
-**Readings** (what the paper leaves open). No layer is printed; it follows DR-GAN (its reference [5]), whose nets for
-96x96 faces these are: fourteen 3x3 convolutions in five stages, stride 2 entering stages 2 to 5, batch norm and ELU
-after each, then the mean over the last 6x6 maps, of which f(x) has 350: 2,904,668 weights in all. The decoder mirrors
-it, with a tanh; its first layer sees [f(x), I, z], written as one product for each, so that other people change one
-alone. D has the encoder's trunk and two linear heads. z has 50 numbers from N(0, 1), zero at test. "VAE-GAN" is
-named, but no KL is printed: there is none. Both heads are softmaxes; that of D^e has N_e + 1 outputs, the last for
-fake. I is drawn evenly from the *other* training people ("with a different identity"); `own_share` is the share of
-those who keep their own. "Later, when D reaches to near optimal solution, G is updated more frequently": D moves at
-every step until its accuracy on real faces, a running mean, passes 0.9 on both heads, then at every fourth. Both
-players' gradients are taken at the same weights. "Momentum of 0.5" is Adam's beta1; all kernels start from N(0, 0.02).
-Stage two: the "intermediate layers" are the ends of stages 1 to 4, after ELU; a local CNN is two 3x3 convolutions of
-64 channels, each with batch norm, ReLU and 2x2 max-pooling, the mean over a 3x3 grid, a fully connected layer of 128
-with ReLU, and its own softmax (L_1 to L_4). The fifth softmax sees f(x) and the four fully connected layers, and names
-the face. The frozen encoder's norms use their moving statistics; all norms have a momentum of 0.9 and an epsilon of
-1e-5. Images are grey, [-1, 1] inside; the centre is tested.
+**Readings** (what the paper leaves open)
 
-**Deviations**: faces are found by dlib, not by CE-CLM. `lambda_own` (0 by default, as printed): fakes that keep their
-own identity are held to their source by L1. It shows the decoder faces within two thousand steps and makes f(x) hold
-who is seen, which eq. (1) and (2) alone then drive out again: for pre-training only.
+- Section 3, layers: none is printed. They are those of DR-GAN (reference [5]); `fer_tf/nets/dr_gan.py` lists them.
+- Section 3, "concatenated": the decoder's first layer is one product each of f(x), I and z, added up. That is the
+  product of the joined vector; other people change the middle one alone.
+- Section 3.1, "based on VAE-GAN": no KL term is printed, so there is none.
+- Section 3.1.1: D^e and D^i are softmaxes. Output N_e + 1 of D^e is the fake class.
+- Eq. (1) and (2), p_z: z has 50 numbers from N(0, 1). It is zero at test.
+- Eq. (1) and (2), p_I: I is drawn evenly from the *other* training people ("with a different identity").
+- Eq. (1) and (2), order: both players' gradients are taken at the same weights.
+- Section 3.2, "intermediate layers": the ends of the encoder's stages 1 to 4, after ELU.
+- Section 3.2, "local CNN": two 3x3 convolutions of 64 channels, each with batch norm, ReLU and 2x2 max-pooling, the
+  mean over a 3x3 grid, a fully connected layer of 128 with ReLU, and a softmax of its own, whose loss is L_i.
+- Section 3.2, "parameters are fixed": the encoder's norms use their moving statistics, too.
+- Eq. (3), L_5: the loss of a softmax on f(x) and the four fully connected layers. It names the face.
+- Section 4.1, images: grey, 110x110 before the crops, [-1, 1] inside. The unrotated crop counts (5 x 11 x 2 = 110
+  views). The centre crop is tested.
+- Section 4.1, "momentum of 0.5": Adam's beta_1, in both stages.
+- Section 4.1, N(0, 0.02): all kernels. Biases start at 0.
+- Section 4.1, "near optimal": D moves at every step until its accuracy on real faces, a running mean, passes 0.9 on
+  both heads, then at every fourth.
+- All norms have a momentum of 0.9 and an epsilon of 1e-5.
+- Tables 1 to 3, "CNN (baseline)": the encoder's convolutions, and a softmax on the mean of the last maps.
+
+**Deviations** (what is printed and differs here)
+
+- Section 4.1, faces: dlib finds and aligns them, not CE-CLM.
+- Eq. (2): `lambda_own` and `own_share` add an L1 distance to the source, for fakes that keep their own identity. Both
+  are 0 by default, as printed. The term shows the decoder faces within two thousand steps and makes f(x) hold who is
+  seen, which eq. (1) and (2) alone then drive out again: for pre-training only.
 """
 
 from __future__ import annotations

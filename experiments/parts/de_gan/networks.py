@@ -1,0 +1,148 @@
+"""DE-GAN's networks as the settings say: the GAN of stage one, the classifiers of stage two, baseline and judges."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_tf import evaluation, figures, pipeline, records, weights
+from fer_tf.compat import keras
+from fer_tf.models import de_gan
+
+from ...run import data, fitting, provenance
+from ...run.settings import Folds, Views, setting
+from . import pictures
+
+NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, residues alone"}
+"""Value of --uses -> its name in the table."""
+
+BASELINE = "CNN (baseline)"
+"""Its name there."""
+
+ARGUMENTS = ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
+"""Those of `de_gan.DEGAN` that are settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks(Views, Folds):
+    """The arguments of `de_gan.DEGAN`, rates, epochs, and where the training starts from."""
+
+    batch_size: int = 150
+    fold_order: str = "strided"
+    gan_epochs: int = setting(300, "Epochs of stage one; --epochs are those of stage two and the baseline.", low=1)
+    gan_rate: float = setting(1e-4, "Learning rate of Adam (beta1 0.5) in stage one.")
+    rate: float = setting(1e-4, "In stage two, and of the baseline.")
+    decay_to: float = setting(
+        1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", low=0, high=1
+    )
+    width: float = setting(1.0, "Times the read channels.", low=0.01)
+    code: int = setting(de_gan.CODE, "Length of f(x).", low=1)
+    noise: int = setting(de_gan.NOISE, "Length of z.", low=1)
+    own_share: float = setting(0.0, "Share of fakes that keep their own identity.", low=0, high=1)
+    lambda_own: float = setting(0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", low=0)
+    ratio: int = setting(4, "Steps of G for one of D, once D is near its optimum.", low=1)
+    near: float = setting(0.9, "D's accuracy on real faces, on both heads, from which it is.", low=0, high=1)
+    baseline_epochs: int | None = setting(None, "Of the baseline; --gan_epochs + --epochs when left out.", low=1)
+    baseline_init: str = setting(
+        "none", "A de_gan_baseline.h5 of an --all_subjects run for the baseline, or none.", place="path"
+    )
+    gan_init: str = setting(
+        "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.", place="path"
+    )
+
+
+def build_gan(settings: Networks, classes: tuple[str, ...], subjects: Sequence[str], seed: int) -> de_gan.DEGAN:
+    """Stage one between these people, compiled; of --gan_init's GAN it keeps all that does not name its people."""
+    given = {name: getattr(settings, name) for name in ARGUMENTS}
+    model = de_gan.DEGAN(classes=classes, subjects=subjects, seed=seed, **given)
+    if file := provenance.weights_file(settings.gan_init):
+        skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]
+        same = tuple(weights.provenance(file).get("classes") or ()) == classes
+        weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
+    model.compile(**{f"{name}_optimizer": de_gan.optimizer(settings.gan_rate) for name in model.players()})
+    return model
+
+
+def train_gan(
+    settings: Networks, learn: pipeline.Batches, classes: tuple[str, ...], seed: int, folder: Path
+) -> de_gan.DEGAN:
+    """Trains stage one on these people's views; draws what it makes of them after each epoch."""
+    strategy, people = fitting.setup(settings, seed), data.usable(learn)
+    with strategy.scope():
+        model = build_gan(settings, classes, learn.subjects, seed)
+
+    def sample(m: de_gan.DEGAN, epoch: int) -> None:
+        figures.save(pictures.draw_transfer(m, people, people), folder / "samples" / f"epoch{epoch:03d}.png")
+
+    fitting.fit(settings, model, learn, folder, strategy, epochs=settings.gan_epochs, after_epoch=sample)
+    return model
+
+
+def optimizer(settings: Networks, learn: pipeline.Batches, epochs: int) -> Any:
+    """Adam at --rate, which falls to --decay_to of it over so many epochs."""
+    steps = min(epochs * len(learn), settings.max_steps or sys.maxsize)
+    return de_gan.optimizer(keras.optimizers.schedules.CosineDecay(settings.rate, steps, alpha=settings.decay_to))
+
+
+def build_classifier(
+    settings: Networks, gan: de_gan.DEGAN, uses: str, learn: pipeline.Batches
+) -> de_gan.DEGANClassifier:
+    """Stage two on a trained GAN's encoder, to be trained on these views."""
+    model = de_gan.DEGANClassifier(classes=gan.classes, uses=uses, width=settings.width, code=settings.code)
+    model.encoder.set_weights(gan.encoder.get_weights())
+    model.compile(classifier_optimizer=optimizer(settings, learn, settings.epochs))
+    return model
+
+
+def build_cnn(
+    settings: Networks, classes: tuple[str, ...], seed: int, learn: pipeline.Batches, epochs: int, init: str = "none"
+) -> de_gan.EncoderCNN:
+    """The baseline, or a judge, to be trained on these views for so many epochs."""
+    model = de_gan.EncoderCNN(classes=classes, width=settings.width, code=settings.code, seed=seed)
+    if file := provenance.weights_file(init):
+        weights.load(model, file, skip="logits" if weights.provenance(file).get("classes") != list(classes) else ())
+    model.compile(classifier_optimizer=optimizer(settings, learn, epochs))
+    return model
+
+
+def train_baseline(
+    settings: Networks,
+    classes: tuple[str, ...],
+    seed: int,
+    learn: pipeline.Batches,
+    test: pipeline.Batches | None,
+    folder: Path,
+) -> evaluation.Outcome:
+    """The CNN of the encoder's shape, trained as long as both stages together unless --baseline_epochs says else."""
+    strategy, epochs = fitting.setup(settings, seed), settings.baseline_epochs or settings.gan_epochs + settings.epochs
+    make = functools.partial(build_cnn, settings, classes, seed, learn, epochs, settings.baseline_init)
+    return fitting.fit_and_test(settings, make, learn, test, folder, strategy, epochs=epochs)
+
+
+def train_classifier(
+    settings: Networks,
+    gan: de_gan.DEGAN,
+    uses: str,
+    seed: int,
+    learn: pipeline.Batches,
+    test: pipeline.Batches | None,
+    folder: Path,
+) -> evaluation.Outcome:
+    """Stage two for one of --uses."""
+    strategy = fitting.setup(settings, seed)
+    make = functools.partial(build_classifier, settings, gan, uses, learn)
+    return fitting.fit_and_test(settings, make, learn, test, folder, strategy)
+
+
+def train_judge(
+    settings: Networks, people: list[records.Record], classes: tuple[str, ...], seed: int, folder: Path
+) -> de_gan.EncoderCNN:
+    """A CNN of the encoder's shape, with weights of its own, that says what made faces show."""
+    strategy = fitting.setup(settings, seed)
+    learn = data.batches(settings, people, classes, de_gan, seed, True)
+    make = functools.partial(build_cnn, settings, classes, seed, learn, settings.epochs)
+    return fitting.fit_and_test(settings, make, learn, None, folder, strategy).model
