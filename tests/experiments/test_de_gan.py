@@ -149,7 +149,7 @@ def test_other_people_are_a_start(everybody, tmp_path):
         assert all(np.array_equal(np.array(a), np.array(b)) for a, b in zip(start, end, strict=True))
 
 
-class Planted:
+class ToldApart:
     """Sixty rendered faces of several people, told again by their pixels."""
 
     classes = ("anger", "fear", "sadness")
@@ -171,19 +171,19 @@ class Planted:
 
 
 @pytest.fixture(scope="module")
-def planted():
-    return Planted()
+def told_apart():
+    return ToldApart()
 
 
-def test_probes_read_what_is_there_and_nothing_else(planted):
+def test_probes_read_what_is_there_and_nothing_else(told_apart):
     """Features that are the expression, and features that are the person; one person alone leaves no identity."""
     kinds = {
-        "expression": planted.one_hot(planted.classes, "expression"),
-        "person": planted.one_hot(planted.people, "subject"),
+        "expression": told_apart.one_hot(told_apart.classes, "expression"),
+        "person": told_apart.one_hot(told_apart.people, "subject"),
     }
-    several = measures.probes(kinds, planted.learn, planted.test, planted.classes)
-    one = [r for r in planted.test if r.subject == planted.people[0]]
-    alone = measures.probes(kinds, planted.learn, one, planted.classes)
+    several = measures.probes(kinds, told_apart.learn, told_apart.test, told_apart.classes)
+    one = [r for r in told_apart.test if r.subject == told_apart.people[0]]
+    alone = measures.probes(kinds, told_apart.learn, one, told_apart.classes)
     chance = several["chance"]
     assert several["expression"] == {"expression": 1, "identity": chance["identity"]}
     assert several["person"]["identity"] == 1 and several["person"]["expression"] <= chance["expression"] + 1e-9
@@ -191,25 +191,25 @@ def test_probes_read_what_is_there_and_nothing_else(planted):
     assert alone["expression"] == {"expression": 1, "identity": None} and alone["chance"]["identity"] is None
 
 
-def test_reached_tells_what_judges_read(planted):
+def test_reached_tells_what_judges_read(told_apart):
     """Faces of the wanted people with the sources' expressions; always with anger; then the sources themselves."""
-    known = planted.people[3:-1]  # the last one is cut off
-    of = {(r.subject, r.expression): pictures.centre_views([r])[0] for r in planted.listed}
+    known = told_apart.people[3:-1]  # the last one is cut off
+    of = {(r.subject, r.expression): pictures.centre_views([r])[0] for r in told_apart.listed}
 
     def made(x, who):
-        pairs = zip(planted.records(x), who, strict=True)
+        pairs = zip(told_apart.records(x), who, strict=True)
         return tf.constant(np.stack([of[known[i], r.expression] for r, i in pairs]))
 
     def judge(names, key):
-        return lambda x: tf.constant(planted.one_hot(names, key)(x))
+        return lambda x: tf.constant(told_apart.one_hot(names, key)(x))
 
     def reached(transfer):
-        gan = SimpleNamespace(classes=planted.classes, subjects=known, transfer=transfer)
-        judges = judge(planted.classes, "expression"), judge(known, "subject")
-        return measures.reached(gan, planted.test, back, *judges, 0)
+        gan = SimpleNamespace(classes=told_apart.classes, subjects=known, transfer=transfer)
+        judges = judge(told_apart.classes, "expression"), judge(known, "subject")
+        return measures.reached(gan, told_apart.test, back, *judges, 0)
 
-    back = [Record(r.image, r.subject, subject=r.subject, info=r.info) for r in planted.learn if r.subject in known]
-    share = np.mean([r.expression == "anger" for r in planted.test])
+    back = [Record(r.image, r.subject, subject=r.subject, info=r.info) for r in told_apart.learn if r.subject in known]
+    share = np.mean([r.expression == "anger" for r in told_apart.test])
     carried = reached(made)
     angry = reached(lambda x, who: tf.constant(np.stack([of[known[i], "anger"] for i in who])))
     left = reached(lambda x, who: tf.constant(x))
