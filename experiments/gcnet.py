@@ -13,61 +13,74 @@ is started again draws and tests anew from its checkpoints.
 
 One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2, 95 minutes beside other work:
 CNN 88.02 +- 1.53 %, metric-learning CNN 84.92 +- 2.76 %, S0R0 78.33 +- 2.03 %, S1R0 80.48 +- 3.92 %, S0R1
-82.78 +- 2.15 %, S1R1 82.38 +- 1.56 %; README says what falls short. `quick` with eight classes took ten minutes on one
-core. README also has Fig. 11, Table VI and eight classes, one fold each. Not run: `paper`.
+82.78 +- 2.15 %, S1R1 82.38 +- 1.56 %; RESULTS.md says what falls short. `quick` with eight classes took ten minutes on
+one core. RESULTS.md also has Fig. 11, Table VI and eight classes, one fold each. Not run: `paper`.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from fer_tf import export, records, weights
+from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
-from .parts.gcnet import pictures as gcnet_pictures
-from .run import common, cross, folds
+from .parts.gcnet import net, pictures
+from .run import command_line, cross, data, fitting, provenance, report, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 20_000, "max_steps": 300_000, "views": 100},
     "quick": {
-        "only_folds": "0", "rows": "cnn,S1R1", "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1, "gamma": 0.01,
-        "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.01, "margin": 20.0,
-        "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
+        "only_folds": "0", "rows": ("cnn", "S1R1"), "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1,
+        "gamma": 0.01, "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.01,
+        "margin": 20.0, "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
     },
     "smoke": {
-        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "take": 4,
-        "classes": "anger,happiness", "rows": "cnn,S1R1",
+        "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "max_subjects": 4,
+        "classes": "anger,happiness", "rows": ("cnn", "S1R1"),
     },
 }  # fmt: skip
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 """Variant -> its name in the table; the others are GCNet with the variant."""
+ARGUMENTS = ("padding", "margin", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
+"""Settings that `gcnet.GCNet` takes as they are."""
 
-common.define_flags(PRESETS, init=None, batch_size=64, protocol="strided")
-folds.define_flags()
-cross.define_flags()
-flags.DEFINE_list("rows", ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"], "Which networks; see the docstring.")
-flags.DEFINE_string("encoder1", "none", "Weights of an Autoencoder, whose encoder Encoder1 takes over, or none.")
-flags.DEFINE_string("encoder2", "none", "Weights of a CNN that identifies people for Encoder2, or none.")
-flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
-flags.DEFINE_float("rate", 0.001, "Base learning rate.")
-flags.DEFINE_float("gamma", 1e-4, "Of the inverse policy.")
-flags.DEFINE_float("power", 0.75, "Of the inverse policy.")
-flags.DEFINE_float("multiplier", 10.0, "Of the decoders' rate.")
-flags.DEFINE_float("margin", 1.0, "m of eq. (6).")
-flags.DEFINE_float("lambda_c", 1.0, "Weight of the classification in eq. (4); 0 with --rows=S0R1 is Fig. 8 (d).")
-flags.DEFINE_float("lambda_g", 1.0, "Weight of eq. (5).")
-flags.DEFINE_float("lambda_s", 1.0, "Weight of eq. (6).")
-flags.DEFINE_float("lambda_ri", 0.25, "Weight of eq. (8).")
-flags.DEFINE_float("lambda_rr", 0.25, "Weight of eq. (9).")
-flags.DEFINE_float("weight_decay", 1e-4, "L2 in the gradient.")
-flags.DEFINE_float("width", 1.0, "Times the printed channels and units.", lower_bound=0.01)
-FLAGS = flags.FLAGS
+
+@settings.command(PRESETS)
+class Settings(net.Net, settings.Views, cross.Cross):
+    """GCNet's, and what every run has."""
+
+    batch_size: int = 64
+    fold_order: str = "strided"
+    rows: tuple[str, ...] = setting(
+        ("cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"), "Which networks; see the docstring."
+    )
+    encoder1: str = setting(
+        "none", "Weights of an Autoencoder, whose encoder Encoder1 takes over, or none.", place="path"
+    )
+    encoder2: str = setting("none", "Weights of a CNN that identifies people for Encoder2, or none.", place="path")
+    gamma: float = setting(1e-4, "Of the inverse policy.")
+    power: float = setting(0.75, "Of the inverse policy.")
+    multiplier: float = setting(10.0, "Of the decoders' rate.")
+    margin: float = setting(1.0, "m of eq. (6).")
+    lambda_c: float = setting(1.0, "Weight of the classification in eq. (4); 0 with --rows=S0R1 is Fig. 8 (d).")
+    lambda_g: float = setting(1.0, "Weight of eq. (5).")
+    lambda_s: float = setting(1.0, "Weight of eq. (6).")
+    lambda_ri: float = setting(0.25, "Weight of eq. (8).")
+    lambda_rr: float = setting(0.25, "Weight of eq. (9).")
+    weight_decay: float = setting(1e-4, "L2 in the gradient.")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether --encoder1 and --encoder2 count: not where a row names its generator (section IV-E)."""
+        return not any(":" in text for text in self.rows)
 
 
 class Row(NamedTuple):
@@ -79,16 +92,19 @@ class Row(NamedTuple):
     name: str
 
     @classmethod
-    def read(cls, text: str) -> Row:
-        """variant[:generator][@lambda_s].
+    def read(cls, text: str, lambda_s: float) -> Row:
+        """variant[:generator][@weight].
 
+        Args:
+          text: of --rows.
+          lambda_s: the weight of eq. (6) where it has none.
         Raises:
           ValueError: it is none.
         """
         rest, _, weight = text.partition("@")
         variant, _, generator = rest.partition(":")
         try:
-            number = float(weight) if weight else FLAGS.lambda_s
+            number = float(weight) if weight else lambda_s
         except ValueError:
             number = -1.0
         if variant not in gcnet.VARIANTS or (generator or "conv_ae") not in gcnet.GENERATORS or number < 0:
@@ -100,98 +116,144 @@ class Row(NamedTuple):
         return cls(variant, generator or "conv_ae", number, name + (f", lambda_s {weight}" if weight else ""))
 
 
-def build(row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
-    """The compiled network of a row."""
-    given = ("padding", "margin", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
+class Fold(NamedTuple):
+    """Every row on one fold: its network, {last|best: (labels, predictions)} by its name, and the tested batches."""
+
+    models: dict[Row, gcnet.GCNet]
+    methods: dict[str, Any]
+    test: pipeline.Batches
+
+
+def build(settings: Settings, row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
+    """The compiled network of a row, its encoders from --encoder1 and --encoder2."""
     model = gcnet.GCNet(
         classes=classes,
         variant=row.variant,
         generator=row.generator,
         lambda_s=row.lambda_s,
         seed=seed,
-        **{n: getattr(FLAGS, n) for n in given},
+        **{name: getattr(settings, name) for name in ARGUMENTS},
     )
-    for flag, part in (("encoder1", "generator/encoder1"), ("encoder2", "encoder2")):
-        file = common.weights_file(FLAGS[flag].value)
-        if file and pretrained() and (flag == "encoder2" or model.compares):
-            common.unseen(file, flag)
+    for flag, name, part in (
+        ("encoder1", settings.encoder1, "generator/encoder1"),
+        ("encoder2", settings.encoder2, "encoder2"),
+    ):
+        file = provenance.weights_file(name)
+        if file and settings.pretrained and (flag == "encoder2" or model.compares):
+            provenance.refuse_tested_people(file, flag, settings.tested_name)
             weights.load(model, file, only=part)
-    policy = {"multiplier": FLAGS.multiplier, "gamma": FLAGS.gamma, "power": FLAGS.power}
-    model.compile(**gcnet.optimizers(model, FLAGS.rate, **policy))
+    policy = {"multiplier": settings.multiplier, "gamma": settings.gamma, "power": settings.power}
+    model.compile(**gcnet.optimizers(model, settings.rate, **policy))
     return model
 
 
-def pretrained() -> bool:
-    """Whether --encoder1 and --encoder2 count: where a row names its generator, none is pre-trained (section IV-E)."""
-    return not any(":" in text for text in FLAGS.rows)
-
-
 def one_fold(
-    found: list[records.Record], fold: records.Fold, rows: list[Row], classes: tuple[str, ...], seed: int, place: Path
-) -> Any:
-    """Every row on one fold: ({row: model}, {name: {last|best: (labels, predictions)}}, test batches)."""
-    models, methods, learn = {}, {}, [found[i] for i in fold.train]
+    settings: Settings,
+    listed: Sequence[records.Record],
+    fold: records.Fold,
+    rows: Sequence[Row],
+    classes: tuple[str, ...],
+    seed: int,
+    place: Path,
+) -> Fold:
+    """Trains and tests every row."""
+    models, methods, learn = {}, {}, [listed[i] for i in fold.train]
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
-    test = folds.batches(records.of_classes([found[i] for i in fold.test], classes), classes, gcnet, seed, False)
-    for text, row in zip(FLAGS.rows, rows, strict=True):
-        strategy = folds.setup(seed)
+    held_out = records.of_classes([listed[i] for i in fold.test], classes)
+    test = data.batches(settings, held_out, classes, gcnet, seed, False)
+    for text, row in zip(settings.rows, rows, strict=True):
+        strategy = fitting.setup(settings, seed)
         own = {"image": pairs["image"]} if row.variant == "cnn" else pairs
-        data = folds.batches(learn, classes, gcnet, seed, True, pairs=own)
-        models[row], methods[row.name] = folds.train_and_test(
-            lambda row=row: build(row, classes, seed), data, test, place / text.replace(":", "_"), strategy
-        )
+        train = data.batches(settings, learn, classes, gcnet, seed, True, pairs=own)
+        make = functools.partial(build, settings, row, classes, seed)
+        folder = place / text.replace(":", "_")
+        models[row], methods[row.name] = fitting.fit_and_test(settings, make, train, test, folder, strategy)
         print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
-    return models, methods, test
+    return Fold(models, methods, test)
 
 
-def main() -> None:
-    """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
-    start, classes = time.time(), records.classes_of(FLAGS.classes)
-    rows = [Row.read(text) for text in FLAGS.rows]
-    if not FLAGS.views:
-        raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
-    if not pretrained():
+def load(settings: Settings) -> list[records.Record]:
+    """The records of --classes, with the neutral ones of whom they show; --max_subjects of these people.
+
+    Raises:
+      ValueError: no such records, as `data.load`.
+    """
+    listed = data.load(settings, with_neutral(settings.labels))
+    labelled = {r.subject for r in listed if r.expression in settings.labels}
+    return data.first_subjects([r for r in listed if r.subject in labelled], settings.max_subjects)
+
+
+def with_neutral(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes, and neutral, which every reference shows."""
+    return tuple(dict.fromkeys([*classes, "neutral"]))
+
+
+def rows_of(settings: Settings) -> list[Row]:
+    """The networks of --rows, and a word on stderr where they leave --encoder1 and --encoder2 aside.
+
+    Raises:
+      ValueError: one of them is none, or the settings do not fit together.
+    """
+    rows = [Row.read(text, settings.lambda_s) for text in settings.rows]
+    net.refuse_all_views(settings.views)
+    if not settings.pretrained:
         print("A row names its generator, so no row starts from --encoder1 or --encoder2.", file=sys.stderr)
-    if FLAGS.train_on and not FLAGS.test_on:
+    if settings.train_on and not settings.test_on:
         raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
-    found = common.load_records(tuple(dict.fromkeys([*classes, "neutral"])))
-    labelled = {r.subject for r in found if r.expression in classes}
-    found = folds.first_subjects([r for r in found if r.subject in labelled])
-    folder = common.workdir("gcnet")
-    if FLAGS.test_on:
-        found, parts = cross.fold(found, tuple(dict.fromkeys([*classes, "neutral"])), folder)
+    return rows
+
+
+def run_folds(
+    settings: Settings,
+    listed: Sequence[records.Record],
+    folds: Sequence[records.Fold],
+    rows: Sequence[Row],
+    folder: Path,
+) -> tuple[list[dict[str, Any]], Fold]:
+    """Every chosen fold of every run, with what its generators are worth; pictures of the first.
+
+    Returns:
+      ([{"run", "fold", "methods", "generation"}], the last fold).
+    """
+    tested: list[dict[str, Any]] = []
+    for number_of_run in range(settings.runs):
+        for number in data.chosen_folds(settings, len(folds)):
+            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+            fold = one_fold(settings, listed, folds[number], rows, settings.labels, seed, place)
+            held_out = [listed[i] for i in folds[number].test]
+            generation = pictures.measure_references(fold.models, fold.test, held_out)
+            tested.append({"run": number_of_run, "fold": number, "methods": fold.methods, "generation": generation})
+            if len(tested) == 1:
+                pictures.draw_features(fold.models, fold.test, settings.seed, folder)
+                pictures.draw_sequences(settings, fold.models, held_out, folder)
+                pictures.draw_faces(fold.models, fold.test, held_out, folder)
+    return tested, fold
+
+
+def run(settings: Settings) -> report.Results:
+    """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
+    start, classes, rows = time.time(), settings.labels, rows_of(settings)
+    listed, folder = load(settings), work.folder(settings, "gcnet")
+    if settings.test_on:
+        listed, folds = cross.fold(settings, listed, with_neutral(classes), folder)
     else:
-        parts = common.make_folds(found, classes, folder)
-    results: list[dict[str, Any]] = []
-    for run in range(FLAGS.runs):
-        for number in common.chosen_folds(len(parts)):
-            place = folder / f"run{run}" / f"fold{number}"
-            models, methods, test = one_fold(found, parts[number], rows, classes, FLAGS.seed + run, place)
-            held_out = [found[i] for i in parts[number].test]
-            generation = gcnet_pictures.report_generation(models, test, held_out)
-            results.append({"run": run, "fold": number, "methods": methods, "generation": generation})
-            if len(results) == 1:
-                gcnet_pictures.draw_features(models, test, folder)
-                gcnet_pictures.draw_sequences(models, held_out, classes, folder)
-                gcnet_pictures.draw_faces(models, test, held_out, folder)
-    sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in models.items()}
-    more = {"generation": [r["generation"] for r in results], "parameters": sizes}
-    methods = folds.report(results, classes, folder, time.time() - start, **more)
+        folds = data.make_folds(settings, listed, classes, folder)
+    tested, fold = run_folds(settings, listed, folds, rows, folder)
+    sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in fold.models.items()}
+    generation = [entry["generation"] for entry in tested]
+    more = {"generation": generation, "parameters": sizes}
+    methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
     print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
-    gcnet_pictures.draw_weights(methods, rows, folder)
-    last = results[-1]
-    about = {
-        "trained_on": common.dataset_name(),
-        "run": last["run"],
-        "held_out_fold": last["fold"],
-        "commit": common.commit(),
-    }
-    faces = folds.some_faces(test.records, gcnet.TEMPLATE)
-    export.save(models[rows[-1]], folder / "export", metadata={**about, "row": rows[-1].name}, faces=faces)
+    pictures.draw_weights(methods, rows, folder)
+    about = provenance.of_export(settings, tested[-1], row=rows[-1].name)
+    faces = data.some_faces(fold.test.records, gcnet.TEMPLATE)
+    export.save(fold.models[rows[-1]], folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {rows[-1].name} is in {folder / 'export'}.")
+    models = {row.name: model for row, model in fold.models.items()}
+    return report.Results(folder, methods, models, folder / "export", generation)
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

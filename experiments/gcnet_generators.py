@@ -19,40 +19,29 @@ been run.
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
 from fer_tf import faces, figures, metrics, pipeline, records
 from fer_tf.models import gcnet
 
-from .run import common, folds, regeneration
+from .parts.gcnet import net
+from .run import command_line, data, fitting, provenance, regeneration, report, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"folds": 10, "epochs": 100, "views": 1, "only_folds": "0"},
     "quick": {"only_folds": "0", "epochs": 12, "views": 1, "width": 0.5},
     "smoke": {
-        "folds": 2,
-        "epochs": 1,
-        "batch_size": 4,
-        "max_steps": 2,
-        "width": 0.0625,
-        "take": 4,
-        "views": 1,
+        "folds": 2, "epochs": 1, "batch_size": 4, "max_steps": 2, "width": 0.0625, "max_subjects": 4, "views": 1,
         "only_folds": "0",
     },
 }  # fmt: skip
-common.define_flags(PRESETS, init=None, batch_size=64, classes="eight", protocol="strided")
-folds.define_flags()
-flags.DEFINE_list("generators", list(gcnet.GENERATORS), "Which generators.")
-flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
-flags.DEFINE_float("rate", None, "Base learning rate; when left out, each generator's own (`RATES`).", lower_bound=0)
-flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
-FLAGS = flags.FLAGS
-
 RATES = {"conv_ae": 1.0, "conv_vae": 5.0, "dcgan": 10.0}
 """Base learning rates at which means over the pixels teach each of them; the printed 0.001 leaves a decoder grey."""
 
@@ -60,21 +49,80 @@ TASKS = {"image": ("reconstructed", "fig9"), "reference": ("disentangled", "fig1
 """Target of a generator -> (what is made, the picture's file)."""
 
 
-def train(generator: str, target: str, learn: list[records.Record], classes: tuple[str, ...], place: Path) -> Any:
+@settings.command(PRESETS)
+class Settings(net.Net, settings.Views, settings.Folds):
+    """The generators', and what every run has."""
+
+    batch_size: int = 64
+    classes: str = "eight"
+    fold_order: str = "strided"
+    generators: tuple[str, ...] = setting(tuple(gcnet.GENERATORS), "Which generators.")
+    rate: float | None = setting(None, "Base learning rate; when left out, each generator's own (`RATES`).", low=0)
+
+
+class HeldOut(NamedTuple):
+    """Held-out people who have a neutral face.
+
+    Attributes:
+      images: (N, 64, 64, 1) float32 in [0, 1], test views.
+      neutral: of the same people, alike.
+      people: (N,) str.
+      shown: (N,) str, their expressions.
+    """
+
+    images: np.ndarray
+    neutral: np.ndarray
+    people: np.ndarray
+    shown: np.ndarray
+
+
+def build(settings: Settings, generator: str, target: str) -> gcnet.Autoencoder:
+    """A compiled generator."""
+    model = gcnet.Autoencoder(
+        generator=generator, target=target, width=settings.width, padding=settings.padding, seed=settings.seed
+    )
+    model.compile(**gcnet.optimizers(model, RATES[generator] if settings.rate is None else settings.rate))
+    return model
+
+
+def train(
+    settings: Settings,
+    generator: str,
+    target: str,
+    learn: Sequence[records.Record],
+    classes: tuple[str, ...],
+    place: Path,
+) -> gcnet.Autoencoder:
     """A generator trained on these people for one target."""
-    strategy = folds.setup(FLAGS.seed)
+    strategy = fitting.setup(settings, settings.seed)
     pairs, _ = records.neutral_pairs(learn, classes)
     pairs = pairs if target == "reference" else {"image": pairs["image"]}
-    data = folds.batches(learn, classes, gcnet, FLAGS.seed, True, pairs=pairs)
+    batches = data.batches(settings, learn, classes, gcnet, settings.seed, True, pairs=pairs)
+    make = functools.partial(build, settings, generator, target)
+    return fitting.fit_and_test(settings, make, batches, None, place, strategy).model
 
-    def build() -> gcnet.Autoencoder:
-        given = {"generator": generator, "target": target, "width": FLAGS.width, "padding": FLAGS.padding}
-        model = gcnet.Autoencoder(seed=FLAGS.seed, **given)
-        rate = RATES[generator] if FLAGS.rate is None else FLAGS.rate
-        model.compile(**gcnet.optimizers(model, rate))
-        return model
 
-    return folds.train_and_test(build, data, None, place, strategy)[0]
+def held_out_faces(listed: Sequence[records.Record], classes: tuple[str, ...]) -> HeldOut:
+    """Their test views.
+
+    Raises:
+      ValueError: nobody has a neutral face.
+    """
+    pairs, _ = records.neutral_pairs(listed, classes)
+    kept = [(i, j) for i, j in zip(pairs["image"], pairs["reference"], strict=True) if j >= 0]
+    if not kept:
+        raise ValueError("Nobody of the held-out people has a neutral face to compare with: give another --only_folds.")
+    cut = (np.stack([pipeline.face(listed[i], gcnet.TEMPLATE) for i in column]) for column in zip(*kept, strict=True))
+    images, neutral = (np.asarray(gcnet.views.test_view(x), np.float32) / 255 for x in cut)
+    people, shown = (np.array([getattr(listed[i], name) for i, _ in kept]) for name in ("subject", "expression"))
+    return HeldOut(images, neutral, people, shown)
+
+
+def drawn(held_out: HeldOut) -> list[int]:
+    """One expressive face of each of the first six people, another expression each: rows of `held_out`."""
+    expressive = held_out.shown != "neutral"
+    own = [np.flatnonzero((held_out.people == p) & expressive) for p in records.subject_order(held_out.people)[:6]]
+    return [int(rows[(5 * n + 2) % len(rows)]) for n, rows in enumerate(own) if len(rows)]
 
 
 def measure(made: np.ndarray, wanted: np.ndarray, images: np.ndarray, same: np.ndarray, where: Any) -> dict[str, float]:
@@ -85,72 +133,80 @@ def measure(made: np.ndarray, wanted: np.ndarray, images: np.ndarray, same: np.n
       same: (N, N) bool, which inputs show one person.
       where: the face's box, for the embedding; None without the extra `landmarks`.
     """
-    found = {"l1": float(np.abs(made - wanted).mean()), "ssim": regeneration.ssim(made, wanted)}
+    measures = {"l1": float(np.abs(made - wanted).mean()), "ssim": regeneration.ssim(made, wanted)}
     if where is not None:
         real, own = (
             np.array([faces.embedding(np.round(255 * f).astype(np.uint8), box=where) for f in part])
             for part in (images, made)
         )
         between = np.linalg.norm(real[:, None] - real[None], axis=-1)[~same]
-        told = metrics.identity_preservation(np.linalg.norm(own - real, axis=-1), between)
-        found |= {"identity": told["same"], "two_people": told["between"]}
-    return found
+        kept = metrics.identity_preservation(np.linalg.norm(own - real, axis=-1), between)
+        measures |= {"identity": kept["same"], "two_people": kept["between"]}
+    return measures
 
 
-def main() -> None:
+def compare(
+    settings: Settings, learn: Sequence[records.Record], held_out: HeldOut, target: str, folder: Path
+) -> tuple[dict[str, gcnet.Autoencoder], dict[str, dict[str, float]]]:
+    """Trains every generator for one target, draws its picture.
+
+    Returns:
+      ({generator: model}, {generator: measures of 200 held-out faces}).
+    """
+    word, file = TASKS[target]
+    wanted = held_out.images if target == "image" else held_out.neutral
+    few, strong = np.random.default_rng(0).permutation(len(wanted))[:200], drawn(held_out)
+    same = held_out.people[few][:, None] == held_out.people[few][None]
+    where = regeneration.crop_box(faces.TEMPLATES[gcnet.TEMPLATE], 64) if faces.has_landmarks() else None
+    models, table, rows, titles = {}, {}, [], []
+    for name in settings.generators:
+        model = train(settings, name, target, learn, settings.labels, folder / f"{name}_{target}")
+        parts = [model(held_out.images[i : i + 256]) for i in range(0, len(wanted), 256)]
+        made = np.concatenate(parts).clip(0, 1)
+        measures = measure(made[few], wanted[few], held_out.images[few], same, where)
+        models[name], table[name] = model, {"parameters": model.count_params(), **measures}
+        neutral_made = model(held_out.neutral[strong]).numpy().clip(0, 1)
+        rows += [held_out.images[strong], made[strong], held_out.neutral[strong], neutral_made]
+        titles += [f"{name}: expression", word, "neutral", word]
+    figures.save(figures.grid(rows, row_titles=titles), folder / f"{file}.png")
+    return models, table
+
+
+def run(settings: Settings) -> report.Results:
     """Records -> one fold -> each generator for both targets -> two pictures, one table."""
-    start, classes = time.time(), records.classes_of(FLAGS.classes)
-    if unknown := [g for g in FLAGS.generators if g not in gcnet.GENERATORS]:
+    start, classes = time.time(), settings.labels
+    if unknown := [g for g in settings.generators if g not in gcnet.GENERATORS]:
         raise ValueError(f"--generators: {unknown[0]} is none of {', '.join(gcnet.GENERATORS)}.")
     if "neutral" not in classes:
-        raise ValueError(f"--classes={FLAGS.classes} lacks neutral, which the generators are to make: add it.")
-    if not FLAGS.views:
-        raise ValueError("GCNet's views are drawn at random: give --views=1 or more.")
-    found = folds.first_subjects(common.load_records(classes))
-    folder = common.workdir("gcnet_generators")
-    parts = common.make_folds(found, classes, folder)
-    fold = parts[common.chosen_folds(len(parts))[0]]
-    held_out = [found[i] for i in fold.test]
-    pairs, _ = records.neutral_pairs(held_out, classes)
-    kept = [(i, j) for i, j in zip(pairs["image"], pairs["reference"], strict=True) if j >= 0]
-    if not kept:
-        raise ValueError("Nobody of the held-out people has a neutral face to compare with: give another --only_folds.")
-    cut = np.stack([pipeline.face(held_out[i], gcnet.TEMPLATE) for i, _ in kept])
-    neutral = np.stack([pipeline.face(held_out[j], gcnet.TEMPLATE) for _, j in kept])
-    images, neutral = (np.asarray(gcnet.views.test_view(x), np.float32) / 255 for x in (cut, neutral))
-    people, shown = (np.array([getattr(held_out[i], n) for i, _ in kept]) for n in ("subject", "expression"))
-    strong = [np.flatnonzero((people == p) & (shown != "neutral")) for p in records.subject_order(people)[:6]]
-    strong = [rows[(5 * n + 2) % len(rows)] for n, rows in enumerate(strong) if len(rows)]
-    where = regeneration.crop_box(faces.TEMPLATES[gcnet.TEMPLATE], 64) if faces.has_landmarks() else None
-    table: dict[str, Any] = {}
-    for target, (word, file) in TASKS.items():
-        rows, titles = [], []
-        for generator in FLAGS.generators:
-            model = train(generator, target, [found[i] for i in fold.train], classes, folder / f"{generator}_{target}")
-            made = np.concatenate([model(images[i : i + 256]) for i in range(0, len(images), 256)]).clip(0, 1)
-            wanted = images if target == "image" else neutral
-            few = np.random.default_rng(0).permutation(len(images))[:200]
-            same = people[few][:, None] == people[few][None]
-            found_here = measure(made[few], wanted[few], images[few], same, where)
-            table[f"{generator}, {word}"] = {"parameters": model.count_params(), **found_here}
-            neutral_made = model(neutral[strong]).numpy().clip(0, 1)
-            rows += [images[strong], made[strong], neutral[strong], neutral_made]
-            titles += [f"{generator}: expression", word, "neutral", word]
-        figures.save(figures.grid(rows, row_titles=titles), folder / f"{file}.png")
-    about = common.facts(classes, time.time() - start)
-    metrics.write_metrics(folder / "metrics.json", {**about, "generation": table})
+        raise ValueError(f"--classes={settings.classes} lacks neutral, which the generators are to make: add it.")
+    net.refuse_all_views(settings.views)
+    listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    folder = work.folder(settings, "gcnet_generators")
+    folds = data.make_folds(settings, listed, classes, folder)
+    fold = folds[data.chosen_folds(settings, len(folds))[0]]
+    learn, held_out = [listed[i] for i in fold.train], held_out_faces([listed[i] for i in fold.test], classes)
+    models, table = {}, {}
+    for target, (word, _) in TASKS.items():
+        own, measures = compare(settings, learn, held_out, target, folder)
+        models |= {f"{name}, {word}": model for name, model in own.items()}
+        table |= {f"{name}, {word}": row for name, row in measures.items()}
+    facts = provenance.facts(settings, classes, time.time() - start)
+    metrics.write_metrics(folder / "metrics.json", {**facts, "generation": table})
     print(text(table) + f"\nFig. 9 and Fig. 10 are in {folder}.")
+    return report.Results(folder, models=models, measures=[table])
 
 
-def text(table: dict[str, dict[str, float]]) -> str:
+def text(table: Mapping[str, Mapping[str, float]]) -> str:
     """The measures, one line a generator and task."""
     head = f"{'generator':28}{'parameters':>12}{'L1':>8}{'SSIM':>8}{'identity':>10}{'two people':>12}"
     lines = [head, "-" * len(head)]
     for name, row in table.items():
-        told = [f"{row[n]:.3f}" if n in row else "-" for n in ("identity", "two_people")]
-        lines.append(f"{name:28}{row['parameters']:>12,}{row['l1']:>8.3f}{row['ssim']:>8.3f}{told[0]:>10}{told[1]:>12}")
+        distances = [f"{row[n]:.3f}" if n in row else "-" for n in ("identity", "two_people")]
+        lines.append(
+            f"{name:28}{row['parameters']:>12,}{row['l1']:>8.3f}{row['ssim']:>8.3f}{distances[0]:>10}{distances[1]:>12}"
+        )
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

@@ -9,16 +9,17 @@ names, neither an expression. `--part=wild` takes 80 rendered people who are not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from absl import flags
-
-from fer_tf import pipeline, records, training, weights
+from fer_tf import catalogue, pipeline, records, weights
+from fer_tf.compat import PlayersModel
 from fer_tf.models import gcnet
 
-from .run import common, data_sets, folds
+from .parts.gcnet import net
+from .run import command_line, data, fitting, provenance, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"epochs": 30},
@@ -28,88 +29,97 @@ PRESETS = {
 PARTS = {"autoencoder": "generator/encoder1", "identify": "encoder2"}
 """Stage -> the layers that are written."""
 
-common.define_training_flags(PRESETS, init=None, batch_size=64)
-flags.DEFINE_enum("stage", "autoencoder", ["autoencoder", "identify"], "What is trained.")
-flags.DEFINE_enum("dataset", "rendered", data_sets.names(), "Which data set.")
-flags.DEFINE_list("options", [], data_sets.HELP)
-flags.DEFINE_enum("part", "lab", ["lab", "posed", "wild", "all"], "Part of the rendered faces.")
-flags.DEFINE_string("classes", None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
-flags.DEFINE_string("out", None, "File for the weights; in --workdir when left out.")
-flags.DEFINE_enum("padding", "same", ["same", "valid"], "Of the convolutions.")
-flags.DEFINE_float("rate", 0.001, "Base learning rate.")
-flags.DEFINE_float("width", 1.0, "Times the printed channels.", lower_bound=0.01)
-flags.DEFINE_bool("strict", True, "A record that does not decode is an error; --strict=false leaves it out.")
-FLAGS = flags.FLAGS
+
+@settings.command(PRESETS)
+class Settings(net.Net, settings.Training):
+    """The pre-training's."""
+
+    batch_size: int = 64
+    stage: str = setting("autoencoder", "What is trained.", choices=PARTS)
+    dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
+    options: tuple[str, ...] = setting((), settings.OPTIONS)
+    part: str = setting("lab", "Part of the rendered faces.", choices=("lab", "posed", "wild", "all"))
+    classes: str | None = setting(None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
+    out: str | None = setting(None, "File for the weights; in --workdir when left out.", place="path")
+    strict: bool = setting(True, "A record that does not decode is an error; --strict=false leaves it out.")
+
+    data_protocol = None
+    """Nobody is held out, so no protocol deals these people."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The expressions of --classes."""
+        return records.classes_of(self.classes or "")
+
+    @property
+    def data_name(self) -> str:
+        """The data set that is read, or the one that a prepared file was made from."""
+        return catalogue.source(self.dataset, self.data_dir)
+
+    @property
+    def trained_on(self) -> str:
+        """The data set of whose people nobody may be tested afterwards: a part's, where it shares nobody with lab."""
+        apart = self.dataset == "rendered" and self.part in ("posed", "wild")
+        return f"rendered/{self.part}" if apart else self.data_name
 
 
-def named(found: list[records.Record]) -> tuple[list[records.Record], tuple[str, ...]]:
-    """The records with their subject for a label, and the subjects.
+def people(settings: Settings, listed: Sequence[records.Record]) -> tuple[str, ...]:
+    """The subjects, in order.
 
     Raises:
-      ValueError: fewer than two people are named.
+      ValueError: there are fewer than two.
     """
-    people = tuple(records.subject_order({r.subject for r in found if r.subject is not None}))
-    if len(people) < 2:
-        raise ValueError(f"--dataset={FLAGS.dataset} names {len(people)} people: --stage=identify needs two or more.")
-    return folds.named_after_people(found), people
+    names = tuple(records.subject_order({r.subject for r in listed if r.subject is not None}))
+    if len(names) < 2:
+        raise ValueError(f"--dataset={settings.dataset} names {len(names)} people: --stage=identify needs two or more.")
+    return names
 
 
-def build(people: tuple[str, ...]) -> Any:
+def build(settings: Settings, classes: tuple[str, ...]) -> PlayersModel:
     """The compiled net of --stage."""
-    if FLAGS.stage == "identify":
-        model = gcnet.GCNet(classes=people, variant="cnn", padding=FLAGS.padding, width=FLAGS.width, seed=FLAGS.seed)
+    size = {"padding": settings.padding, "width": settings.width, "seed": settings.seed}
+    if settings.stage == "identify":
+        model = gcnet.GCNet(classes=classes, variant="cnn", **size)
     else:
-        model = gcnet.Autoencoder(padding=FLAGS.padding, width=FLAGS.width, seed=FLAGS.seed)
-    model.compile(**gcnet.optimizers(model, FLAGS.rate))
+        model = gcnet.Autoencoder(**size)
+    model.compile(**gcnet.optimizers(model, settings.rate))
     return model
 
 
-def main() -> None:
-    """Trains, writes the weights with their provenance."""
-    options = {"part": FLAGS.part} if FLAGS.dataset == "rendered" else {}
-    found = common.load_records(records.classes_of(FLAGS.classes) if FLAGS.classes else None, **options)
-    folder = common.workdir(f"pretrain_gcnet_{FLAGS.stage}")
-    if FLAGS.stage == "identify":
-        found, people = named(found)
+def run(settings: Settings) -> Path:
+    """Trains, writes the encoder's weights with their provenance; gives their file."""
+    options = {"part": settings.part} if settings.dataset == "rendered" else {}
+    listed = data.load(settings, settings.labels if settings.classes else None, **options)
+    folder = work.folder(settings, f"pretrain_gcnet_{settings.stage}")
+    if settings.stage == "identify":
+        classes, listed = people(settings, listed), data.labelled_by_person(listed)
     else:
-        found, people = [replace(r, expression="face") for r in found], ("face",)
-    strategy = folds.setup(FLAGS.seed)
-    data = pipeline.batches(
-        found,
-        classes=people,
+        classes, listed = ("face",), [replace(r, expression="face") for r in listed]
+    strategy = fitting.setup(settings, settings.seed)
+    batches = pipeline.batches(
+        listed,
+        classes=classes,
         template=gcnet.TEMPLATE,
         views=gcnet.views,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-        strict=FLAGS.strict,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        strict=settings.strict,
     )
     with strategy.scope():
-        model = build(people)
-    training.fit(
-        model,
-        data,
-        workdir=folder / FLAGS.stage,
-        epochs=FLAGS.epochs,
-        strategy=strategy,
-        checkpoint_steps=200,
-        max_steps=FLAGS.max_steps,
-        tensorboard=FLAGS.tensorboard,
-        progress=FLAGS.progress,
+        model = build(settings, classes)
+    fitting.fit(settings, model, batches, folder / settings.stage, strategy, epochs=settings.epochs)
+    shown = f" of {len(classes)} people" if settings.stage == "identify" else ""
+    about = provenance.of_weights(
+        settings,
+        "pretrain_gcnet",
+        data=f"{settings.data_name}, {len(listed)} faces{shown}",
+        datasets=[settings.trained_on],
     )
-    other = FLAGS.dataset == "rendered" and FLAGS.part in ("posed", "wild")  # nobody of lab is in these
-    about = {
-        "command": common.command("experiments.pretrain_gcnet"),
-        "commit": common.commit(),
-        "data": f"{common.dataset_name()}, {len(found)} faces"
-        + (f" of {len(people)} people" * (FLAGS.stage == "identify")),
-        "datasets": [f"rendered/{FLAGS.part}" if other else common.dataset_name()],
-        "hardware": common.hardware(),
-        "seed": FLAGS.seed,
-    }
-    out = Path(FLAGS.out or folder / f"{FLAGS.stage}.h5")
-    weights.save(model, out, provenance=about, only=PARTS[FLAGS.stage])
-    print(f"{out}: {FLAGS.stage} on {about['data']}.")
+    out = Path(settings.out or folder / f"{settings.stage}.h5")
+    weights.save(model, out, provenance=about, only=PARTS[settings.stage])
+    print(f"{out}: {settings.stage} on {about['data']}.")
+    return out
 
 
 if __name__ == "__main__":
-    common.run(main, PRESETS)
+    command_line.main(Settings, run)

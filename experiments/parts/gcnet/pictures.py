@@ -9,25 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from fer_tf import figures, pipeline, records
 from fer_tf.models import gcnet
 
-from ...run import folds, regeneration
-
-FLAGS = flags.FLAGS
+from ...run import data, regeneration, report
+from ...run.settings import Folds
 
 
 def draw_faces(
-    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, found: Sequence[records.Record], folder: Path
+    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, held_out: Sequence[records.Record], folder: Path
 ) -> None:
     """Figs. 4 and 8: input, generated reference, both reconstructions and the real neutral of held-out people."""
     batch = next(iter(test.epoch(0)))
     people = [test.records[i].subject or str(i) for i in batch["index"].numpy()]
     first = [people.index(p) for p in dict.fromkeys(people)][:8]
     images = batch["image"].numpy()[[i + 3 * n % people.count(people[i]) for n, i in enumerate(first)]]
-    neutral = neutral_faces(found)
+    neutral = neutral_faces(held_out)
     real = [neutral.get(people[i]) for i in first]
     for row, model in models.items():
         if not model.compares:
@@ -37,15 +35,15 @@ def draw_faces(
             back, back_r = (x.numpy() for x in model.reconstruct(images))
             rows, titles = [*rows, back_r, back], [*titles, "reconstructed reference", "reconstructed input"]
         picture = figures.grid([*rows, real], row_titles=[*titles, "real neutral"])
-        figures.save(picture, folder / f"faces_{folds.plain(row.name)}.png")
+        figures.save(picture, folder / f"faces_{report.file_name(row.name)}.png")
 
 
-def draw_features(models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, folder: Path) -> None:
+def draw_features(models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, seed: int, folder: Path) -> None:
     """Fig. 5: t-SNE of pixels and of each network's 384 features."""
     batches = list(test.epoch(0))
     labels = np.concatenate([b["label"].numpy() for b in batches])
     if len(labels) >= 4:
-        picture = figures.tsne(features_of(models, batches), labels, test.classes, seed=FLAGS.seed)
+        picture = figures.tsne(features_of(models, batches), labels, test.classes, seed=seed)
         figures.save(picture, folder / "tsne.png")
 
 
@@ -58,28 +56,27 @@ def features_of(models: Mapping[Any, gcnet.GCNet], batches: Sequence[Any]) -> di
 
 
 def draw_sequences(
-    models: Mapping[Any, gcnet.GCNet], found: Sequence[records.Record], classes: Sequence[str], folder: Path
+    settings: Folds, models: Mapping[Any, gcnet.GCNet], held_out: Sequence[records.Record], folder: Path
 ) -> None:
     """Fig. 6: t-SNE of whole sequences, from neutral to the expression; the weaker it is, the paler."""
-    found = [
-        r for r in found if r.expression != "neutral" or has_face(r)
-    ]  # nothing else has looked at the neutral ones
-    labels, strength = whole_sequences(found)
-    kept = [i for i, label in enumerate(labels) if label in (*classes, "neutral")]
-    shown = tuple(dict.fromkeys([*classes, *(labels[i] for i in kept)]))
-    part = [replace(found[i], expression=labels[i]) for i in kept]
+    # the neutral faces have not been cut before, since no class shows them
+    listed = [r for r in held_out if r.expression != "neutral" or has_face(r)]
+    labels, strength = whole_sequences(listed)
+    kept = [i for i, label in enumerate(labels) if label in (*settings.labels, "neutral")]
+    shown = tuple(dict.fromkeys([*settings.labels, *(labels[i] for i in kept)]))
+    part = [replace(listed[i], expression=labels[i]) for i in kept]
     if len(part) < 4:
         return
-    data = folds.batches(part, shown, gcnet, FLAGS.seed, False)
-    batches = list(data.epoch(0))
+    test = data.batches(settings, part, shown, gcnet, settings.seed, False)
+    batches = list(test.epoch(0))
     index = np.concatenate([b["index"].numpy() for b in batches])
-    numbers = np.array([shown.index(data.records[i].expression) for i in index])
+    numbers = np.array([shown.index(test.records[i].expression) for i in index])
     values = np.array([strength[kept[i]] for i in index])
-    picture = figures.tsne(features_of(models, batches), numbers, shown, seed=FLAGS.seed, intensity=values)
+    picture = figures.tsne(features_of(models, batches), numbers, shown, seed=settings.seed, intensity=values)
     figures.save(picture, folder / "tsne_intensity.png")
 
 
-def whole_sequences(found: Sequence[records.Record]) -> tuple[list[str | None], np.ndarray]:
+def whole_sequences(listed: Sequence[records.Record]) -> tuple[list[str | None], np.ndarray]:
     """What each record's sequence ends in, and how strong it is there: ([expression], (N,) float in [0, 1]).
 
     A neutral frame belongs to its sequence's expression, and is neutral where its sequence shows no other. The strength
@@ -87,28 +84,27 @@ def whole_sequences(found: Sequence[records.Record]) -> tuple[list[str | None], 
     """
     ends: dict[Any, str] = {}
     frames: dict[Any, list[int]] = {}
-    for r in found:
+    for r in listed:
         frames.setdefault((r.subject, r.sequence), []).append(r.frame or 0)
         if r.expression not in (None, "neutral"):
             ends[r.subject, r.sequence] = r.expression
-    labels = [ends.get((r.subject, r.sequence), r.expression) for r in found]
-    given = [r.info.get("intensity") for r in found]
+    labels = [ends.get((r.subject, r.sequence), r.expression) for r in listed]
+    given = [r.info.get("intensity") for r in listed]
     if all(value is not None for value in given):
         return labels, np.array(given, float) / max(max(given), 1e-6)
-    places = [sorted(frames[r.subject, r.sequence]).index(r.frame or 0) + 1 for r in found]
-    of = [len(frames[r.subject, r.sequence]) for r in found]
-    neutral = np.array([r.expression == "neutral" for r in found])
+    places = [sorted(frames[r.subject, r.sequence]).index(r.frame or 0) + 1 for r in listed]
+    of = [len(frames[r.subject, r.sequence]) for r in listed]
+    neutral = np.array([r.expression == "neutral" for r in listed])
     return labels, np.where(neutral, 0.0, np.array(places) / np.array(of))
 
 
-def draw_weights(methods: dict[str, Any], rows: Sequence[Any], folder: Path) -> None:
+def draw_weights(methods: Mapping[str, Any], rows: Sequence[Any], folder: Path) -> None:
     """Fig. 11: accuracy over the weight of eq. (6), one line for each variant that has more than one weight."""
     lines: dict[str, list[tuple[float, float, float]]] = {}
     for row in rows:
-        found = methods[row.name]["last"]["macro"]
-        lines.setdefault(f"{row.variant}, {row.generator}", []).append(
-            (row.lambda_s, found["fold_mean"], found["fold_std"])
-        )
+        macro = methods[row.name]["last"]["macro"]
+        point = (row.lambda_s, macro["fold_mean"], macro["fold_std"])
+        lines.setdefault(f"{row.variant}, {row.generator}", []).append(point)
     lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
     if lines:
         figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")
@@ -122,10 +118,10 @@ def has_face(record: records.Record) -> bool:
     return False
 
 
-def neutral_faces(found: Sequence[records.Record]) -> dict[str, np.ndarray]:
+def neutral_faces(listed: Sequence[records.Record]) -> dict[str, np.ndarray]:
     """{person: the test view of the first neutral face that can be cut, (64, 64, 1) float32 in [0, 1]}."""
     faces: dict[str, np.ndarray] = {}
-    for record in found:
+    for record in listed:
         if record.expression == "neutral" and record.subject is not None and record.subject not in faces:
             with contextlib.suppress(ValueError):
                 cut = pipeline.face(record, gcnet.TEMPLATE)
@@ -133,8 +129,8 @@ def neutral_faces(found: Sequence[records.Record]) -> dict[str, np.ndarray]:
     return faces
 
 
-def report_generation(
-    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, found: Sequence[records.Record]
+def measure_references(
+    models: Mapping[Any, gcnet.GCNet], test: pipeline.Batches, held_out: Sequence[records.Record]
 ) -> dict[str, Any]:
     """How far each generated reference is from the real neutral, beside the input itself.
 
@@ -142,7 +138,8 @@ def report_generation(
       {name: {"l1", "ssim": {"generated", "input": mean over the expressive faces of who has a neutral one}}}, empty
       where nobody has.
     """
-    neutral, sums, count = neutral_faces(found), {}, 0
+    neutral, count = neutral_faces(held_out), 0
+    sums: dict[str, dict[str, dict[str, float]]] = {}
     for batch in test.epoch(0):
         people = [test.records[i].subject for i in batch["index"].numpy()]
         rows = [i for i, p in enumerate(people) if p in neutral and test.classes[batch["label"][i]] != "neutral"]
@@ -156,4 +153,4 @@ def report_generation(
                 for which, given in (("generated", model.regenerate(images).numpy()), ("input", images)):
                     measured["l1"][which] += len(rows) * float(np.abs(given - wanted).mean())
                     measured["ssim"][which] += len(rows) * regeneration.ssim(given, wanted)
-    return {n: {m: {k: v / count for k, v in p.items()} for m, p in found.items()} for n, found in sums.items()}
+    return {name: {m: {k: v / count for k, v in part.items()} for m, part in own.items()} for name, own in sums.items()}
