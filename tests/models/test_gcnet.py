@@ -1,13 +1,15 @@
-"""GCNet against its paper: both parameter counts, each loss by hand, what each variant has, the policy."""
+"""GCNet against its paper: both parameter counts, each loss, step and answer by hand, the views, the policy."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import training
+from fer_tf import augment, training
 from fer_tf.compat import keras
+from fer_tf.layers import Dropout, Noise
 from fer_tf.models import gcnet
-from fer_tf.nets import dcgan
 
 
 def count(variables):
@@ -75,35 +77,217 @@ def test_equations_5_8_9_are_means_over_pixels():
     assert float(gcnet.mean_of_half_squares(a, b, kept)) == pytest.approx(0.5 * 0.25 / 2)
 
 
-TERMS = {
-    "cnn": set(),
-    "metric_cnn": {"contrastive_loss"},
-    "S0R0": {"generation_loss"},
-    "S1R0": {"generation_loss", "contrastive_loss"},
-    "S0R1": {"generation_loss", "reconstruction_input_loss", "reconstruction_reference_loss"},
-    "S1R1": {"generation_loss", "contrastive_loss", "reconstruction_input_loss", "reconstruction_reference_loss"},
-}
+CLASSES = ("anger", "neutral", "fear", "disgust", "sadness", "surprise")
+WEIGHTS = {"lambda_c": 1.7, "lambda_g": 3.1, "lambda_s": 0.23, "lambda_ri": 0.41, "lambda_rr": 0.59}
+KEPT = np.array([True, True, False, True, True, False])
+
+
+def enlarged(model):
+    """The same model with norms and biases away from their start, and kernels large enough to matter."""
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        value = np.array(variable)
+        if value.dtype == np.float32:
+            scale = 10 if value.shape and value.shape[-1] in (1, len(CLASSES)) else 3
+            variable.assign(scale * value if value.ndim > 1 else value + rng.uniform(0.2, 0.8, value.shape))
+    return model
+
+
+def large(**options):
+    """A small GCNet, enlarged, and a batch of six faces, two of whom have no neutral one."""
+    training.setup(seed=1, precision="float32")
+    model = gcnet.GCNet(**{"width": 1 / 8, "classes": CLASSES, "weight_decay": 0.013, "seed": 3, **WEIGHTS, **options})
+    return enlarged(model), {**gcnet.tiny()[1], "has_reference": tf.constant(KEPT)}
+
+
+def flat(code):
+    """e of eq. (2), float64."""
+    return np.asarray(code[0], np.float64).reshape(len(code[0]), -1)
+
+
+def delta(e, e_r):
+    """Eq. (2)."""
+    e, e_r = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (e, e_r))
+    return np.abs(e - e_r)
+
+
+def hidden_of(model, vector):
+    """The fully connected layer with its ReLU."""
+    return np.maximum(vector @ np.array(model.hidden.kernel) + np.array(model.hidden.bias), 0)
+
+
+def logits_of(model, vector):
+    """Both fully connected layers."""
+    return hidden_of(model, vector) @ np.array(model.head.kernel) + np.array(model.head.bias)
+
+
+def softplus(logits):
+    """-log(sigmoid(-logits))."""
+    return np.log1p(np.exp(np.asarray(logits, np.float64)[:, 0]))
+
+
+def half(given, wanted):
+    """1/2 ||given - wanted||^2 over the number of pixels, one a face."""
+    return 0.5 * ((np.asarray(given, np.float64) - np.asarray(wanted, np.float64)) ** 2).mean((1, 2, 3))
+
+
+def codes(model, batch):
+    """(what Encoder2 gives of the image, of its reference, the reference) in training; generated where it is."""
+    reference = batch["reference"]
+    if model.variant[0] == "S":
+        generator = model.generator
+        reference = generator.decoder(generator.encoder(batch["image"], training=True), training=True)
+    return *(model.encoder2(x, training=True) for x in (batch["image"], reference)), reference
+
+
+def by_hand(model, batch):
+    """Eq. (4) to (9) in NumPy, from what the networks give: ({term: weighted value}, share right, share within m)."""
+    code, code_r, reference = codes(model, batch)
+    e, e_r, image, wanted, label = (
+        flat(code),
+        flat(code_r),
+        batch["image"],
+        batch["reference"],
+        np.array(batch["label"]),
+    )
+    s, differ, terms, close = np.linalg.norm(e - e_r, axis=-1), label != CLASSES.index("neutral"), {}, None
+    vector = Dropout(0.5, seed=3, name="twin")(delta(e, e_r) if model.variant[0] == "S" else e, training=True)
+    logits = logits_of(model, np.array(vector, np.float64))
+    top = logits.max(-1)
+    surprise = np.log(np.exp(logits - top[:, None]).sum(-1)) + top - logits[np.arange(6), label]
+    terms["classification_loss"] = 1.7 * surprise.mean()
+    if model.variant[0] == "S":
+        terms["generation_loss"] = 3.1 * (KEPT * half(reference, wanted)).mean()
+    if model.variant in ("metric_cnn", "S1R0", "S1R1"):
+        each = np.where(differ, 0.5 * np.maximum(0, model.margin - s) ** 2, 0.5 * s**2)
+        terms["contrastive_loss"] = 0.23 * (KEPT * each if model.variant == "metric_cnn" else each).mean()
+        close = (s < model.margin)[differ].mean()
+        assert 0 < close < 1, "the margin parts them"
+    if model.variant in ("S0R1", "S1R1"):
+        back, back_r = model.decoder_i(code, training=True), model.decoder_r(code_r, training=True)
+        terms["reconstruction_input_loss"] = 0.41 * half(back, image).mean()
+        terms["reconstruction_reference_loss"] = 0.59 * (KEPT * half(back_r, wanted)).mean()
+    terms["decay_loss"] = 0.013 / 2 * sum((np.array(v, np.float64) ** 2).sum() for v in model.trainable_variables)
+    return terms, (logits.argmax(-1) == label).mean(), close
 
 
 @pytest.mark.parametrize("variant", gcnet.VARIANTS)
-def test_terms_of_each_variant(variant):
-    """Fig. 2: S adds eq. (6), R adds eq. (8) and (9); every term is the loss it names, weighted."""
-    training.setup(seed=0, precision="float32")
-    model, batch = gcnet.GCNet(width=1 / 16, variant=variant, classes=tuple("abcdef")), gcnet.tiny()[1]
+def test_every_term_by_hand(variant):
+    """Eq. (4) to (9) and Fig. 2, unequal weights: which face is whose target, which code meets which decoder."""
+    model, batch = large(variant=variant)
+    code, code_r, _ = codes(model, batch)
+    model.margin = float(np.median(np.linalg.norm(flat(code) - flat(code_r), axis=-1)))
+    wanted, right, close = by_hand(model, batch)
     terms = model.losses_of("classifier", batch)
-    assert set(terms) == TERMS[variant] | {"classification_loss", "decay_loss"}
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx(wanted, rel=3e-4)
     assert [name for name, _ in model.player_variables()] == ["classifier"] + ["decoder"] * (variant[0] == "S")
-    heavier = gcnet.GCNet(
-        width=1 / 16, variant=variant, classes=tuple("abcdef"), lambda_g=3, lambda_s=5, lambda_ri=0.5, lambda_rr=1
-    )
-    heavier.set_weights(model.get_weights())
-    weight = {"generation_loss": 3, "contrastive_loss": 5, "reconstruction_input_loss": 2}
-    weight["reconstruction_reference_loss"] = 4
-    for name, value in heavier.losses_of("classifier", batch).items():
-        if name != "classification_loss":  # its dropout has moved on
-            assert float(value) == pytest.approx(weight.get(name, 1) * float(terms[name]), rel=1e-3), name
-    model.compile(**gcnet.optimizers(model))
-    assert all(np.isfinite(float(v)) for v in model.train_step(batch).values())
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.0) for name, _ in model.player_variables()})
+    model.dropout.seed_step.assign(0)
+    logs = {name: float(value) for name, value in model.train_step(batch).items()}
+    assert logs.pop("accuracy") == pytest.approx(right) and logs.pop("margin_share", None) == pytest.approx(close)
+    assert logs == pytest.approx({**wanted, "classifier_loss": sum(wanted.values())}, rel=3e-4)
+
+
+PARTS = ("encoder2", "generator/encoder", "generator/decoder", "decoder_i", "decoder_r", "hidden", "head")
+TRAINED = {
+    "classification_loss": {"encoder2", "generator/encoder", "generator/decoder", "hidden", "head"},
+    "generation_loss": {"generator/encoder", "generator/decoder"},
+    "contrastive_loss": {"encoder2", "generator/encoder", "generator/decoder"},
+    "reconstruction_input_loss": {"encoder2", "decoder_i"},
+    "reconstruction_reference_loss": {"encoder2", "generator/encoder", "generator/decoder", "decoder_r"},
+    "decay_loss": {*PARTS},
+}
+
+
+def test_what_each_term_trains():
+    """The arguments of eq. (4) to (9): (6) and (9) train the generator too, (5) trains it alone."""
+    model, batch = large(margin=1e3)
+    parts = {name: model for name in PARTS}
+    for name in PARTS:
+        for attribute in name.split("/"):
+            parts[name] = getattr(parts[name], attribute)
+    variables = {name: part.trainable_variables for name, part in parts.items()}
+    assert sum(map(len, variables.values())) == len(model.trainable_variables)
+    with tf.GradientTape(persistent=True) as tape:
+        terms = model.losses_of("classifier", batch)
+    for name, term in terms.items():
+        gradients = {part: [g for g in tape.gradient(term, own) if g is not None] for part, own in variables.items()}
+        trained = {part for part, own in gradients.items() if any(np.abs(g).max() > 1e-9 for g in own)}
+        assert trained == TRAINED[name], name
+
+
+@pytest.mark.parametrize("given", [{}, {"variant": "metric_cnn"}, {"variant": "S0R0", "generator": "dcgan"}])
+def test_a_step_follows_the_gradient_of_the_sum(given):
+    """Each player at a rate of its own, all from where they stood, and nobody down another's losses."""
+    model, batch = large(dropout=0.0, **given)
+    rates, players = {"classifier": 0.001, "decoder": 0.007, "discriminator": 0.003}, dict(model.player_variables())
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rates[name]) for name in players})
+    steps, before = {}, {name: [np.array(v) for v in own] for name, own in players.items()}
+    for name, own in players.items():
+        with tf.GradientTape() as tape:
+            total = tf.add_n(list(model.losses_of(name, batch).values()))
+        steps[name] = [rates[name] * np.array(g) for g in tape.gradient(total, own)]
+    model.train_step(batch)
+    for name, own in players.items():
+        for variable, old, step in zip(own, before[name], steps[name], strict=True):
+            np.testing.assert_allclose(old - np.array(variable), step, rtol=1e-3, atol=1e-3 * np.abs(step).max())
+
+
+@pytest.mark.parametrize("variant", ["cnn", "metric_cnn", "S0R0", "S1R1"])
+def test_answers_by_hand(variant):
+    """delta of the image and its generated reference, or e of the baselines, through moving statistics; no dropout."""
+    model, batch = large(variant=variant)
+    image = batch["image"]
+    code = model.encoder2(image, training=False)
+    vector = flat(code)
+    if variant[0] == "S":
+        reference = model.generator.decoder(model.generator.encoder(image, training=False), training=False)
+        code_r = model.encoder2(reference, training=False)
+        vector = delta(flat(code), flat(code_r))
+        np.testing.assert_allclose(model.regenerate(image), np.clip(reference, 0, 1), atol=1e-5)
+    if variant == "S1R1":
+        faces = model.decoder_i(code, training=False), model.decoder_r(code_r, training=False)
+        for face, wanted in zip(model.reconstruct(image), faces, strict=True):
+            np.testing.assert_allclose(face, np.clip(wanted, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(model.features(image), hidden_of(model, vector), rtol=1e-3, atol=1e-4)
+    model.head.kernel.assign(np.array(model.head.kernel) / logits_of(model, vector).std(0).max())
+    model.head.bias.assign(np.array(model.head.bias) - logits_of(model, vector).mean(0))
+    odds = np.exp(logits_of(model, vector))
+    p = odds / odds.sum(-1, keepdims=True)
+    assert p.std(0).max() > 0.05, "the faces get different answers"
+    np.testing.assert_allclose(model.classify(image), p, atol=1e-3)
+    logs = model.test_step(batch)
+    assert float(logs["classification_loss"]) == pytest.approx(-np.log(np.diag(p)).mean(), rel=1e-3)
+    assert float(logs["accuracy"]) == pytest.approx(np.mean(p.argmax(-1) == np.arange(6)))
+
+
+def test_adversarial_terms_by_hand():
+    """Fig. 7 (c): G minimises -log D(G(X)), D minimises -log D(X_r) - log(1 - D(G(X))); unsure is log 2."""
+    model, batch = large(variant="S0R0", generator="dcgan")
+    generator = model.generator
+    code = (2 * np.reshape(batch["image"], (6, -1)) - 1) @ np.array(generator.projection.kernel)
+    fake = generator.decoder(code, training=True)
+    real, made = (generator.discriminator(x, training=True) for x in (batch["reference"], fake))
+    assert np.ptp(real) > 0.5 and np.ptp(made) > 0.5 and np.std(fake) > 0.05
+    terms = model.losses_of("classifier", batch)
+    assert float(terms["adversarial_loss"]) == pytest.approx(3.1 * softplus(-made).mean() / 4096, rel=1e-3)
+    wanted = {"real_loss": (KEPT * softplus(-real)).mean(), "fake_loss": softplus(made).mean()}
+    judged = model.losses_of("discriminator", batch)
+    assert {name: float(value) for name, value in judged.items()} == pytest.approx(wanted, rel=1e-3)
+
+
+def test_variational_terms_by_hand():
+    """Fig. 7 (b): a face from mean + deviation * noise, and the divergence from N(0, 1), a pixel's share of it."""
+    model, batch = large(variant="S0R0", generator="conv_vae")
+    mean, log_variance = np.split(np.array(model.generator.encoder(batch["image"], training=True), np.float64), 2, -1)
+    noise = Noise(3, name="twin")(tf.zeros((6, 100)), training=True).numpy()
+    face = model.generator.decoder(mean + np.exp(log_variance / 2) * noise, training=True)
+    kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(-1).mean() / 4096
+    assert kl > 1e-3 and np.std(face) > 0.05
+    terms = model.losses_of("classifier", batch)
+    assert float(terms["kl_loss"]) == pytest.approx(3.1 * kl, rel=1e-3)
+    wanted = 3.1 * (KEPT * half(face, batch["reference"])).mean()
+    assert float(terms["generation_loss"]) == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize("generator", ["conv_vae", "dcgan"])
@@ -133,14 +317,6 @@ def test_generators_parameters_beside_the_text():
     assert 9.5e6 < counts["conv_vae"] < 9.6e6 and counts["dcgan"] > counts["conv_ae"]
 
 
-def test_kl_by_hand():
-    model = dcgan.ConvVAE(width=1 / 16, padding="same", seed=0)
-    x = 1e3 * tf.random.stateless_normal((3, 64, 64, 1), (1, 2))
-    mean, log_variance = np.split(model.encoder(x, training=False).numpy(), 2, -1)
-    by_hand = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(1).mean() / 4096
-    assert float(model(x, training=False)[1]["kl_loss"]) == pytest.approx(by_hand, rel=1e-4)
-
-
 def test_who_has_no_neutral_is_left_out_of_the_generative_terms_alone():
     """The reference of a face without one changes nothing, whatever is in it."""
     training.setup(seed=0, precision="float32")
@@ -166,25 +342,47 @@ def test_neutral_inputs_are_pulled_to_their_reference():
     assert other > 0.4e6 > neutral > 0
 
 
-def test_decoders_learn_ten_times_as_fast():
-    """Section IV-A: base rate 0.001 by Caffe's "inv", the decoders' times ten, Nesterov, momentum 0.9."""
-    model = gcnet.tiny()[0]
-    made = gcnet.optimizers(model)
-    for step in (0, 1000, 300_000):
-        rate = 0.001 * (1 + 1e-4 * step) ** -0.75
-        for name, times in (("classifier", 1), ("decoder", 10)):
-            schedule = gcnet.InverseDecay(0.001 * times)
-            assert float(schedule(step)) == pytest.approx(times * rate, rel=1e-5)
-            assert made[f"{name}_optimizer"].nesterov and made[f"{name}_optimizer"].momentum == 0.9
-    owned = {id(v) for v in dict(model.player_variables())["decoder"]}
-    for part in (model.decoder_i, model.decoder_r, model.generator.decoder):
-        assert all(id(v) in owned for v in part.trainable_variables)
-    assert not any(
-        id(v) in owned for part in (model.encoder2, model.generator.encoder) for v in part.trainable_variables
-    )
+@pytest.mark.parametrize("given", [{}, {"rate": 0.2, "multiplier": 7.0, "gamma": 0.5, "power": 0.3}])
+def test_optimizers_by_hand(given):
+    """Section IV-A: Nesterov, momentum 0.9, Caffe's "inv" policy, the decoders at ten times the rate."""
+    model = gcnet.GCNet(width=1 / 16)
+    model.compile(**gcnet.optimizers(model, **given))
+    told = {"rate": 0.001, "multiplier": 10.0, "gamma": 1e-4, "power": 0.75, **given}
+    decoders = {id(v) for part in (model.decoder_i, model.decoder_r, model.generator.decoder) for v in part.variables}
+    for name, player in model.players().items():
+        own = [v for v in model.trainable_variables if (id(v) in decoders) == (name == "decoder")]
+        assert {id(v) for v in player.variables} == {id(v) for v in own}
+        first = told["rate"] * (told["multiplier"] if name == "decoder" else 1)
+        rates = [first * (1 + told["gamma"] * step) ** -told["power"] for step in (3000, 3001)]
+        variables, before = list(player.variables), [np.array(v, np.float64) for v in player.variables]
+        player.optimizer.iterations.assign(3000)
+        for _ in rates:
+            player.optimizer.apply_gradients([(tf.ones_like(tf.convert_to_tensor(v)), v) for v in variables])
+        moved = (0.9 * 0.9 + 0.9 + 1) * rates[0] + (0.9 + 1) * rates[1]
+        for variable, old in zip(variables, before, strict=True):
+            np.testing.assert_allclose(old - np.array(variable), moved, rtol=1e-3, atol=1e-7)
 
 
-def test_views_share_a_crop_between_image_and_reference_and_equalise():
+def test_random_views_are_crops_mirrored_and_equalised():
+    """Without turning, scaling, moving and intensity each is one of 18: nine crops, each mirrored, then CLAHE."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 66, 66, 1), dtype=np.uint8)
+    still = gcnet.Views(degrees=0.0, scale=(1.0, 1.0), shift=0.0, intensity=(1.0, 1.0))
+    seeds = tf.constant([[0, i] for i in range(48)], tf.int64)
+    views, _ = still.random(np.repeat(image, 48, 0), seeds, tf.zeros(48, tf.int32), 1)
+    crops = [image[:, top : top + 64, left : left + 64] for top in range(3) for left in range(3)]
+    every = augment.clahe(np.concatenate([c[:, :, ::way] for c in crops for way in (1, -1)])).numpy()
+    kinds = [np.flatnonzero((every == view).all((1, 2, 3))) for view in views.numpy()]
+    assert all(len(kind) == 1 for kind in kinds)
+    drawn = {int(kind[0]) for kind in kinds}
+    assert {k % 2 for k in drawn} == {0, 1} and {k // 6 for k in drawn} == {k // 2 % 3 for k in drawn} == {0, 1, 2}
+    np.testing.assert_array_equal(gcnet.views.test_view(image), every[8:9])
+    for name in ("degrees", "scale", "shift", "intensity"):
+        moving = dataclasses.replace(still, **{name: getattr(gcnet.views, name)})
+        changed, _ = moving.random(np.repeat(image, 48, 0), seeds, tf.zeros(48, tf.int32), 1)
+        assert np.mean(np.any(changed.numpy() != views.numpy(), (1, 2, 3))) > 0.9, name
+
+
+def test_views_are_shared_by_image_and_reference():
     images = np.random.default_rng(0).integers(0, 256, (4, 66, 66, 1), dtype=np.uint8)
     seed = tf.constant([[0, i] for i in range(4)], tf.int64)
     pair, _ = gcnet.views.random({"image": images, "reference": images}, seed, tf.zeros(4, tf.int32), 1)
@@ -192,9 +390,6 @@ def test_views_share_a_crop_between_image_and_reference_and_equalise():
     np.testing.assert_array_equal(pair["image"], pair["reference"])
     other, _ = gcnet.views.random({"image": images}, seed, tf.ones(4, tf.int32), 2)
     assert np.any(other["image"].numpy() != pair["image"].numpy())
-    dull = np.full((1, 66, 66, 1), 100, np.uint8)
-    dull[:, ::2] = 104
-    assert np.ptp(gcnet.views.test_view(dull)) > np.ptp(dull)
 
 
 def test_autoencoder_gives_encoder_1_its_start():
