@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
+from fer_tf import files
+
 # Okabe and Ito's eight, in an order in which neighbours differ in lightness too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
 MARKERS = "osD^vPX*"
@@ -29,7 +31,7 @@ _DPI = 100
 
 
 def save(fig: Figure, path: str | os.PathLike[str], dpi: int = _DPI) -> Path:
-    """Writes a figure as PNG with all its labels inside, in one step (temporary name, then renamed).
+    """Writes a figure as PNG with all its labels inside, in one step.
 
     Args:
       fig: any figure of this module.
@@ -42,12 +44,8 @@ def save(fig: Figure, path: str | os.PathLike[str], dpi: int = _DPI) -> Path:
     if path.suffix.lower() != ".png":
         raise ValueError(f"pictures are written as PNG, and {path.name!r} does not end in .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        fig.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(path) as part:
+        fig.savefig(part, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return path
 
 

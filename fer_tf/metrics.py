@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from fer_tf import files
+
 SCHEMA = 1
 EPOCHS = ("last", "best")
 
@@ -179,7 +181,7 @@ def temperature(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> None:
-    """Writes metrics.json with its schema version, in one step (temporary name, then renamed).
+    """Writes metrics.json with its schema version, in one step.
 
     Args:
       path: the file; its folder is made.
@@ -191,12 +193,7 @@ def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> N
     path = Path(path)
     text = json.dumps(_plain({"schema": SCHEMA, **metrics}, ""), indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write_text(path, text)
 
 
 def _plain(value: Any, where: str) -> Any:

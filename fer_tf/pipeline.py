@@ -16,23 +16,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from fer_tf import augment, faces, films
-from fer_tf.records import Record, is_frame, subject_order
+from fer_tf import augment, faces
+from fer_tf.records import Record, subject_order
+from fer_tf.store import Store, face, read_image, with_faces
+
+__all__ = [
+    "PARALLEL",
+    "Batches",
+    "Unpaired",
+    "Views",
+    "batches",
+    "face",
+    "read_image",
+    "untuned",
+    "with_faces",
+]
 
 BLOCK = 64
 """Images whose views are shuffled among each other when all views are asked for."""
-
-OPEN_FILMS = 4
-"""Films that one reader keeps open: each holds several decoded frames."""
 
 PARALLEL = min(16, os.cpu_count() or 1)
 """Calls of one stage that run at once. TensorFlow would tune it, at the price below."""
@@ -57,77 +63,6 @@ class Views(Protocol):
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The view that is tested: (N, H, W, C) -> (N, h, w, C)."""
-
-
-def read_image(record: Record, files: dict[str, h5py.File | films.Film] | None = None) -> np.ndarray:
-    """The record's picture, decoded and upright: (H, W, 3) uint8.
-
-    Args:
-      record: any.
-      files: HDF5 files and films already open, by path; opened ones are added, and of the films the oldest closed.
-    Raises:
-      ValueError: it cannot be read; the message names it.
-    """
-    image, turn = record.image, record.info.get("turn", 0)
-    if is_frame(image):
-        image = _frame(*image, files)
-    elif isinstance(image, tuple):
-        path, index = image
-        try:
-            if files is None:
-                with h5py.File(path, "r") as file:
-                    image = file["image"][index]
-            else:
-                if path not in files:
-                    files[path] = h5py.File(path, "r")
-                image = files[path]["image"][index]
-        except (OSError, KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"{record.name} cannot be read from {path}: {error}") from error
-        if image.ndim == 1:
-            image = image.tobytes()
-    try:
-        picture = faces.load_image(image)
-    except ValueError as error:
-        raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
-    return np.ascontiguousarray(np.rot90(picture, -turn // 90)) if turn else picture
-
-
-def _frame(path: str, number: int, files: dict[str, h5py.File | films.Film] | None) -> np.ndarray:
-    if files is None:
-        return films.read(path, number)
-    if path not in files:
-        opened = [name for name, file in files.items() if isinstance(file, films.Film)]
-        if len(opened) >= OPEN_FILMS:
-            files.pop(opened[0]).close()
-        files[path] = films.Film(path)
-    return files[path][number]
-
-
-def face(record: Record, template: str | faces.Template, channels: int = 1, files: Any = None) -> np.ndarray:
-    """The record's face in the frame of a template: (H, W, channels) uint8.
-
-    A record whose info has `landmarks` is aligned by them; one that is `framed` is only resized; in any other the
-    largest face is searched for.
-
-    Raises:
-      ValueError: the picture cannot be read or has no face; the message names it.
-    """
-    try:
-        picture = read_image(record, files)
-        template = faces.TEMPLATES[template] if isinstance(template, str) else template
-        if record.info.get("template", template.name) != template.name:
-            raise ValueError(f"was prepared for {record.info['template']}: prepare it with --align={template.name}")
-        if record.info.get("framed"):
-            height, width = template.size
-            wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
-            cut = np.asarray(wide.resize((width, height), Image.Resampling.BICUBIC))
-        else:
-            cut = faces.align(picture, template, landmarks=record.info.get("landmarks"))
-    except (ValueError, OSError) as error:
-        raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
-    if channels == 1:
-        cut = np.asarray(Image.fromarray(cut).convert("L"))[..., None]
-    return cut
 
 
 def batches(records: Sequence[Record], **options: Any) -> Batches:
@@ -187,16 +122,13 @@ class Batches:
         self.records, self.classes, self.views, self.batch_size = list(records), tuple(classes), views, batch_size
         self.template = faces.TEMPLATES[template] if isinstance(template, str) else template
         self.seed, self.training, self.views_per_image, self.channels = seed, training, views_per_image, channels
-        self.strict, self.skipped = strict, {}
         columns = {"image": np.arange(len(self.records))} if pairs is None else pairs
         self.pairs = {name: np.asarray(column, np.int32) for name, column in columns.items()}
         self._partial = [name for name, column in self.pairs.items() if name != "image" and (column < 0).any()]
-        size = len(self.records) * int(np.prod(self.template.size)) * channels
-        self._cache = (
-            tf.constant(self._decode_all()) if cache is True or (cache == "auto" and size <= cache_limit) else None
-        )
-        if self.skipped:
-            self._leave_out(self.skipped)
+        self.store = Store(self.records, self.template, channels, strict)
+        if cache is True or (cache == "auto" and self.store.size <= cache_limit):
+            self.store.keep()
+            self._leave_out_skipped()
         self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
         self._labels = self._numbers([r.expression for r in self.records], self.classes)
         shown = {self.records[i].expression for i in set(self.pairs["image"].tolist())}
@@ -206,11 +138,21 @@ class Batches:
                 f"{', '.join(self.classes)}: pick them with records.of_classes first."
             )
         self._subjects = self._numbers([r.subject for r in self.records], self.subjects)
-        self._block = tf.function(self._block)  # graph rewriting passes map's own graphs by: 1.25 times as many views
+        self._block = tf.function(self._all_views)  # graph rewriting passes map's own graphs by: 1.25 times the views
 
     def __len__(self) -> int:
         """Batches an epoch (an upper bound where streaming leaves unreadable records out)."""
         return -(-self.views_per_epoch // self.batch_size)
+
+    @property
+    def strict(self) -> bool:
+        """Whether a record that does not decode is an error."""
+        return self.store.strict
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        """{index: why} of the records that are left out; where they are not cached, of those read so far."""
+        return self.store.skipped
 
     @property
     def rows(self) -> int:
@@ -230,7 +172,7 @@ class Batches:
             return self.epoch(0)
         epochs = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
         stream = epochs.flat_map(lambda number: self._stream(number % 2**31))
-        if self._cache is not None:
+        if self.store.kept:
             stream = stream.apply(tf.data.experimental.assert_cardinality(len(self)))
         return untuned(stream)
 
@@ -265,7 +207,7 @@ class Batches:
 
     def _not_empty(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Without batches of which nothing could be read: their loss would be no number."""
-        if self.strict or self._cache is not None:
+        if self.strict or self.store.kept:
             return stream
         return stream.filter(lambda batch: tf.size(batch["label"]) > 0)
 
@@ -278,7 +220,7 @@ class Batches:
         images, view = self.views.random(images, seeds, turn, self.views_per_image)
         return {**images, **batch, "view": view}
 
-    def _block(self, rows: tf.Tensor, epoch: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _all_views(self, rows: tf.Tensor, epoch: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
         """All views of the rows, shuffled: bytes, about 29 MB for 64 grey faces."""
         batch, images, _ = self._load(rows)
         count, views = tf.shape(batch["label"])[0], len(self.views)
@@ -296,19 +238,15 @@ class Batches:
         return {**{name: self.views.test_view(image) for name, image in images.items()}, **batch}
 
     def _load(self, rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
-        """(labels and numbers, faces by name as uint8, which rows decoded)."""
+        """(labels and numbers, faces by name as uint8, which of the rows have them all)."""
         columns = {name: tf.gather(column, rows) for name, column in self.pairs.items()}
         there = {f"has_{name}": columns[name] >= 0 for name in self._partial}
         columns = {name: tf.maximum(column, 0) for name, column in columns.items()}
-        kept = tf.ones_like(rows, tf.bool)
-        if self._cache is not None:
-            images = {name: tf.gather(self._cache, column) for name, column in columns.items()}
-        else:
-            images = {}
-            for name, column in columns.items():
-                images[name], good = tf.numpy_function(self._decode, [column], (tf.uint8, tf.bool), stateful=False)
-                images[name].set_shape((None, *self.template.size, self.channels))
-                kept &= tf.ensure_shape(good, (None,))
+        kept, images = tf.ones_like(rows, tf.bool), {}
+        for name, column in columns.items():
+            images[name], good = self.store.load(column)
+            kept &= good
+        if not self.store.kept:
             images = {name: tf.boolean_mask(image, kept) for name, image in images.items()}
         index = tf.boolean_mask(columns["image"], kept)
         batch = {"label": tf.gather(self._labels, index), "index": index, "subject": tf.gather(self._subjects, index)}
@@ -319,51 +257,21 @@ class Batches:
         """Bytes -> float32 in [0, 1], the last thing that happens."""
         return {k: tf.cast(v, tf.float32) / 255.0 if v.dtype == tf.uint8 else v for k, v in batch.items()}
 
-    def _decode(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Faces of these records, read now: uint8 (N, H, W, C), and which of them could be read."""
-        images, files = np.zeros((len(indices), *self.template.size, self.channels), np.uint8), {}
-        good = np.ones(len(indices), bool)
-        try:
-            for place, index in enumerate(indices):
-                try:
-                    images[place] = face(self.records[index], self.template, self.channels, files)
-                except ValueError as error:
-                    if self.strict:
-                        raise
-                    good[place] = False
-                    self.skipped[int(index)] = str(error)
-        finally:
-            for file in files.values():
-                file.close()
-        return images, good
-
-    def _decode_all(self) -> np.ndarray:
-        """Every face; raises, or notes in `skipped`, what could not be read."""
-        strict, self.strict = self.strict, False
-        parts = np.array_split(np.arange(len(self.records)), max(1, len(self.records) // 256))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            images = np.concatenate([images for images, _ in pool.map(self._decode, parts)])
-        self.strict = strict
-        if self.skipped and strict:
-            first = " ".join(list(self.skipped.values())[:3])
-            raise ValueError(
-                f"{len(self.skipped)} of {len(self.records)} records cannot be used: {first} "
-                "Repair or remove them, or pass --strict=false to go on without them."
-            )
-        return images
-
-    def _leave_out(self, skipped: Mapping[int, str]) -> None:
-        """Drops the rows whose records could not be read; their faces stay in the cache, unused."""
+    def _leave_out_skipped(self) -> None:
+        """Drops the rows whose records could not be read; their faces stay in the store, unused."""
+        if not self.skipped:
+            return
         good = np.ones(self.rows, bool)
         for column in self.pairs.values():
-            good &= ~np.isin(column, list(skipped))
+            good &= ~np.isin(column, list(self.skipped))
         self.pairs = {name: column[good] for name, column in self.pairs.items()}
         if not self.rows:
-            raise ValueError(f"None of the {len(self.records)} records can be used: {next(iter(skipped.values()))}")
+            reason = next(iter(self.skipped.values()))
+            raise ValueError(f"None of the {len(self.records)} records can be used: {reason}")
 
     @staticmethod
     def _numbers(values: Sequence[str | None], names: Sequence[str]) -> tf.Tensor:
-        number = {name: i for i, name in enumerate(names)}
+        number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
         return tf.constant([number.get(value, -1) for value in values], tf.int32)
 
 
@@ -409,8 +317,3 @@ def _rounds(data: Batches, epoch: int, count: int) -> tf.data.Dataset:
     """Epoch `epoch` of a stream whose epochs are `count` passes through `data`, one after the other."""
     passes = tf.data.Dataset.range(epoch * count, (epoch + 1) * count)
     return passes.flat_map(data._stream)
-
-
-def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:
-    """The same records, each holding its cut face as an array: align once, use often."""
-    return [replace(r, image=face(r, template, channels), info={**r.info, "framed": True}) for r in records]

@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import h5py
 import numpy as np
 
-from fer_tf import films
+from fer_tf import files, films
 
 EXPRESSIONS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 CLASSES = {
@@ -86,7 +86,7 @@ class Record:
         return f"{self.subject}/{self.sequence}/{self.frame}/{self.expression}/{content_hash(self)[:12]}"
 
 
-def is_frame(image: Image) -> bool:
+def is_frame(image: Image) -> TypeGuard[tuple[str, int]]:
     """Whether a record's image is a frame of a film."""
     return isinstance(image, tuple) and image[0].lower().endswith(films.ENDINGS)
 
@@ -322,7 +322,7 @@ def write_manifest(
     """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
 
     Args:
-      path: the file to write (to a temporary name, then renamed).
+      path: the file to write.
       records, folds: as given to and by `subject_folds`.
       frames: the frame rule in words, such as "last 3 frames".
       order: how subjects were dealt.
@@ -345,9 +345,7 @@ def write_manifest(
                 "sha256": digest,
             }
         )
-    part = Path(f"{path}.part")
-    part.write_text(json.dumps(manifest, indent=1) + "\n")
-    os.replace(part, path)
+    files.write_json(path, manifest)
 
 
 def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:

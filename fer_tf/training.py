@@ -20,7 +20,6 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import os
 import random
 import shutil
 import sys
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fer_tf import files
 from fer_tf.compat import keras, set_policy
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -136,9 +136,8 @@ def fit(
         run.finish_epoch(row)
         if after_epoch is not None:
             after_epoch(model, int(run.epoch))
-    _write(
-        done, json.dumps({"epochs": int(run.epoch), "steps": int(run.total), "finished": time.strftime("%F %T")}) + "\n"
-    )
+    finished = {"epochs": int(run.epoch), "steps": int(run.total), "finished": time.strftime("%F %T")}
+    files.write_json(done, finished)
     return run.history
 
 
@@ -179,7 +178,9 @@ class _Run:
         self.check_every = NAN_CHECK if gpu else 1
 
     def resume(self) -> None:
-        """Restores the latest checkpoint, and the rows of history.csv up to it."""
+        """Restores the latest checkpoint, and the rows of history.csv up to it; what a kill left half written goes."""
+        for left in self.workdir.glob(".best.*"):
+            shutil.rmtree(left, ignore_errors=True)
         latest = self.manager.latest_checkpoint
         if latest is None:
             return
@@ -228,7 +229,7 @@ class _Run:
         self.history.append(row)
         names = list(dict.fromkeys(name for entry in self.history for name in entry))
         lines = [",".join(names)] + [",".join(str(entry.get(n, "")) for n in names) for entry in self.history]
-        _write(self.workdir / "history.csv", "\n".join(lines) + "\n")
+        files.write_text(self.workdir / "history.csv", "\n".join(lines) + "\n")
         self.epoch.assign_add(1)
         self.step.assign(0)
         self.manager.save()
@@ -245,11 +246,8 @@ class _Run:
             raise KeyError(f"The validation gives no {monitor!r}: it gave {sorted(row)}.")
         before = max((entry[monitor] for entry in self.history if monitor in entry), default=-np.inf)
         if row[monitor] > before or not (self.workdir / "best" / "model.index").is_file():
-            part = self.workdir / "best.part"
-            shutil.rmtree(part, ignore_errors=True)
-            tf.train.Checkpoint(model=self.model).write(str(part / "model"))
-            shutil.rmtree(self.workdir / "best", ignore_errors=True)
-            os.replace(part, self.workdir / "best")
+            with files.replacing(self.workdir / "best") as part:
+                tf.train.Checkpoint(model=self.model).write(str(part / "model"))
 
     def say(self, line: str, end: str = "\n") -> None:
         """Prints a line, if progress is wanted."""
@@ -300,9 +298,3 @@ class _Run:
 
 def _short(values: Mapping[str, Any]) -> str:
     return " ".join(f"{k} {float(v):.0f}" if k == "epoch" else f"{k} {float(v):.4g}" for k, v in values.items())
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

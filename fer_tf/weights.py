@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fer_tf import compat
+from fer_tf import compat, files
 
 FORMAT = "fer_tf.weights.1"
 PROVENANCE = ("command", "commit", "data", "metric", "created", "versions", "precision")
@@ -37,7 +37,7 @@ def save(
     dtype: str = "float32",
     only: str | None = None,
 ) -> dict[str, Any]:
-    """Writes every weight of a built model, in one step (temporary name, then renamed).
+    """Writes every weight of a built model, in one step.
 
     Args:
       model: a Keras model or layer; every layer with weights carries a name of its own.
@@ -63,15 +63,10 @@ def save(
     text = _to_json(provenance)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for key, array in arrays.items():
-                file.create_dataset(key, data=array, track_times=False)
-            file.attrs.update({"format": FORMAT, "provenance": text, "content_sha256": _content_hash(arrays, text)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(path) as part, h5py.File(part, "w") as file:
+        for key, array in arrays.items():
+            file.create_dataset(key, data=array, track_times=False)
+        file.attrs.update({"format": FORMAT, "provenance": text, "content_sha256": _content_hash(arrays, text)})
     return provenance
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
 
-from fer_tf import augment, faces, films, pipeline
+from fer_tf import augment, faces, films, pipeline, store
 from fer_tf.records import CLASSES, Record
 
 ANGLES = tuple(range(-15, 16, 3))
@@ -263,14 +263,14 @@ def test_refusals():
 
 def counted(monkeypatch) -> Counter:
     """Counts how often each picture is read from here on."""
-    reads, lock, read = Counter(), threading.Lock(), pipeline.read_image
+    reads, lock, read = Counter(), threading.Lock(), store.read_image
 
     def counting(record, *rest):
         with lock:
             reads[id(record)] += 1
         return read(record, *rest)
 
-    monkeypatch.setattr(pipeline, "read_image", counting)
+    monkeypatch.setattr(store, "read_image", counting)
     return reads
 
 
@@ -294,6 +294,33 @@ def test_frames_of_films(tmp_path, monkeypatch):
         batches([Record((str(tmp_path / "a.avi"), 6), "fear", "a", info=info)], training=False)
     with pytest.raises(ValueError, match=r"z.avi\[0\]: .*there is no such file"):
         batches([Record((str(tmp_path / "z.avi"), 0), "fear", "a", info=info)], training=False)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_reading_ahead_leaves_strict_alone(monkeypatch, strict):
+    """A store that keeps its faces reads in threads, and whoever asks meanwhile is told what was given."""
+    kept, read, asked = store.Store(made(600), TEMPLATE, 1, strict), store.read_image, set()
+    monkeypatch.setattr(store, "read_image", lambda *args: asked.add(kept.strict) or read(*args))
+    kept.keep()
+    assert asked == {strict} and kept.kept and kept.strict is strict
+
+
+def test_skipped_records_are_in_order_whoever_reads_first(monkeypatch):
+    """Bad ones in every thread's part; those of the last part are read first."""
+    records, read = made(1024), store.read_image
+    bad = {id(records[i]): i for i in (1000, 10, 300, 600)}
+
+    def late(record, *rest):
+        if id(record) in bad:
+            time.sleep((1024 - bad[id(record)]) / 4096)
+            raise ValueError(f"number {bad[id(record)]}")
+        return read(record, *rest)
+
+    monkeypatch.setattr(store, "read_image", late)
+    data = batches(records, strict=False)
+    assert list(data.skipped) == sorted(bad.values()) and data.rows == 1020
+    with pytest.raises(ValueError, match="4 of 1024 records cannot be used: .*number 10 .*number 300 .*number 600 Rep"):
+        batches(records)
 
 
 def test_cached_faces_are_decoded_once_and_streamed_ones_in_every_epoch(monkeypatch):
@@ -340,13 +367,13 @@ def with_bad_ones(tmp_path) -> tuple[list[Record], dict[int, str]]:
         Image.fromarray(records[1].image).save(tmp_path / "good.png")
         rows[0] = np.frombuffer((tmp_path / "good.png").read_bytes(), np.uint8)
         rows[1] = rows[0][:40]
-    store = str(tmp_path / "faces.h5")
-    records[1] = Record((store, 0), records[1].expression, subject="S1", info=framed)
+    path = str(tmp_path / "faces.h5")
+    records[1] = Record((path, 0), records[1].expression, subject="S1", info=framed)
     bad = {
         2: (str(tmp_path / "broken.jpg"), "broken.jpg"),
         5: (str(tmp_path / "gone.jpg"), "gone.jpg"),
-        7: ((store, 1), r"faces.h5\[1\]"),
-        11: ((store, 9), r"faces.h5\[9\]"),
+        7: ((path, 1), r"faces.h5\[1\]"),
+        11: ((path, 9), r"faces.h5\[9\]"),
     }
     for place, (image, _) in bad.items():
         records[place] = Record(image, "anger", subject="S9", info=framed)

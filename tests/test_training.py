@@ -148,6 +148,9 @@ def test_nan_stops_the_run_and_names_the_records(tmp_path):
 def test_history_best_and_last(tmp_path):
     """The best epoch's model differs from the last one's and is the one that the validation saw."""
     scores, seen, net = iter([0.2, 0.9, 0.5]), [], model()
+    for left in (".best.1.part", ".best.1.old"):  # of a run that was killed while it wrote
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "model.index").touch()
 
     def validation(m):
         seen.append([np.array(v) for v in m.weights])
@@ -159,6 +162,7 @@ def test_history_best_and_last(tmp_path):
         2,
         3,
     ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best", "checkpoint", "done.json", "history.csv"]
     for which, number in (("best", 1), ("last", 2)):
         restored = training.restore(model(), tmp_path, which)
         for a, b in zip(restored.weights, seen[number], strict=True):

@@ -38,7 +38,7 @@ def test_every_file_is_there_and_agrees(run):
     pictures = ("confusion_fer_net.png", "per_class.png", "run0/fold0/finetune/history.png")
     for name in (*pictures, "run0/fold1/finetune/done.json"):
         assert (folder / name).stat().st_size > 0, name
-    assert not list(folder.rglob("*.part"))
+    assert not list(folder.rglob("*.part*"))
 
 
 def test_folds_hold_out_whole_people(run):
