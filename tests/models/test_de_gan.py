@@ -61,24 +61,6 @@ def test_identities_are_others_and_all_of_them():
     np.testing.assert_array_equal(de_gan.OtherIdentity(5, seed=3)(own), drawn)
 
 
-def test_own_term_is_the_distance_of_those_who_keep_their_identity():
-    """L1 over the fakes of the own person alone; without a weight there is no such term, without such fakes it is 0."""
-    training.setup(seed=0, precision="float32")
-    plain, batch = de_gan.tiny()
-    assert "own_loss" not in plain.losses_of("generator", batch) and plain.lambda_own == 0
-    given = {**plain.get_config(), "own_share": 0.5, "lambda_own": 3.0}
-    model = de_gan.DEGAN(**given)
-    model.identities = lambda own: tf.where(tf.range(6) < 2, own, (own + 1) % 3)
-    made = {}
-    decoder = model.decoder
-    model.decoder = lambda inputs, training: made.setdefault("fake", decoder(inputs, training=training))
-    found = float(model.losses_of("generator", batch)["own_loss"])
-    image = 2 * batch["image"].numpy() - 1
-    assert found == pytest.approx(3 * np.abs(made["fake"].numpy() - image)[:2].mean(), rel=1e-4)
-    model.identities = lambda own: (own + 1) % 3
-    assert float(model.losses_of("generator", batch)["own_loss"]) == 0
-
-
 @pytest.mark.parametrize("compiled", [False, True])
 def test_d_moves_at_every_step_and_near_its_optimum_at_every_fourth(compiled):
     pace = de_gan.Pace(ratio=4, near=0.9, momentum=0.5)

@@ -201,6 +201,25 @@ def test_equations_1_and_2_by_hand():
     assert abs(pick(expression, np.roll(labels, 1)) - pick(expression, labels)) > 1e-2
 
 
+def test_own_term_is_the_distance_of_those_who_keep_their_identity():
+    """L1 over the fakes of the own person alone; without a weight there is no such term, without such fakes it is 0."""
+    training.setup(seed=0, precision="float32")
+    plain, batch = varied(de_gan.tiny)
+    assert "own_loss" not in plain.losses_of("generator", batch) and plain.lambda_own == 0
+    given = {**plain.get_config(), "own_share": 0.5, "lambda_own": 3.0}
+    model = enlarged(de_gan.DEGAN(**given))
+    model.identities = lambda own: tf.where(tf.range(6) < 2, own, (own + 1) % 3)
+    made = {}
+    decoder = model.decoder
+    model.decoder = lambda inputs, training: made.setdefault("fake", decoder(inputs, training=training))
+    found = float(model.losses_of("generator", batch)["own_loss"])
+    image = 2 * batch["image"].numpy() - 1
+    assert np.std(made["fake"]) > 0.1
+    assert found == pytest.approx(3 * np.abs(made["fake"].numpy() - image)[:2].mean(), rel=1e-4)
+    model.identities = lambda own: (own + 1) % 3
+    assert float(model.losses_of("generator", batch)["own_loss"]) == 0
+
+
 def log_of(logits, labels):
     """Cross-entropy of logits."""
     return pick(softmax(logits), labels)
