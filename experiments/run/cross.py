@@ -35,6 +35,11 @@ class Cross(Folds):
         """That of --test_on where it is given."""
         return catalogue.place_of(self.test_on) if self.test_on else self.data_name
 
+    @property
+    def tested_elsewhere(self) -> bool:
+        """With --test_on, which may be another folder of the same data set."""
+        return bool(self.test_on)
+
     @classmethod
     def dataset_by(
         cls, chosen: protocols.Protocol, name: str, values: Mapping[str, Any], given: Mapping[str, Any]

@@ -69,7 +69,7 @@ def commit() -> str:
 def facts(settings: Folds, classes: Sequence[str], seconds: float) -> dict[str, Any]:
     """What metrics.json says of every run: data set, protocol, classes, seeds, commit, hardware, seconds."""
     chosen, order = settings.data_protocol, settings.fold_order
-    if settings.tested_name != settings.data_name:
+    if settings.tested_elsewhere:
         rule = f"tested on {settings.tested_name}"
     elif settings.manifest:
         rule = Path(settings.manifest).name

@@ -140,6 +140,11 @@ class Folds(Training):
         return self.data_name
 
     @property
+    def tested_elsewhere(self) -> bool:
+        """Whether another data set is tested, rather than folds of --dataset."""
+        return False
+
+    @property
     def data_protocol(self) -> protocols.Protocol | None:
         """The protocol that deals --dataset."""
         return protocols.PROTOCOLS[self.protocol] if self.protocol else None
