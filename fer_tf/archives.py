@@ -15,7 +15,7 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,16 +44,16 @@ def unpack_all(path: Path, into: Path) -> Path:
       FileNotFoundError: there are no archives.
       ValueError: a refused or damaged archive; the message names it.
     """
-    found = inside(path)
-    if not found:
+    packed = inside(path)
+    if not packed:
         raise FileNotFoundError(f"{path} has no archives ({', '.join(ENDINGS)}) to unpack.")
     into.mkdir(parents=True, exist_ok=True)
-    for archive in found:
+    for archive in packed:
         mark, status = into / f".{archive.name}.unpacked", archive.stat()
-        said = f"{status.st_size} {status.st_mtime_ns}\n"  # another archive of that name is unpacked again
-        if not mark.is_file() or mark.read_text() != said:
+        version = f"{status.st_size} {status.st_mtime_ns}\n"  # another archive of that name is unpacked again
+        if not mark.is_file() or mark.read_text() != version:
             unpack(archive, into)
-            mark.write_text(said)
+            mark.write_text(version)
     return into
 
 
@@ -102,19 +102,22 @@ def _members(archive: Path) -> Iterator[tuple[str, Any]]:
                     with file.open(member) as stream:
                         yield member.filename, stream
         return
-    with _decompressed(archive) as stream, tarfile.open(fileobj=_Bounded(archive, stream), mode="r:") as file:
-        for member in file:
-            if not (member.isreg() or member.isdir()):
-                raise ValueError(f"{archive}: {member.name[:99]!r} is a link or no file: the archive is refused.")
-            if member.isreg() and (stream := file.extractfile(member)) is not None:
-                with stream:
-                    yield member.name, stream
+    with _decompressed(archive) as whole:
+        bounded: Any = _Bounded(archive, whole)  # has what reading needs, where tarfile's type asks for `write` too
+        with tarfile.open(fileobj=bounded, mode="r:") as tar:
+            for entry in tar:
+                if not (entry.isreg() or entry.isdir()):
+                    raise ValueError(f"{archive}: {entry.name[:99]!r} is a link or no file: the archive is refused.")
+                if entry.isreg() and (part := tar.extractfile(entry)) is not None:
+                    with part:
+                        yield entry.name, part
 
 
 def _decompressed(archive: Path) -> Any:
     """The tar file inside, as a stream."""
     ending = archive.name.lower().rpartition(".")[2]
-    return {"gz": gzip.open, "tgz": gzip.open, "bz2": bz2.open, "xz": lzma.open}.get(ending, open)(archive, "rb")
+    openers: dict[str, Callable[..., Any]] = {"gz": gzip.open, "tgz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    return openers.get(ending, open)(archive, "rb")
 
 
 class _Bounded:

@@ -76,7 +76,7 @@ def affine(images: tf.Tensor, linear: tf.Tensor, shift: tf.Tensor, fill: str = "
         interpolation="BILINEAR",
         fill_mode=fill.upper(),
     )
-    return _to_dtype(tf.ensure_shape(warped, images.shape), images.dtype)
+    return to_dtype(tf.ensure_shape(warped, images.shape), images.dtype)
 
 
 def _turn(radians: tf.Tensor) -> tf.Tensor:
@@ -119,7 +119,7 @@ def scale_intensity(images: tf.Tensor, factors: tf.Tensor | float) -> tf.Tensor:
     factors = tf.broadcast_to(tf.cast(factors, tf.float32), (tf.shape(images)[0],))
     top = 255.0 if images.dtype == tf.uint8 else 1.0
     scaled = tf.clip_by_value(tf.cast(images, tf.float32) * factors[:, None, None, None], 0.0, top)
-    return _to_dtype(scaled, images.dtype)
+    return to_dtype(scaled, images.dtype)
 
 
 def clahe(images: tf.Tensor, clip_limit: float = 2.0, tiles: tuple[int, int] = (8, 8)) -> tf.Tensor:
@@ -208,7 +208,7 @@ def random_crop(images: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf
     _, height, width, channels = images.shape
     down, right = crop_offsets((height, width), size)[-1]
     draws = _uniform(seed, tf.shape(images)[0], 2, "crop")
-    corner = tf.cast(tf.floor(draws * np.float32([down + 1, right + 1])), tf.int32)
+    corner = tf.cast(tf.floor(draws * np.array([down + 1, right + 1], np.float32)), tf.int32)
     inside = np.arange(size[0], dtype=np.int32)[:, None] * width + np.arange(size[1], dtype=np.int32)
     index = (corner[:, 0] * width + corner[:, 1])[:, None] + inside.reshape(1, -1)
     pixels = tf.gather(tf.reshape(images, (-1, height * width, channels)), index, batch_dims=1)
@@ -276,9 +276,9 @@ class Views:
             views = tf.stack([views, flip(views)], axis=3)
         else:
             turned, margin = self._rotate_all(images), self.source[1] - self.size[1]
-            sides = (turned, flip(turned))
-            places = [(side, t, margin - x if side else x) for t, x in corners for side in (0, 1)]
-            views = tf.stack([_crop(sides[side], top, left, self.size) for side, top, left in places], axis=2)
+            faces = (turned, flip(turned))
+            places = [(mirror, t, margin - x if mirror else x) for t, x in corners for mirror in (0, 1)]
+            views = tf.stack([_crop(faces[mirror], top, left, self.size) for mirror, top, left in places], axis=2)
         return tf.reshape(views, (-1, len(self), *self.size, images.shape[-1]))
 
     def sample(self, images, indices: tf.Tensor):
@@ -350,7 +350,7 @@ class Views:
         for corner, weights in zip(*_rotation_tables((height, width), self.angles), strict=True):
             taps = enumerate((0, 1, width, width + 1))
             mixed = tf.add_n([tf.gather(columns, corner + tap) * weights[k][:, None] for k, tap in taps])
-            mixed = tf.reshape(_to_dtype(mixed, images.dtype), (height * width, -1, channels))
+            mixed = tf.reshape(to_dtype(mixed, images.dtype), (height * width, -1, channels))
             turned.append(tf.transpose(mixed, (1, 0, 2)))
         return tf.reshape(tf.stack(turned, axis=1), (-1, len(self.angles), height, width, channels))
 
@@ -365,7 +365,7 @@ class Views:
         index = tf.gather(corner, rotation) + start[:, None]
         taps = [tf.cast(tf.gather(pixels, index + tap), tf.float32) for tap in (0, 1, width, width + 1)]
         mixed = tf.add_n([tap * tf.gather(weights[:, k, :, None], rotation) for k, tap in enumerate(taps)])
-        return tf.reshape(_to_dtype(mixed, images.dtype), (-1, height, width, channels))
+        return tf.reshape(to_dtype(mixed, images.dtype), (-1, height, width, channels))
 
 
 _ANGLES = tuple(range(-15, 16, 3))
@@ -408,7 +408,8 @@ def _reflect(position: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]
     return lower.astype(np.int64), folded - lower
 
 
-def _to_dtype(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def to_dtype(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Casts; to whole numbers by rounding, half to even."""
     return tf.cast(tf.round(values) if dtype.is_integer else values, dtype)
 
 
@@ -420,36 +421,3 @@ def _uniform(seed: tf.Tensor, count: int | tf.Tensor, width: int, purpose: str) 
         return tf.random.stateless_uniform((count, width), seed)
     draw = functools.partial(tf.random.stateless_uniform, (width,))
     return tf.map_fn(draw, seed, fn_output_signature=tf.TensorSpec((width,), tf.float32))
-
-
-def randaugment(
-    images: tf.Tensor, magnitude: float = 0.3, augmentations: int = 2, seed: int | None = None
-) -> tf.Tensor:
-    """KerasCV's RandAugment, an option beside the papers' own; unlike those it keeps a random state between calls.
-
-    Args:
-      images: (N, H, W, 1 or 3) uint8 or float32 in [0, 1]; the same comes back (grey ones are augmented as grey RGB).
-      magnitude: in [0, 1]; augmentations: how many operations each image gets; seed: of the layer's random generator.
-    Raises:
-      ImportError: if KerasCV is not installed; the message names the extra.
-    """
-    images = tf.convert_to_tensor(images)
-    top = 255 if images.dtype == tf.uint8 else 1
-    layer = _randaugment_layer(top, magnitude, augmentations, seed)
-    grey = images.shape[-1] == 1
-    colour = tf.image.grayscale_to_rgb(images) if grey else images
-    changed = tf.cast(layer(tf.cast(colour, tf.float32), training=True), tf.float32)
-    changed = tf.reduce_mean(changed, axis=-1, keepdims=True) if grey else changed
-    return tf.ensure_shape(_to_dtype(tf.clip_by_value(changed, 0.0, float(top)), images.dtype), images.shape)
-
-
-@functools.cache
-def _randaugment_layer(top: int, magnitude: float, augmentations: int, seed: int | None):
-    try:
-        import keras_cv
-    except ImportError as error:
-        raise ImportError("randaugment needs KerasCV: pip install 'fer-tf[addons]'.") from error
-    with tf.init_scope():
-        return keras_cv.layers.RandAugment(
-            value_range=(0, top), magnitude=magnitude, augmentations_per_image=augmentations, seed=seed
-        )

@@ -91,7 +91,7 @@ def frame_rule(name: str, root: str | Path | None, options: Mapping[str, Any]) -
     """Which frames of a sequence are taken, in words."""
     if name == "prepared":
         return prepared.about(root)["frames"]
-    return options.get("frames") or getattr(module(name), "FRAMES", "all frames of the data set")
+    return options.get("frames") or str(getattr(module(name), "FRAMES", "all frames of the data set"))
 
 
 def options(name: str, given: Sequence[str]) -> dict[str, Any]:

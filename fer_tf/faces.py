@@ -18,7 +18,6 @@ detector box alone: upright and framed alike on average, but neither turned nor 
 """
 
 import importlib.metadata
-import io
 import math
 import os
 import threading
@@ -27,7 +26,9 @@ from functools import cache
 
 import dlib
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from fer_tf.pictures import load_image as load_image
 
 Box = tuple[float, float, float, float]
 
@@ -86,70 +87,6 @@ SURE = 0.2
 # All five share FER-2013's framing, so that networks and their pre-training see one kind of face.
 SIZES = {"ia_gen": (70, 70), "de_gan": (110, 110), "ed2l": (128, 110), "gcnet": (66, 66), "cycle_at": (256, 256)}
 TEMPLATES = {name: Template.fer2013(name, size) for name, size in SIZES.items()}
-
-
-def load_image(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
-    """Reads a picture of any common kind as 8-bit RGB, upright.
-
-    EXIF rotation is applied; grey, palette and CMYK pictures become RGB; transparency is composited on white; 16-bit
-    grey is divided by 257; the first frame of an animation is taken.
-
-    Args:
-      source: a file's path, the bytes of a file, or an array (H, W), (H, W, 1|3|4): uint8, uint16, bool, or float in
-        [0, 1].
-    Returns:
-      (H, W, 3) uint8.
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if the picture cannot be decoded or holds other values; one sentence that names the file.
-    """
-    if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        name, stream = f"the {len(source)} bytes given", io.BytesIO(source)
-    else:
-        name = stream = os.fspath(source)
-        if not os.path.exists(stream):
-            raise FileNotFoundError(f"{name}: there is no such file")
-        if os.path.isdir(stream):
-            raise ValueError(f"{name}: is a folder, not a picture")
-    try:
-        with Image.open(stream) as picture:
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except Exception as error:  # decoders raise nearly everything on damaged files
-        raise ValueError(f"{name}: cannot be read as a picture ({type(error).__name__}: {error})") from error
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    """(H, W[, 1|3|4]) uint8, uint16, bool or float in [0, 1] as an 8-bit picture."""
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
-        raise ValueError(f"a picture is an array (H, W) or (H, W, 1|3|4), not of shape {array.shape}")
-    if array.dtype == np.uint16:
-        array = np.round(array / 257)
-    elif array.dtype == bool:
-        array = array * np.uint8(255)
-    elif np.issubdtype(array.dtype, np.floating):
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ValueError(f"a float picture lies in [0, 1], not in [{array.min():.3g}, {array.max():.3g}]")
-        array = np.round(array * 255)
-    elif array.dtype != np.uint8:
-        raise ValueError(f"a picture is uint8, uint16, bool or float, not {array.dtype}")
-    return Image.fromarray(np.ascontiguousarray(array, np.uint8))
-
-
-def _to_rgb(picture: Image.Image) -> np.ndarray:
-    """Any Pillow picture as (H, W, 3) uint8, transparency on white."""
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey; older decoders call it I
-        values = np.asarray(picture)
-        if picture.mode != "F" and values.min() >= 0 and values.max() <= 65535:
-            values = values.astype(np.uint16)
-        picture = _from_array(values)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -281,8 +218,11 @@ def landmarks(image: np.ndarray, box: Face | Box) -> np.ndarray | None:
       ValueError: if the box is empty or far outside the picture.
     """
     image, box = _checked(image), _box(box)
-    if not has_landmarks():
-        return None
+    return _marked(image, box) if has_landmarks() else None
+
+
+def _marked(image: np.ndarray, box: Box) -> np.ndarray:
+    """`landmarks` where the model is there."""
     copy, factors, origin = _close_up(image, box)
     corners = [(v - origin[i % 2]) * factors[i % 2] for i, v in enumerate(box)]
     left, top, right, bottom = (round(v) for v in corners)
@@ -305,12 +245,11 @@ def embedding(image: np.ndarray, landmarks: np.ndarray | None = None, box: Face 
       ModuleNotFoundError: if the models (extra `landmarks`) are not installed.
     """
     recogniser, image = _recogniser(), _checked(image)
-    if landmarks is None:
-        landmarks = _find_landmarks(image, _largest(image) if box is None else box)
-    landmarks = _points(landmarks, (68,))
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    marks = _marked(image, _box(_largest(image) if box is None else box)) if landmarks is None else landmarks
+    marks = _points(marks, (68,))
+    low, high = marks.min(axis=0), marks.max(axis=0)
     copy, factors, origin = _close_up(image, (*low, *high))
-    points = np.round((landmarks - origin) * factors - 0.5).astype(int)
+    points = np.round((marks - origin) * factors - 0.5).astype(int)
     if copy.ndim == 2:
         copy = np.repeat(copy[:, :, None], 3, axis=2)
     rectangle = dlib.rectangle(*(int(v) for v in (*points.min(axis=0), *points.max(axis=0))))
@@ -350,9 +289,6 @@ def _largest(image: np.ndarray) -> Face:
         height, width = image.shape[:2]
         raise FaceNotFound(f"no face was found in the picture of {width} x {height} pixels: it may be turned or hidden")
     return faces[0]
-
-
-_find_landmarks = landmarks  # where an argument is called landmarks
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
@@ -419,17 +355,22 @@ def align(
         if template not in TEMPLATES:
             raise ValueError(f"unknown template {template!r}: choose from {', '.join(TEMPLATES)}")
         template = TEMPLATES[template]
-    if landmarks is None:
-        box = _box(_largest(image) if box is None else box)
-        landmarks = _find_landmarks(image, box) if use_landmarks else None
-    if landmarks is None:
-        corner = np.array(box[:2])
-        points = corner + np.array(BOX_POINTS) * (np.array(box[2:]) - corner)
-    else:
+    if landmarks is not None:
         points = _points(landmarks, (5, 68))
         points = five_points(points) if len(points) == 68 else points
-    warped = _warp(image, similarity(points, template.points), template.size)
+    else:
+        points = _points_in(image, _box(_largest(image) if box is None else box), use_landmarks)
+    warped = _warp(image, similarity(points, np.array(template.points)), template.size)
     return warped[:, :, None] if len(shape) == 3 and shape[2] == 1 else warped
+
+
+def _points_in(image: np.ndarray, box: Box, use_landmarks: bool) -> np.ndarray:
+    """The five points of the face in a box, (5, 2): of its landmarks, or where they mostly are in a box."""
+    marks = landmarks(image, box) if use_landmarks else None
+    if marks is not None:
+        return five_points(marks)
+    corner = np.array(box[:2])
+    return corner + np.array(BOX_POINTS) * (np.array(box[2:]) - corner)
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,10 +5,8 @@ safe); `save` writes it as PNG. Colours are told apart by colour-blind readers, 
 """
 
 import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from fer_tf import files
+from fer_tf.pictures import draw as draw
 
 # Okabe and Ito's eight, in an order in which neighbours differ in lightness too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
 MARKERS = "osD^vPX*"
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
-PLATES = ("#ffb000", "#56b4e9", "#7ddf64", "#ff8fa3", "#c9a0ff", "#f0e442")  # light: black text stands on each
-Box = tuple[float, float, float, float]
 _DPI = 100
 
 
@@ -90,7 +87,7 @@ def grid(
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=9)
     slanted = max((len(line) for title in col_titles for line in title.split("\n")), default=0) * 7.5 > width + gap
-    turn = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
+    turn: dict[str, Any] = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if slanted else {}
     centres = np.arange(columns if len(col_titles) else 0) * (width + gap) + width / 2 - 0.5
     axes.set_xticks(centres, list(col_titles), **turn)
     axes.set_yticks(np.arange(len(row_titles)) * (height + gap) + height / 2 - 0.5, list(row_titles))
@@ -227,7 +224,7 @@ def sweep(lines: Mapping[str, Sequence[tuple[float, float, float]]], x_label: st
     smallest = np.inf
     for k, (name, points) in enumerate(lines.items()):
         x, mean, deviation = np.array(points, float).T
-        style = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "capsize": 3}
+        style: dict[str, Any] = {"color": COLOURS[k % 8], "marker": MARKERS[k % 8], "capsize": 3}
         axes.errorbar(x, 100 * mean, 100 * deviation, label=name, **style)
         smallest = min(smallest, *(value for value in x if value > 0), np.inf)
     if np.isfinite(smallest):
@@ -275,8 +272,8 @@ def tsne(
       seed: of scikit-learn's t-SNE, started from the two principal components.
       intensity: (N,) float in [0, 1]: the weaker an expression, the paler its point (GCNet, Fig. 6).
     """
-    named, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
-    maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in named.items()}
+    networks, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
+    maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in networks.items()}
     columns, rows = min(4, len(maps)), -(-len(maps) // 4)
     fig = Figure(figsize=(1.8 + 4.8 * columns, 5.0 * rows), layout="constrained")
     grid = fig.subplots(rows, columns, squeeze=False)
@@ -359,79 +356,22 @@ def heatmaps(
       ValueError: if there is no picture, or the numbers of maps and pictures differ.
     """
     faces = [_rgb(image) for image in images]
-    named = maps if isinstance(maps, Mapping) else {"heat-map": maps}
-    for name, values in named.items():
+    branches = maps if isinstance(maps, Mapping) else {"heat-map": maps}
+    for name, values in branches.items():
         if not faces or len(values) != len(faces):
             raise ValueError(f"heatmaps: {len(values)} maps of {name!r} for {len(faces)} pictures")
     colours = matplotlib.colormaps["inferno"]
     rows = [faces]
-    for values in named.values():
+    for values in branches.values():
         heats = heat(values, faces[0].shape[:2])
         grey = [face.mean(axis=-1, keepdims=True) for face in faces]
         rows.append([(1 - opacity) * g + opacity * colours(h)[..., :3] for g, h in zip(grey, heats, strict=True)])
-    fig = grid(rows, ("picture", *named), titles, cell=96)
+    fig = grid(rows, ("picture", *branches), titles, cell=96)
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), colours)
     inch = 1 / fig.get_size_inches()[0]
     bar = fig.add_axes((1 + 0.12 * inch, 0, 0.12 * inch, 1))
     fig.colorbar(scale, cax=bar, label="channel sum, scaled to 0..1")
     return fig
-
-
-def draw(image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
-    """Draws boxes with captions on a copy of a picture.
-
-    A picture whose longest side is below 384 pixels is enlarged by a whole factor first, so that captions can be read.
-    A caption stands above its box, else below it, else inside; always inside the picture, smaller where it must be.
-
-    Args:
-      image: (H, W) or (H, W, 1|3) uint8.
-      boxes: faces of `faces.detect`, or (left, top, right, bottom) in pixels of `image`.
-      captions: one per box; may have several lines, may be empty.
-    Returns:
-      (H', W', 3) uint8.
-    Raises:
-      ValueError: if the picture is no uint8 picture, or the numbers of boxes and captions differ.
-    """
-    if len(boxes) != len(captions):
-        raise ValueError(f"{len(boxes)} boxes need as many captions, got {len(captions)}")
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (*image.shape, 1)[2] not in (1, 3) or not image.size:
-        raise ValueError(f"draw: a picture is uint8 (H, W) or (H, W, 1|3), got {image.dtype} {image.shape}")
-    picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).convert("RGB")
-    factor = max(1, math.ceil(384 / max(picture.size)))
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
-    pen, taken = ImageDraw.Draw(picture), []
-    line = max(2, round(min(picture.size) / 200))
-    boxes = [tuple(factor * float(v) for v in getattr(box, "box", box)) for box in boxes]
-    for box, colour in zip(boxes, cycle(PLATES)):
-        pen.rectangle(box, outline=colour, width=line)
-    for box, caption, colour in zip(boxes, captions, cycle(PLATES)):
-        if caption:
-            _draw_caption(pen, picture.size, box, caption, line, colour, taken)
-    return np.array(picture)
-
-
-def _draw_caption(
-    pen: ImageDraw.ImageDraw, size: tuple[int, int], box: Box, caption: str, line: int, colour: str, taken: list[Box]
-) -> None:
-    """Writes black on a coloured plate that touches the box and avoids the plates taken so far; adds its own."""
-    points = max(14, round(min(size) / 32))
-    while True:
-        font = ImageFont.load_default(points)
-        left, top, right, bottom = pen.multiline_textbbox((0, 0), caption, font=font)
-        width, height = right - left + 4 * line, bottom - top + 4 * line
-        if points <= 6 or (width <= size[0] and height <= size[1]):
-            break
-        points -= 1
-    x = min(max(box[0], 0), max(0, size[0] - width))
-    places = [box[1] - height, box[3], box[1] + line, box[3] - height - line]
-    places = [y for y in places if 0 <= y <= size[1] - height] or [min(max(box[1], 0), max(0, size[1] - height))]
-    # a plate is free of another one where it ends before that begins, or the reverse
-    free = [y for y in places if all(x >= c or a >= x + width or y >= d or b >= y + height for a, b, c, d in taken)]
-    y = (free or places)[0]
-    taken.append((x, y, x + width, y + height))
-    pen.rectangle(taken[-1], fill=colour)
-    pen.multiline_text((x + 2 * line - left, y + 2 * line - top), caption, font=font, fill="black")
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

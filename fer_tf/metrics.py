@@ -220,7 +220,7 @@ def table(methods: Mapping[str, Mapping[str, Any]]) -> str:
     """
     header = ("method", "epoch", "macro, folds", "pooled", "micro, folds", "pooled")
     labels = {"last": "last", "best": "best (picked on test)"}
-    rows = [header]
+    rows: list[tuple[str, ...]] = [header]
     for name, method in methods.items():
         for key in EPOCHS:
             if key in method:

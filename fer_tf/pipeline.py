@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf import augment, faces
-from fer_tf.records import Record, subject_order
+from fer_tf.records import Record, subjects_of
 from fer_tf.store import Store, face, read_image, with_faces
 
 __all__ = [
@@ -129,7 +129,7 @@ class Batches:
         if cache is True or (cache == "auto" and self.store.size <= cache_limit):
             self.store.keep()
             self._leave_out_skipped()
-        self.subjects = subject_order(r.subject for r in self.records if r.subject is not None)
+        self.subjects = subjects_of(self.records)
         self._labels = self._numbers([r.expression for r in self.records], self.classes)
         shown = {self.records[i].expression for i in set(self.pairs["image"].tolist())}
         if training and self.classes and (strangers := shown - {*self.classes}):

@@ -1,8 +1,8 @@
 """The five papers' protocols by name: which data set, which expressions, which folds, how many runs. No TensorFlow.
 
     protocol = PROTOCOLS["ck_plus_7_10fold"]
-    found = protocol.check(records.of_classes(ck_plus.records(root), protocol.labels))
-    folds = protocol.fold(found, order="contiguous")
+    listed = protocol.check(records.of_classes(ck_plus.records(root), protocol.labels))
+    folds = protocol.fold(listed, order="contiguous")
 
 "In ascending order of IDs" can be read in two ways (`records.subject_folds`): each paper's own reading is its script's
 default. Numbers of images and people are those that the papers print; a copy that differs is told so.
@@ -60,27 +60,27 @@ class Protocol:
         """Its expressions, in the order of `records.EXPRESSIONS`."""
         return classes_of(self.classes)
 
-    def check(self, found: Sequence[Record], images: bool = True) -> Sequence[Record]:
+    def check(self, listed: Sequence[Record], images: bool = True) -> Sequence[Record]:
         """The same records; a sentence on stderr where this copy's counts are not the papers'.
 
         Args:
-          found: all of the data set.
+          listed: all of the data set.
           images: count these, too; most adapters have done it.
         """
-        shown = [r for r in found if r.expression in self.labels]
+        shown = [r for r in listed if r.expression in self.labels]
         people = len({r.subject for r in shown} - {None})
         counts = ((len(shown), self.images if images else None, "images"), (people, self.people, "people"))
         for count, wanted, what in counts:
             if wanted is not None and count != wanted:
                 print(f"{self.dataset}: this copy has {count} {what} of {self.classes}; the papers have {wanted}.",
                       file=sys.stderr)  # fmt: skip
-        return found
+        return listed
 
-    def fold(self, found: Sequence[Record], order: str = "contiguous", seed: int = 0) -> list[Fold]:
+    def fold(self, listed: Sequence[Record], order: str = "contiguous", seed: int = 0) -> list[Fold]:
         """The folds of these records.
 
         Args:
-          found: all to be dealt.
+          listed: all to be dealt.
           order: how people are dealt, for "subject".
           seed: of the people held out, for "share".
         Raises:
@@ -88,27 +88,27 @@ class Protocol:
             another data set.
         """
         if self.by == "subject":
-            return subject_folds(found, self.folds, order)
+            return subject_folds(listed, self.folds, order)
         if self.by == "split":
-            return split_folds(found, self.folds, self.parts)
+            return split_folds(listed, self.folds, self.parts)
         if self.by == "share":
-            return [drawn_fold(found, self.share, seed)]
+            return [drawn_fold(listed, self.share, seed)]
         raise ValueError(f"This protocol trains on {self.dataset} and is tested on {self.tests}: it has no folds.")
 
 
-def split_folds(found: Sequence[Record], count: int, parts: Sequence[str] = ()) -> list[Fold]:
+def split_folds(listed: Sequence[Record], count: int, parts: Sequence[str] = ()) -> list[Fold]:
     """Holds out each of the data set's own parts in turn.
 
     Raises:
       ValueError: a record of no part, another number of parts than `count`, or others than `parts`.
     """
-    names = sorted({r.split or "" for r in found}, key=natural)
+    names = sorted({r.split or "" for r in listed}, key=natural)
     if "" in names or len(names) != count or (parts and {*parts} != {*names}):
         shown = ", ".join(name or "(none)" for name in names[:8])
         which = f" ({', '.join(parts)})" if parts else ""
         raise ValueError(f"{count} parts{which} are needed, each to be held out once, and the data has {shown}.")
-    places = {name: tuple(i for i, r in enumerate(found) if r.split == name) for name in names}
-    return [Fold(tuple(i for i, r in enumerate(found) if r.split != name), places[name]) for name in names]
+    places = {name: tuple(i for i, r in enumerate(listed) if r.split == name) for name in names}
+    return [Fold(tuple(i for i, r in enumerate(listed) if r.split != name), places[name]) for name in names]
 
 
 def held_out(people: Sequence[str], share: float, seed: int) -> set[str]:
@@ -124,18 +124,18 @@ def held_out(people: Sequence[str], share: float, seed: int) -> set[str]:
     return {people[i] for i in np.random.default_rng(seed).permutation(len(people))[:count]}
 
 
-def drawn_fold(found: Sequence[Record], share: float, seed: int) -> Fold:
+def drawn_fold(listed: Sequence[Record], share: float, seed: int) -> Fold:
     """One fold that holds out a share of the people.
 
     Raises:
       ValueError: a record without a subject, or fewer than two people.
     """
-    for record in found:
+    for record in listed:
         if record.subject is None:
             raise ValueError(f"{record.name} has no subject, so people cannot be held out: give every record one.")
-    out = held_out([r.subject for r in found if r.subject is not None], share, seed)
-    train = tuple(i for i, r in enumerate(found) if r.subject not in out)
-    return Fold(train, tuple(i for i, r in enumerate(found) if r.subject in out))
+    out = held_out([r.subject for r in listed if r.subject is not None], share, seed)
+    train = tuple(i for i, r in enumerate(listed) if r.subject not in out)
+    return Fold(train, tuple(i for i, r in enumerate(listed) if r.subject in out))
 
 
 def _cross(tests: str, source: str) -> Protocol:

@@ -130,6 +130,11 @@ def subject_order(subjects: Iterable[str]) -> list[str]:
     return sorted(set(subjects), key=natural)
 
 
+def subjects_of(records: Iterable[Record]) -> list[str]:
+    """Distinct subjects of records in ascending order; records without one are passed by."""
+    return subject_order(record.subject for record in records if record.subject is not None)
+
+
 def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") -> list[Fold]:
     """Deals the subjects, in ascending order, to k folds; fold i holds out the i-th part and trains on the others.
 
@@ -146,7 +151,7 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
             raise ValueError(
                 f"{record.name} has no subject, so folds by subject cannot be made: give every record one."
             )
-    subjects = subject_order(record.subject for record in records if record.subject is not None)
+    subjects = subjects_of(records)
     if not 2 <= k <= len(subjects):
         raise ValueError(f"{k} folds of {len(subjects)} subjects: the number of folds must be 2 to {len(subjects)}.")
     if order == "contiguous":
@@ -206,8 +211,8 @@ def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[di
     Raises:
       ValueError: a record has no subject.
     """
-    own: dict[tuple[str, str | None], int] = {}
-    anywhere: dict[str, int] = {}
+    own: dict[tuple[str | None, str | None], int] = {}
+    anywhere: dict[str | None, int] = {}
     for i in sorted(range(len(records)), key=lambda i: (records[i].frame is None, records[i].frame or 0)):
         record = records[i]
         if record.subject is None:
@@ -216,9 +221,9 @@ def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[di
             own.setdefault((record.subject, record.sequence), i)
             anywhere.setdefault(record.subject, i)
     image = [i for i, r in enumerate(records) if r.expression in classes]
-    found = [own.get((records[i].subject, records[i].sequence), anywhere.get(records[i].subject, -1)) for i in image]
-    without = {records[i].subject for i, j in zip(image, found, strict=True) if j < 0}
-    return {"image": image, "reference": found}, subject_order(without)
+    reference = [own.get((r.subject, r.sequence), anywhere.get(r.subject, -1)) for r in (records[i] for i in image)]
+    without = [records[i] for i, j in zip(image, reference, strict=True) if j < 0]
+    return {"image": image, "reference": reference}, subjects_of(without)
 
 
 def content_hash(record: Record) -> str:
@@ -274,19 +279,20 @@ def leaks(
       by_content: compare images too, which reads them all.
       hashes: `content_hashes(records)`, to read them once for several folds.
     """
-    train, test = ({records[i].subject for i in side} - {None} for side in fold)
-    found = [f"Subject {subject} is in both the training and the test part." for subject in subject_order(train & test)]
+    train, test = ({*subjects_of(records[i] for i in part)} for part in fold)
+    sentences = [f"Subject {who} is in both the training and the test part." for who in subject_order(train & test)]
     if by_content:
-        if hashes is None:
+        digests: Mapping[int, str] | Sequence[str] | None = hashes
+        if digests is None:
             indices = [*fold.train, *fold.test]
-            hashes = dict(zip(indices, content_hashes([records[i] for i in indices]), strict=True))
-        seen = {hashes[i]: i for i in fold.train}
-        found += [
-            f"{records[i].name} (test) is the same image as {records[seen[hashes[i]]].name} (training)."
+            digests = dict(zip(indices, content_hashes([records[i] for i in indices]), strict=True))
+        seen = {digests[i]: i for i in fold.train}
+        sentences += [
+            f"{records[i].name} (test) is the same image as {records[seen[digests[i]]].name} (training)."
             for i in fold.test
-            if hashes[i] in seen
+            if digests[i] in seen
         ]
-    return found
+    return sentences
 
 
 def check_fold(
@@ -302,10 +308,10 @@ def check_fold(
     Raises:
       ValueError: a subject or an image on both sides; the message shows the first ones and counts the rest.
     """
-    found = leaks(records, fold, by_content=by_content, hashes=hashes)
-    if found:
-        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        raise ValueError(f"This fold leaks: {' '.join(found[:3])}{more} Held-out people must not be trained on.")
+    sentences = leaks(records, fold, by_content=by_content, hashes=hashes)
+    if sentences:
+        more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
+        raise ValueError(f"This fold leaks: {' '.join(sentences[:3])}{more} Held-out people must not be trained on.")
     counts = Counter(records[i].expression for i in fold.train)
     return [f"The training part has no image of {name}." for name in classes if not counts[name]]
 
@@ -330,15 +336,15 @@ def write_manifest(
     """
     if hashes is None:
         hashes = content_hashes(records)
-    shown = sorted({r.expression for r in records} - {None}, key=_rank)
+    shown = sorted({r.expression for r in records if r.expression is not None}, key=_rank)
     manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records)}
     manifest |= {"expressions": shown, "folds": []}
     for fold in folds:
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
         manifest["folds"].append(
             {
-                "subjects": subject_order({records[i].subject for i in fold.test} - {None}),
-                "splits": sorted({records[i].split for i in fold.test} - {None}),
+                "subjects": subjects_of(records[i] for i in fold.test),
+                "splits": sorted({split for i in fold.test if (split := records[i].split) is not None}),
                 "test": len(fold.test),
                 "train": len(fold.train),
                 "images": [records[i].key() for i in fold.test],

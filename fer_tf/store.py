@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fer_tf import faces, films
+from fer_tf import faces, films, pictures
 from fer_tf.records import Record, is_frame
 
 OPEN_FILMS = 4
@@ -51,7 +51,7 @@ def read_image(record: Record, files: Files | None = None) -> np.ndarray:
         if image.ndim == 1:
             image = image.tobytes()
     try:
-        picture = faces.load_image(image)
+        picture = pictures.load_image(image)
     except ValueError as error:
         raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     return np.ascontiguousarray(np.rot90(picture, -turn // 90)) if turn else picture

@@ -59,10 +59,10 @@ def _inside(path: str | Path, wanted: Callable[[os.DirEntry], bool]) -> list[Pat
 
     try:
         with os.scandir(path) as entries:
-            found = [entry.name for entry in entries if fits(entry)]
+            names = [entry.name for entry in entries if fits(entry)]
     except OSError:
         return []
-    return [Path(path) / name for name in sorted(found, key=lambda name: (natural(name), name))]
+    return [Path(path) / name for name in sorted(names, key=lambda name: (natural(name), name))]
 
 
 def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:

@@ -147,14 +147,14 @@ def released(name: str) -> Path:
     Raises:
       FileNotFoundError: if there are none of this name; the message lists those there are.
     """
-    found: dict[str, Path] = {}
+    known: dict[str, Path] = {}
     for folder in _folders():
         for path in sorted(folder.glob("*.h5")):
-            found.setdefault(path.stem, path)
-    path = found.get(name.removesuffix(".h5"))
-    if path is None:
-        raise FileNotFoundError(f"no released weights {name!r}; there are: {', '.join(sorted(found)) or 'none'}")
-    return path
+            known.setdefault(path.stem, path)
+    stem = name.removesuffix(".h5")
+    if stem not in known:
+        raise FileNotFoundError(f"no released weights {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+    return known[stem]
 
 
 def _folders() -> list[Path]:
@@ -191,8 +191,8 @@ def _walk(layer: Any, prefix: str, unnamed: str, saving: bool, above: tuple[int,
         short = variable.name.split(":")[0].rsplit("/", 1)[-1]
         if short.startswith(_SEED_STATE):
             continue
-        automatic = re.fullmatch(r"variable(_\d+)?", short, re.IGNORECASE)
-        yield prefix + short, variable, unnamed or (f"{prefix}{short}" if automatic else "")
+        numbered = re.fullmatch(r"variable(_\d+)?", short, re.IGNORECASE)
+        yield prefix + short, variable, unnamed or (f"{prefix}{short}" if numbered else "")
     below = compat.sublayers(layer)
     if saving and not below and not layer.built and _builds(layer):
         raise ValueError(f"layer {prefix.rstrip('/')!r} is not built: call the model once on a batch before saving")
@@ -235,7 +235,7 @@ def _provenance(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     versions = {
         name: sys.modules[name].__version__ for name in ("tensorflow", "keras", "numpy", "h5py") if name in sys.modules
     }
-    filled = {
+    filled: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"python": sys.version.split()[0], **versions},
         "precision": compat.precision_of(model),
@@ -309,5 +309,5 @@ def _names(variables: Mapping[str, Any]) -> str:
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]], limit: int = 8) -> str:
-    named = [f"{key} {tuple(shape)}" for key, shape in list(shapes.items())[:limit]]
-    return ", ".join(named) + (f" and {len(shapes) - limit} more" if len(shapes) > limit else "")
+    shown = [f"{key} {tuple(shape)}" for key, shape in list(shapes.items())[:limit]]
+    return ", ".join(shown) + (f" and {len(shapes) - limit} more" if len(shapes) > limit else "")

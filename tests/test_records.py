@@ -61,6 +61,11 @@ def test_subjects_of_one_number_have_one_order_in_every_process():
     assert records.subject_order(names) == records.subject_order(names[::-1]) == sorted(names)
 
 
+def test_subjects_in_ascending_order_without_those_unknown():
+    listed = [Record("a.png", subject=who) for who in ("S10", None, "S9", "S10")]
+    assert records.subjects_of(listed) == ["S9", "S10"] and records.subjects_of([]) == []
+
+
 def test_contiguous_folds_are_blocks_whose_sizes_differ_by_one_at_most():
     subjects = [f"S{n}" for n in range(1, 12)]
     made = people(subjects[::-1])

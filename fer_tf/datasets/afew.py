@@ -38,7 +38,7 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
     """
     places = [] if root is None else [Path(root), *trees.folders(root)]
     parts = [(p, s) for place in places for p in trees.folders(place) if (s := _split(p.name))]
-    found = []
+    listed = []
     for part, split in dict.fromkeys(parts):
         for folder in trees.folders(part):
             expression = trees.label(folder.name, trees.WORDS, folder)
@@ -46,19 +46,21 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
                 name = f"{split}/{clip}"
                 for number in rules.chosen(range(len(images)), frames):
                     image = images[number]
-                    found.append(Record(image, expression, sequence=name, frame=number, domain="film", split=split))
-    if not found:
+                    listed.append(Record(image, expression, sequence=name, frame=number, domain="film", split=split))
+    if not listed:
         raise FileNotFoundError(f"{root or '--data_dir'} is not AFEW: expected a folder with\n{TREE}")
-    return found
+    return listed
 
 
 def _clips(folder: Path) -> list[tuple[str, Sequence[str | tuple[str, int]]]]:
     """(clip, images of its records in order): pictures, else frames of the film."""
-    found = {clip.name: [str(path) for path in trees.files(clip)] for clip in trees.folders(folder)}
+    clips: dict[str, Sequence[str | tuple[str, int]]] = {}
+    for clip in trees.folders(folder):
+        clips[clip.name] = [str(path) for path in trees.files(clip)]
     for film in trees.files(folder, films.ENDINGS):
-        if not found.get(film.stem):
-            found[film.stem] = [(str(film), number) for number in range(films.count(film))]
-    return sorted(found.items(), key=lambda clip: trees.natural(clip[0]))
+        if not clips.get(film.stem):
+            clips[film.stem] = [(str(film), number) for number in range(films.count(film))]
+    return sorted(clips.items(), key=lambda pair: trees.natural(pair[0]))
 
 
 def _split(name: str) -> str | None:

@@ -45,16 +45,16 @@ def records(root: str | Path | None = None, *, levels: Collection[int] = LEVELS)
     """
     if not levels or not set(levels) <= {1, 2, 3, 4}:
         raise ValueError(f"BU-3DFE has the levels 1, 2, 3, 4: not {sorted(levels)}.")
-    place, found = trees.root_of(root, TREE), []
+    place, listed = trees.root_of(root, TREE), []
     for path in trees.walk(place):
-        named = _NAME.match(path.stem)
-        if not named:
+        match = _NAME.match(path.stem)
+        if not match:
             continue
-        subject, code, level, ethnicity = named.groups()
+        subject, code, level, ethnicity = match.groups()
         expression = trees.label(code, trees.WORDS, path)
         if expression != "neutral" and int(level) not in levels:
             continue
-        found.append(
+        listed.append(
             Record(
                 str(path),
                 expression,
@@ -65,10 +65,10 @@ def records(root: str | Path | None = None, *, levels: Collection[int] = LEVELS)
                 info={"intensity": int(level) / 4, "ethnicity": ethnicity.upper()},
             )
         )
-    if not found:
+    if not listed:
         raise FileNotFoundError(f"{place} has no pictures named like BU-3DFE's: expected\n{TREE}")
-    found.sort(key=lambda r: (trees.natural(r.subject or ""), EXPRESSIONS.index(r.expression), r.frame))
-    count = sum(r.expression != "neutral" for r in found)
+    listed.sort(key=lambda r: (trees.natural(r.subject or ""), EXPRESSIONS.index(r.expression), r.frame))
+    count = sum(r.expression != "neutral" for r in listed)
     if set(levels) == {*LEVELS} and count != COUNT:
         print(f"BU-3DFE: this copy has {count} faces with an expression; the papers have {COUNT}.", file=sys.stderr)
-    return found
+    return listed

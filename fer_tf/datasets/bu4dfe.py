@@ -40,17 +40,17 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
       ValueError: an unknown folder of an expression; the message names it.
     """
     place = trees.root_of(root, TREE, *(f"{sex}{n:03d}" for sex in "FM" for n in range(1, 60)))
-    found = []
+    listed = []
     for person in trees.folders(place):
         for folder in trees.folders(person):
             peak, sequence = trees.label(folder.name, trees.WORDS, folder), f"{person.name}/{folder.name}"
             for number, path, expression in rules.shown(trees.files(folder), peak, frames):
-                found.append(Record(str(path), expression, person.name, sequence=sequence, frame=number, domain="lab"))
-    if not found:
+                listed.append(Record(str(path), expression, person.name, sequence=sequence, frame=number, domain="lab"))
+    if not listed:
         raise FileNotFoundError(f"{place} has no pictures: expected\n{TREE}")
-    count = sum(r.expression != "neutral" for r in found)
+    count = sum(r.expression != "neutral" for r in listed)
     if frames in COUNTS and count != COUNTS[frames]:
         print(
             f"BU-4DFE: this copy has {count} faces with an expression; {COUNTS[frames]} were expected.", file=sys.stderr
         )
-    return found
+    return listed

@@ -28,10 +28,10 @@ def records(root: str | Path | None = None) -> list[Record]:
     Raises:
       FileNotFoundError: no such tree.
     """
-    found = [
+    listed = [
         Record(str(path), subject=person, domain="web")
         for person, path in trees.people(root, TREE, lambda person, _: person.isdigit())
     ]
-    if len(found) != COUNT:
-        print(f"CASIA-WebFace: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
-    return found
+    if len(listed) != COUNT:
+        print(f"CASIA-WebFace: this copy has {len(listed)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+    return listed

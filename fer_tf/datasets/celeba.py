@@ -37,22 +37,22 @@ def records(root: str | Path | None = None, *, aligned: bool = False) -> list[Re
     place = trees.root_of(root, TREE, *FOLDERS)
     there = [place / name for name in (reversed(FOLDERS) if aligned else FOLDERS) if (place / name).is_dir()]
     people = _people(place)
-    found = [
+    listed = [
         Record(str(path), subject=people.get(f"{path.stem}.jpg"), domain="web", info={})
         for path in trees.walk(there[0])
     ]
-    if len(found) != COUNT:
-        print(f"CelebA: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
-    return found
+    if len(listed) != COUNT:
+        print(f"CelebA: this copy has {len(listed)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+    return listed
 
 
 def _people(place: Path) -> dict[str, str]:
     names = ("identity_CelebA.txt", "Anno/identity_CelebA.txt")
     file = next((place / name for name in names if (place / name).is_file()), None)
-    found: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file else ():
         name, _, number = line.strip().partition(" ")
         if line.strip() and not number.strip().isdigit():
             raise ValueError(f"{file}: {line!r} is no picture and number.")
-        found[name] = number.strip()
-    return found
+        numbers[name] = number.strip()
+    return numbers

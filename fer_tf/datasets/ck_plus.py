@@ -58,13 +58,13 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
     words = tuple(w for w in trees.WORDS if len(w) > 2)
     place = trees.root_of(root, TREE, "cohn-kanade-images", "extended-cohn-kanade-images", *words)
     images = _one_of(place, "cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
-    found = _small(place) if images is None else _sequences(place, images, frames)
-    count = sum(r.expression != "neutral" for r in found)
+    listed = _small(place) if images is None else _sequences(place, images, frames)
+    count = sum(r.expression != "neutral" for r in listed)
     if images is None or frames in COUNTS:
         wanted = COUNTS["last3"] if images is None else COUNTS[frames]
         if count != wanted:
             print(f"CK+: this copy has {count} faces with an expression; the papers have {wanted}.", file=sys.stderr)
-    return found
+    return listed
 
 
 def _one_of(place: Path, *names: str) -> Path | None:
@@ -75,15 +75,15 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
     emotions = _one_of(place, "Emotion", "Emotion_labels/Emotion", "Emotion_labels")
     if emotions is None:
         raise FileNotFoundError(f"{place} has pictures and no Emotion folder: expected a folder with\n{TREE}")
-    landmarks, found = _one_of(place, "Landmarks", "Landmarks/Landmarks"), []
+    landmarks, listed = _one_of(place, "Landmarks", "Landmarks/Landmarks"), []
     for person in trees.folders(images):
         for sequence in trees.folders(person):
-            told = trees.files(emotions / person.name / sequence.name, (".txt",))
+            emotion = trees.files(emotions / person.name / sequence.name, (".txt",))
             pictures = trees.files(sequence)
-            if not told or not pictures:
+            if not emotion or not pictures:
                 continue
-            for number, path, expression in rules.shown(pictures, _expression(told[0]), rule):
-                found.append(
+            for number, path, expression in rules.shown(pictures, _expression(emotion[0]), rule):
+                listed.append(
                     Record(
                         str(path),
                         expression,
@@ -94,7 +94,7 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
                         info=_landmarks(landmarks, path),
                     )
                 )
-    return found
+    return listed
 
 
 def _expression(file: Path) -> str:
@@ -121,19 +121,21 @@ def _landmarks(folder: Path | None, picture: Path) -> dict[str, np.ndarray]:
 
 def _small(place: Path) -> list[Record]:
     """The 48x48 form: names carry subject, sequence and frame."""
-    found = []
+    listed = []
     for folder in trees.folders(place):
         expression = trees.label(folder.name, trees.WORDS, folder)
         for path in trees.files(folder):
-            named = _NAME.fullmatch(path.stem)
-            if not named:
+            match = _NAME.fullmatch(path.stem)
+            if not match:
                 raise ValueError(f"{path} does not say who it shows: names are like S010_004_00000017.png.")
-            subject, sequence, frame = named.groups()
+            subject, sequence, frame = match.groups()
             subject = subject.upper()
-            found.append(
+            listed.append(
                 Record(
                     str(path), expression, subject=subject, sequence=f"{subject}/{sequence}", frame=int(frame),
                     domain="lab", info={"framed": True},
                 )
             )  # fmt: skip
-    return sorted(found, key=lambda r: (trees.natural(r.sequence or ""), r.frame or 0, EXPRESSIONS.index(r.expression)))
+    return sorted(
+        listed, key=lambda r: (trees.natural(r.sequence or ""), r.frame or 0, EXPRESSIONS.index(r.expression))
+    )

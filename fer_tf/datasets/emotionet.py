@@ -46,7 +46,7 @@ def records(root: str | Path | None = None) -> list[Record]:
         raise ValueError(f"{place / LIST} is no CSV file in UTF-8: {error}") from error
     if not rows or not {"path", "expression"} <= set(rows[0]):
         raise ValueError(f"{place / LIST} needs the columns path and expression, and a line for each picture.")
-    found = []
+    listed = []
     for line, row in enumerate(rows, 2):
         where = f"{place / LIST}, line {line}"
         expression = trees.label(row["expression"] or "", trees.WORDS, where)
@@ -56,9 +56,9 @@ def records(root: str | Path | None = None) -> list[Record]:
             raise FileNotFoundError(f"{where}: there is no file {name or '(no path)'} in {place} or its images/.")
         more = {key: value for key, value in row.items() if key and key not in COLUMNS and value}
         trees.not_ours(more, where)
-        found.append(Record(str(path), expression, domain="web", split=row.get("split") or None, info=more))
-    if not any(r.split for r in found):
-        found = [replace(r, split=f"fold{i % FOLDS}") for i, r in enumerate(found)]
-    if len(found) != COUNT:
-        print(f"EmotioNet: this list has {len(found)} pictures; CycleAT has {COUNT}.", file=sys.stderr)
-    return found
+        listed.append(Record(str(path), expression, domain="web", split=row.get("split") or None, info=more))
+    if not any(r.split for r in listed):
+        listed = [replace(r, split=f"fold{i % FOLDS}") for i, r in enumerate(listed)]
+    if len(listed) != COUNT:
+        print(f"EmotioNet: this list has {len(listed)} pictures; CycleAT has {COUNT}.", file=sys.stderr)
+    return listed

@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
       FileNotFoundError: a file is missing; the message shows the expected tree.
       ValueError: an unknown split, or arrays or labels other than these; the message names the file.
     """
-    found: list[Record] = []
+    listed: list[Record] = []
     if unknown := [split for split in splits if split not in SPLITS]:
         raise ValueError(f"FER-2013 has no split {unknown[0]!r}: use {', '.join(SPLITS)}.")
     place = Path(root or ".")
@@ -78,11 +79,11 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
                 f"{labels.min(initial=0)} to {labels.max(initial=0)} are not "
                 f"FER-2013's: expected uint8 (N, 48, 48) and labels 0 to 7 in the order {', '.join(EXPRESSIONS)}."
             )
-        found += [
+        listed += [
             Record(image, EXPRESSIONS[label], sequence=split, frame=i, domain="web", split=split, info={"framed": True})
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
-    return found
+    return listed
 
 
 def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
@@ -105,20 +106,20 @@ def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
                 pixels = values.astype(np.uint8)
             except (ValueError, OverflowError) as error:
                 raise ValueError(f"{where}: its pixels are not 48x48 numbers from 0 to 255: {error}") from error
-            options = {"sequence": split, "frame": len(parts[split]), "domain": "web", "split": split}
+            options: dict[str, Any] = {"sequence": split, "frame": len(parts[split]), "domain": "web", "split": split}
             parts[split].append(Record(pixels, NUMBERS[int(number)], info={"framed": True}, **options))
     return [record for split in splits for record in parts[split]]
 
 
 def _folders(place: Path, splits: tuple[str, ...]) -> list[Record]:
     """Class folders, whose test part is both tests in one."""
-    found = []
+    listed = []
     for part in dict.fromkeys("train" if split == "train" else "test" for split in splits):
         for folder in trees.folders(place / part):
             expression = trees.label(folder.name, trees.WORDS, folder)
-            options = {"sequence": part, "domain": "web", "split": part}
-            found += [Record(str(p), expression, info={"framed": True}, **options) for p in trees.files(folder)]
-    return found
+            options: dict[str, Any] = {"sequence": part, "domain": "web", "split": part}
+            listed += [Record(str(p), expression, info={"framed": True}, **options) for p in trees.files(folder)]
+    return listed
 
 
 def duplicates_of(images: np.ndarray, training_images: np.ndarray, tolerance: float = 2.0) -> np.ndarray:
@@ -150,12 +151,12 @@ def duplicates_of(images: np.ndarray, training_images: np.ndarray, tolerance: fl
         )
     known = _thumbnails(training_images)
     half_squares = (known * known).sum(1) / 2
-    found = np.zeros(len(images), bool)
+    copies = np.zeros(len(images), bool)
     for start in range(0, len(images), 256):  # 256 x M products at a time: 29 MB for FER-2013
         part = _thumbnails(images[start : start + 256])
         nearest = known[(part @ known.T - half_squares).argmax(1)]
-        found[start : start + 256] = np.abs(part - nearest).mean(1) <= tolerance
-    return found
+        copies[start : start + 256] = np.abs(part - nearest).mean(1) <= tolerance
+    return copies
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:

@@ -40,17 +40,17 @@ def records(root: str | Path | None = None) -> list[Record]:
     place = trees.root_of(root, TREE)
     if (place / LIST).is_file():
         return _listed(place / LIST)
-    found = []
+    listed = []
     for folder in trees.folders(place):
         expression = trees.label(folder.name, trees.WORDS, folder)
         for path in trees.walk(folder):
             between = path.relative_to(folder).parts[:-1]
             before = path.stem.partition("_")
             subject = between[0] if between else before[0] if before[1] else None
-            found.append(Record(str(path), expression, subject=subject, sequence=f"{subject}/{expression}"))
-    if not found:
+            listed.append(Record(str(path), expression, subject=subject, sequence=f"{subject}/{expression}"))
+    if not listed:
         raise FileNotFoundError(f"{place} has no pictures: expected\n{TREE}")
-    return found
+    return listed
 
 
 def _listed(file: Path) -> list[Record]:
@@ -63,12 +63,12 @@ def _listed(file: Path) -> list[Record]:
                     f"{file} has the columns {', '.join(map(str, names)) or '(none)'}: it needs path and expression."
                 )
             trees.not_ours(names, file)
-            found = [_row(file, line, row, names) for line, row in enumerate(reader, 2)]
+            listed = [_row(file, line, row, names) for line, row in enumerate(reader, 2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV file in UTF-8: {error}") from error
-    if not found:
+    if not listed:
         raise FileNotFoundError(f"{file} lists no picture.")
-    return found
+    return listed
 
 
 def _row(file: Path, line: int, row: dict, names: Sequence[str]) -> Record:

@@ -33,18 +33,18 @@ def records(root: str | Path | None = None) -> list[Record]:
       FileNotFoundError: no such tree.
       ValueError: a name with an unknown expression; the message names it.
     """
-    place, found = trees.root_of(root, TREE), []
+    place, listed = trees.root_of(root, TREE), []
     for path in trees.walk(place):
-        if not (named := _NAME.match(path.name)):
+        if not (match := _NAME.match(path.name)):
             continue
-        subject, code, number, _ = named.groups()
+        subject, code, number, _ = match.groups()
         expression = trees.label(code, trees.WORDS, path)
         sequence = f"{subject.upper()}/{expression}"
-        found.append(
+        listed.append(
             Record(str(path), expression, subject=subject.upper(), sequence=sequence, frame=int(number), domain="lab")
         )
-    if not found:
+    if not listed:
         raise FileNotFoundError(f"{place} has no pictures named like JAFFE's: expected\n{TREE}")
-    if len(found) != COUNT:
-        print(f"JAFFE: this copy has {len(found)} pictures; the owner's has {COUNT}.", file=sys.stderr)
-    return sorted(found, key=lambda r: (r.subject, EXPRESSIONS.index(r.expression), r.frame))
+    if len(listed) != COUNT:
+        print(f"JAFFE: this copy has {len(listed)} pictures; the owner's has {COUNT}.", file=sys.stderr)
+    return sorted(listed, key=lambda r: (r.subject, EXPRESSIONS.index(r.expression), r.frame))

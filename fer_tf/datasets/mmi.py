@@ -92,11 +92,12 @@ def records(
     """
     places = _places(root)
     sessions = _sessions(places)
-    file = sequences or next(
-        (p / LIST for p in (Path(root), *(s.parent for s in places)) if (p / LIST).is_file()), None
-    )
+    tops = [Path(root or "."), *(place.parent for place in places)]
+    file = sequences or next((top / LIST for top in tops if (top / LIST).is_file()), None)
     rows = None if file is None else _listed(Path(file), sessions)
-    found, people, count = [], set(), 0
+    listed: list[Record] = []
+    people: set[str] = set()
+    count = 0
     for session in sorted(sessions, key=lambda s: trees.natural(s.name)):
         if rows is not None and session.folder not in rows:
             continue
@@ -110,23 +111,31 @@ def records(
                     f"{file}: {session.name} bears none of the six expressions: say in the list which it is."
                 )
             continue
-        subject = row.get("subject") or (session.name.partition("-")[0] if NAME.fullmatch(session.name) else None)
-        if subject is None:
-            raise ValueError(f"{session.folder} has no file with a name like S035-004, so nobody knows who it shows.")
+        subject = row.get("subject") or _subject(session)
         images, lies = _frames(session)
         peak = row.get("peak")
         if peak is not None and peak >= len(images):
             raise ValueError(f"{file}: {session.name} has {len(images)} frames, so none is number {peak}.")
         info = {"turn": 90} if lies and view == VIEWS["0"] else {}
         for number, image, shown in rules.shown(images, expression, frames, peak):
-            found.append(Record(image, shown, subject, session.name, number, view, info=info))
+            listed.append(Record(image, shown, subject, session.name, number, view, info=info))
         count, people = count + 1, people | {subject}
-    if (count, len(people)) not in COUNTS.values():
+    _tell_count(count, len(people))
+    return listed
+
+
+def _tell_count(count: int, people: int) -> None:
+    """A sentence on stderr where sequences and people are none of the papers'."""
+    if (count, people) not in COUNTS.values():
         papers = ", ".join(f"{sequences} of {who} ({paper})" for paper, (sequences, who) in COUNTS.items())
-        print(
-            f"MMI: this copy has {count} sequences of {len(people)} people; the papers have {papers}.", file=sys.stderr
-        )
-    return found
+        print(f"MMI: this copy has {count} sequences of {people} people; the papers have {papers}.", file=sys.stderr)
+
+
+def _subject(session: Session) -> str:
+    """The person that the name of a file of the session bears."""
+    if not NAME.fullmatch(session.name):
+        raise ValueError(f"{session.folder} has no file with a name like S035-004, so nobody knows who it shows.")
+    return session.name.partition("-")[0]
 
 
 def _places(root: str | Path | None) -> list[Path]:
@@ -141,7 +150,7 @@ def _places(root: str | Path | None) -> list[Path]:
 
 def _sessions(places: Sequence[Path]) -> list[Session]:
     """The sequences, each once."""
-    found: dict[str, Session] = {}
+    sessions: dict[str, Session] = {}
     for folder in (f for place in places for f in trees.folders(place)):
         reels, inner = trees.files(folder, films.ENDINGS), trees.folders(folder)
         pictures = [] if reels else trees.files(folder) or next(filter(None, map(trees.files, inner)), [])
@@ -149,14 +158,14 @@ def _sessions(places: Sequence[Path]) -> list[Session]:
             continue
         names = [p.name for p in (*reels, *trees.files(folder, (".xml",)), *inner, *pictures[:1], folder)]
         name = next((m.group().upper() for m in map(NAME.match, names) if m), folder.name)
-        found.setdefault(name, Session(folder, name, reels[0] if reels else None, pictures))
-    return list(found.values())
+        sessions.setdefault(name, Session(folder, name, reels[0] if reels else None, pictures))
+    return list(sessions.values())
 
 
 def _elements(file: Path) -> list[tuple[str, dict[str, str]]]:
     """(tag, attributes) of an XML file's elements, names in lower case. Entities, which can grow without end, are
     refused with the declarations that they need."""
-    found: list[tuple[str, dict[str, str]]] = []
+    elements: list[tuple[str, dict[str, str]]] = []
 
     def declared(name: str, system: str | None, public: str | None, inside: int) -> None:
         if inside:
@@ -164,7 +173,7 @@ def _elements(file: Path) -> list[tuple[str, dict[str, str]]]:
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = declared
-    parser.StartElementHandler = lambda tag, given: found.append(
+    parser.StartElementHandler = lambda tag, given: elements.append(
         (tag.lower(), {k.lower(): v for k, v in given.items()})
     )
     try:
@@ -173,13 +182,13 @@ def _elements(file: Path) -> list[tuple[str, dict[str, str]]]:
         parser.Parse(file.read_bytes(), True)
     except (expat.ExpatError, ValueError, LookupError, OSError) as error:
         raise ValueError(f"{file} is no XML file that can be used: {error}") from error
-    return found
+    return elements
 
 
 def _view(folder: Path) -> str:
     file = folder / "session.xml"
-    told = [a["view"] for tag, a in _elements(file) if tag == "track" and "view" in a] if file.is_file() else []
-    view = told[0] if told else "0"
+    views = [a["view"] for tag, a in _elements(file) if tag == "track" and "view" in a] if file.is_file() else []
+    view = views[0] if views else "0"
     if view not in VIEWS:
         raise ValueError(f"{file}: {view!r} is no view; there are {', '.join(VIEWS)}.")
     return VIEWS[view]
@@ -231,14 +240,14 @@ def _listed(file: Path, sessions: Sequence[Session]) -> dict[Path, dict[str, Any
     if not rows or "session" not in rows[0]:
         raise ValueError(f"{file} needs the column session, and a line for each sequence.")
     known = {name: s.folder for s in sessions for name in (s.folder.name, s.name)}
-    found: dict[Path, dict[str, Any]] = {}
+    by_folder: dict[Path, dict[str, Any]] = {}
     for line, given in enumerate(rows, 2):
         where = f"{file}, line {line}"
         row = {name: (given.get(name) or "").strip() for name in ("session", "expression", "subject", "peak")}
         folder = known.get(row["session"]) or known.get(row["session"].upper())
         if folder is None:
             raise FileNotFoundError(f"{where}: there is no sequence {row['session']!r}.")
-        if folder in found:
+        if folder in by_folder:
             raise ValueError(f"{where}: {row['session']} is listed twice.")
         expression = _six(row["expression"], where)
         if row["expression"] and expression is None:
@@ -246,5 +255,5 @@ def _listed(file: Path, sessions: Sequence[Session]) -> dict[Path, dict[str, Any
         peak = row["peak"]
         if peak and not (peak.isascii() and peak.isdigit()):
             raise ValueError(f"{where}: peak {peak!r} is no number of a frame.")
-        found[folder] = {"expression": expression, "subject": row["subject"], "peak": int(peak) if peak else None}
-    return found
+        by_folder[folder] = {"expression": expression, "subject": row["subject"], "peak": int(peak) if peak else None}
+    return by_folder

@@ -60,12 +60,12 @@ def records(
             f"Oulu-CASIA has cameras {', '.join(CAMERAS)} and lights {', '.join(LIGHTS)}: not {camera}, {light}."
         )
     place, small = _camera(Path(root) if root is not None else None, camera, light, cropped)
-    found, domain = [], f"{camera} {light}"
+    listed, domain = [], f"{camera} {light}"
     for person in trees.folders(place / light):
         for folder in trees.folders(person):
             peak = trees.label(folder.name, trees.WORDS, folder)
             for number, path, expression in rules.shown(trees.files(folder), peak, frames):
-                found.append(
+                listed.append(
                     Record(
                         str(path),
                         expression,
@@ -76,13 +76,13 @@ def records(
                         info={"framed": True} if small else {},
                     )
                 )
-    count = sum(r.expression != "neutral" for r in found)
+    count = sum(r.expression != "neutral" for r in listed)
     if frames in COUNTS and count != COUNTS[frames]:
         print(
             f"Oulu-CASIA: this copy has {count} faces with an expression, {domain}; papers have {COUNTS[frames]}.",
             file=sys.stderr,
         )
-    return found
+    return listed
 
 
 def _camera(root: Path | None, camera: str, light: str, cropped: bool) -> tuple[Path, bool]:

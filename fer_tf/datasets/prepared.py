@@ -50,11 +50,11 @@ def records(root: str | Path | None = None) -> list[Record]:
     if strangers := sorted({*columns["expression"]} - known):
         raise ValueError(f"{path} shows {', '.join(strangers[:3])}: its expressions are {', '.join(EXPRESSIONS)}.")
     same = {"framed": True, "template": made["template"], "dataset": made["dataset"]}
-    found = []
+    listed = []
     for i, (expression, subject, sequence, domain, split, picture, digest, info) in enumerate(
         zip(*(columns[name] for name in TEXTS), strict=True)
     ):
-        found.append(
+        listed.append(
             Record(
                 (str(path), i),
                 expression or None,
@@ -66,7 +66,7 @@ def records(root: str | Path | None = None) -> list[Record]:
                 info={**(json.loads(info) if info else {}), **same, "picture": picture, "sha256": digest},
             )
         )
-    return found
+    return listed
 
 
 def file_of(root: str | Path | None) -> Path:

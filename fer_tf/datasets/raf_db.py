@@ -50,7 +50,7 @@ def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Rec
     if form is None:
         raise FileNotFoundError(f"{place}/Image has neither aligned/ nor original/: expected\n{TREE}")
     there = {path.name: path for path in trees.walk(place / "Image" / form)}
-    found: list[Record] = []
+    listed: list[Record] = []
     for number, line in enumerate((place / LIST).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         name, _, label = line.strip().partition(" ")
         if not line.strip():
@@ -64,8 +64,8 @@ def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Rec
         split = name.partition("_")[0]
         info = {"framed": True} if form == "aligned" else {}
         expression = NUMBERS[int(label) - 1]
-        found.append(Record(str(file), expression, sequence=split, domain="web", split=split, info=info))
-    counts = {split: sum(r.split == split for r in found) for split in COUNTS}
+        listed.append(Record(str(file), expression, sequence=split, domain="web", split=split, info=info))
+    counts = {split: sum(r.split == split for r in listed) for split in COUNTS}
     if counts != COUNTS:
         print(f"RAF-DB: this copy has {counts}; the owner's has {COUNTS}.", file=sys.stderr)
-    return found
+    return listed

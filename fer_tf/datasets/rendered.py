@@ -88,13 +88,13 @@ def records(
         column = {name: file[name][:] for name in COLUMNS}
         names = [str(name) for name in file.attrs["expressions"]]
         domains = [str(name) for name in file.attrs["domains"]]
-    found = []
+    listed = []
     for i, (label, place) in enumerate(zip(column["expression"], column["domain"], strict=True)):
         if names[label] not in wanted or part not in ("all", domains[place]):
             continue
         subject = f"r{column['subject'][i]:03d}"
         info = {name: float(column[name][i]) for name in ("intensity", "pan", "tilt")}
-        found.append(
+        listed.append(
             Record(
                 (str(path), i),
                 names[label],
@@ -105,4 +105,4 @@ def records(
                 info={**info, "landmarks": np.asarray(column["landmarks"][i], np.float32)},
             )
         )
-    return found
+    return listed

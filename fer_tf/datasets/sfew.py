@@ -41,10 +41,10 @@ def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Rec
       FileNotFoundError: no such tree.
     """
     places = [] if root is None else [Path(root), *trees.folders(root)]
-    parts = next((found for place in places if (found := _parts(place))), None)
+    parts = next(filter(None, map(_parts, places)), None)
     if parts is None:
         raise FileNotFoundError(f"{root or '--data_dir'} is not SFEW: expected a folder with\n{TREE}")
-    found = []
+    listed = []
     for split, folder in parts.items():
         forms = _classes(folder)
         small = [form for form in forms if "align" in str(form).lower()]
@@ -52,35 +52,35 @@ def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Rec
         for child in trees.folders(form):
             expression = trees.label(child.name, trees.WORDS, child)
             info = {"framed": True} if form in small else {}
-            found += [
+            listed += [
                 Record(str(path), expression, sequence=split, domain="film", split=split, info=info)
                 for path in trees.walk(child)
             ]
-    counts = {split: sum(r.split == split for r in found) for split in parts}
+    counts = {split: sum(r.split == split for r in listed) for split in parts}
     if counts != {split: COUNTS[split] for split in parts}:
         print(f"SFEW: this copy has {counts}; the owner's has {COUNTS}.", file=sys.stderr)
-    return found
+    return listed
 
 
 def _parts(place: Path) -> dict[str, Path]:
     """{split: folder} of those below a folder that have classes; empty without a complete pair."""
-    found = {}
+    folders = {}
     for folder in trees.folders(place):
         word = folder.name.lower().replace("_", "").replace(" ", "")
         split = next((s for mark, s in PARTS.items() if word.startswith(mark) or word.endswith(mark)), None)
         if split and _classes(folder):
-            found[split] = folder
-    whole = {"set1", "set2"} <= set(found) or {"train", "validation"} <= set(found)
-    return {split: found[split] for split in COUNTS if split in found} if whole else {}
+            folders[split] = folder
+    whole = {"set1", "set2"} <= set(folders) or {"train", "validation"} <= set(folders)
+    return {split: folders[split] for split in COUNTS if split in folders} if whole else {}
 
 
 def _classes(folder: Path) -> list[Path]:
     """The folder itself, or those up to two levels below it, whose folders are all expressions."""
-    level, found = [folder], []
+    level, complete = [folder], []
     for _ in range(3):
         for place in level:
             names = [child.name.lower() for child in trees.folders(place)]
             if names and all(name in trees.WORDS for name in names):
-                found.append(place)
-        level = [child for place in level if place not in found for child in trees.folders(place)]
-    return found
+                complete.append(place)
+        level = [child for place in level if place not in complete for child in trees.folders(place)]
+    return complete

@@ -40,8 +40,8 @@ def session(root, number, name, emotion=None, view=0, count=9, size=(48, 64), ki
     return folder
 
 
-def said(found):
-    return [(r.subject, r.sequence, r.frame, r.expression) for r in found]
+def described(listed):
+    return [(r.subject, r.sequence, r.frame, r.expression) for r in listed]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_empty_sessions_show_the_tree(tmp_path):
 def test_frontal_sequences(root, capsys):
     """The first frame is neutral, three around the middle show the expression; others are left out and counted."""
     found = mmi.records(root)
-    assert said(found) == [
+    assert described(found) == [
         ("S001", "S001-002", 0, "neutral"), *[("S001", "S001-002", n, "surprise") for n in (4, 5, 6)],
         ("S002", "S002-010", 0, "neutral"), *[("S002", "S002-010", n, "happiness") for n in (3, 4, 5)],
     ]  # fmt: skip
@@ -110,7 +110,7 @@ def test_frames_as_pictures(tmp_path, kind):
     session(tmp_path, 2, "S002-001", 5, count=1, kind=kind)
     (tmp_path / "Sessions/1/session.xml").unlink()
     found = mmi.records(tmp_path)
-    assert said(found) == [("S001", "S001-001", n, "sadness" if n else "neutral") for n in (0, 2, 3, 4)]
+    assert described(found) == [("S001", "S001-001", n, "sadness" if n else "neutral") for n in (0, 2, 3, 4)]
     assert found[2].image.endswith("S001-001_003.png")
 
 
@@ -118,7 +118,7 @@ def test_a_list_replaces_the_choice_and_the_peaks(root, tmp_path_factory):
     head = "session,expression,subject,peak\n"
     write(root / "sequences.csv", head + "s002-010,,,7\n14,fear,Ann,\n11,,,1\n")
     found = mmi.records(root)
-    assert said(found) == [
+    assert described(found) == [
         ("S002", "S002-010", 0, "neutral"), *[("S002", "S002-010", n, "happiness") for n in (6, 7, 8)],
         ("S002", "S002-011", 0, "neutral"), *[("S002", "S002-011", n, "anger") for n in (1, 2)],
         ("Ann", "S004-001", 0, "neutral"), *[("Ann", "S004-001", n, "fear") for n in (3, 4, 5)],

@@ -89,7 +89,7 @@ def counts(listed: Sequence[records.Record]) -> list[str]:
     if len(splits) > 1:
         rows.append(["all", *(sum(r[i] for r in rows) for i in range(1, len(heads) + 2))])
     sections = ["<h2>Faces of each class</h2>", table(["part", *heads, "all"], rows)]
-    people = records.subject_order(r.subject for r in listed if r.subject is not None)
+    people = records.subjects_of(listed)
     if people:
         by_person = Counter((r.subject, r.expression) for r in listed)
         rows = [[p, *(by_person[p, c] for c in classes), sum(by_person[p, c] for c in classes)] for p in people]
@@ -178,7 +178,7 @@ def folds(out: Path, listed: Sequence[records.Record], dataset: str) -> list[str
             rows = []
             for number, fold in enumerate(parts):
                 held = [mine[i] for i in fold.test]
-                people = records.subject_order({r.subject for r in held if r.subject is not None})
+                people = records.subjects_of(held)
                 shown = Counter(r.expression for r in held)
                 rows.append(
                     [number, len(fold.train), len(held), *(shown[c] for c in protocol.labels), " ".join(people[:30])]
