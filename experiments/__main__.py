@@ -19,7 +19,10 @@ HERE = Path(__file__).parent
 def commands() -> dict[str, str]:
     """Name -> the first line of its docstring; nothing is imported."""
     files = sorted(path for path in HERE.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0] for path in files}
+    return {
+        path.stem: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        for path in files
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

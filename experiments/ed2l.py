@@ -55,7 +55,7 @@ class Settings(net.Net, settings.Views, settings.Init, settings.Folds):
 
     init: str = "ed2l_fer2013"
     batch_size: int = 64
-    rows: tuple[str, ...] = setting(tuple(ROWS), f"Which networks, out of {', '.join(ROWS)}.")
+    rows: tuple[str, ...] = setting(tuple(ROWS), "Which networks.", low=1, choices=ROWS)
     baseline_init: str = setting("ed2l_baseline_fer2013", "What the baseline starts from, as --init.", place="path")
 
 
@@ -67,17 +67,31 @@ class Fold(NamedTuple):
     test: pipeline.Batches
 
 
-def build(settings: Settings, row: str, classes: tuple[str, ...], steps: int) -> ed2l.ED2L:
-    """The compiled network of a row, which is to be trained for so many steps."""
+def starts(settings: Settings) -> dict[str, Path]:
+    """Row -> the weights of FER-2013 that it starts from, for the pre-trained ones.
+
+    Raises:
+      FileNotFoundError: there are no such weights.
+      ValueError: none are given, or they have seen the people to be tested.
+    """
+    files = {}
+    for row in settings.rows:
+        if row.endswith("_pretrained"):
+            flag = "init" if row.startswith("ed2l") else "baseline_init"
+            file = provenance.weights_file(getattr(settings, flag))
+            if file is None:
+                raise ValueError(f"--rows={row} starts from pre-trained weights: give --{flag}.")
+            provenance.refuse_tested_people(file, flag, settings.tested_name)
+            files[row] = file
+    return files
+
+
+def build(settings: Settings, row: str, classes: tuple[str, ...], steps: int, start: Path | None) -> ed2l.ED2L:
+    """The compiled network of a row, to be trained for so many steps; from `start` all but what names expressions."""
     dispelling = row.startswith("ed2l")
     model = net.build(settings, classes, dispelling)
-    if row.endswith("_pretrained"):
-        file = provenance.weights_file(settings.init if dispelling else settings.baseline_init)
-        if file is None:
-            raise ValueError(f"--rows={row} starts from pre-trained weights: give --init and --baseline_init.")
-        flag = "init" if dispelling else "baseline_init"
-        provenance.refuse_tested_people(file, flag, settings.tested_name)
-        weights.load(model, file, skip=("classifier", "dispeller") if dispelling else "classifier")
+    if start:
+        weights.load(model, start, skip=("classifier", "dispeller") if dispelling else "classifier")
     net.compile(settings, model, steps)
     return model
 
@@ -91,12 +105,14 @@ def one_fold(
     place: Path,
 ) -> Fold:
     """Trains and tests every row."""
-    models, methods = {}, {}
-    test = data.batches(settings, [listed[i] for i in fold.test], classes, ed2l, seed, False)
+    models, methods, start = {}, {}, starts(settings)
+    learn, test = (
+        data.batches(settings, [listed[i] for i in part], classes, ed2l, seed, for_training)
+        for part, for_training in ((fold.train, True), (fold.test, False))
+    )
     for row in settings.rows:
         strategy = fitting.setup(settings, seed)
-        learn = data.batches(settings, [listed[i] for i in fold.train], classes, ed2l, seed, True)
-        make = functools.partial(build, settings, row, classes, settings.epochs * len(learn))
+        make = functools.partial(build, settings, row, classes, settings.epochs * len(learn), start.get(row))
         models[row], methods[ROWS[row]] = fitting.fit_and_test(settings, make, learn, test, place / row, strategy)
         accuracy = 100 * np.mean(np.equal(*methods[ROWS[row]]["last"]))
         print(f"{place}: {ROWS[row]} names {accuracy:.1f} %", flush=True)
@@ -134,8 +150,7 @@ def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> up to four networks -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels
-    if unknown := [row for row in settings.rows if row not in ROWS]:
-        raise ValueError(f"--rows={','.join(settings.rows)}: {unknown[0]} is none of {', '.join(ROWS)}.")
+    starts(settings)  # refuses before anything is trained
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
     folder = work.folder(settings, "ed2l")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
@@ -154,7 +169,7 @@ def run(settings: Settings) -> report.Results:
     about = provenance.of_export(settings, tested[-1], row=row)
     export.save(fold.models[row], folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {ROWS[row]} is in {folder / 'export'}.")
-    return report.Results(folder, methods, fold.models, folder / "export")
+    return report.Results(folder, methods, {ROWS[r]: m for r, m in fold.models.items()}, folder / "export")
 
 
 if __name__ == "__main__":

@@ -36,11 +36,11 @@ class Settings(on_fer2013.PreTraining):
     """FER-Net's, and those of a training on FER-2013."""
 
     batch_size: int = 128
-    small_epochs: int = setting(54, "Epochs on 48x48 views, before those on 64x64.")
-    width: int = setting(64, "Channels of FER-Net's first stage.")
-    rate: float = setting(0.1, "Highest learning rate.")
+    small_epochs: int = setting(54, "Epochs on 48x48 views, before those on 64x64.", low=0)
+    width: int = setting(64, "Channels of FER-Net's first stage.", low=1)
+    rate: float = setting(0.1, "Highest learning rate.", low=0)
     erase: float = setting(0.5, "Share of the views in which a random rectangle is covered.", low=0, high=1)
-    decay: float = setting(5e-3, "Weight decay, times the learning rate at each step.")
+    decay: float = setting(5e-3, "Weight decay, times the learning rate at each step.", low=0)
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,11 @@ def load(name: str, root: str | Path | None = None, options: Mapping[str, Any] |
       root: its folder as its owner ships it; None where the package ships it.
       options: arguments of the module's `records`.
     Raises:
-      ValueError: no such data set, or a file of it is damaged.
+      ValueError: no such data set, no such option of it, or a file of it is damaged.
       FileNotFoundError: it is not there; the message shows what is expected.
     """
+    if strangers := {*(options or {})} - {*parameters(name)}:
+        raise ValueError(f"{name} has no option {min(strangers)!r}: it has {_all(name)}.")
     return module(name).records(root, **(options or {}))
 
 
@@ -104,8 +106,7 @@ def options(name: str, given: Sequence[str]) -> dict[str, Any]:
     for pair in given:
         argument, equals, text = pair.partition("=")
         if not equals or argument not in known:
-            shown = ", ".join(f"{n}={_shown(v)}" for n, v in known.items()) or "no options"
-            raise ValueError(f"options={pair}: {name} has {shown}.")
+            raise ValueError(f"options={pair}: {name} has {_all(name)}.")
         try:
             values[argument] = _like(known[argument], text)
         except ValueError as error:
@@ -146,6 +147,11 @@ def _like(default: Any, text: str) -> Any:
 
 def _shown(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _all(name: str) -> str:
+    """The options of a data set with their defaults."""
+    return ", ".join(f"{n}={_shown(v)}" for n, v in parameters(name).items()) or "no options"
 
 
 CITED = re.compile(r"\n\n((?:(?!\n\n).)*?)\s*Licence:", re.DOTALL)

@@ -91,10 +91,11 @@ def fit_and_test(
         workdir=workdir,
         epochs=epochs,
         strategy=strategy,
-        validation=(lambda m: {"accuracy": accuracy(m, test)}) if test else None,
+        validation=None if test is None else lambda m: {"accuracy": accuracy(m, test)},
         checkpoint_steps=checkpoint_steps,
         **options,
     )
-    tested = {which: predict(training.restore(model, workdir, which), test) for which in ("best", "last") if test}
+    epochs_tested = () if test is None else ("best", "last")  # last comes last: its weights stay in the model
+    tested = {which: predict(training.restore(model, workdir, which), test) for which in epochs_tested}
     figures.save(figures.history(Path(workdir) / "history.csv"), Path(workdir) / "history.png")
     return Outcome(model, tested)

@@ -16,7 +16,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A name beside `path` to write to, a file or a folder; it takes `path`'s place where the block ends well.
 
     Its ending is that of `path`, since many libraries choose their format by it. Two processes get two names. Whatever
-    is left of it after an error goes, and what stood at `path` stays.
+    is left of it after an error goes, and what stood at `path` stays. A process that is killed leaves the other name,
+    which begins with a dot.
+
+    Raises:
+      OSError: the block wrote nothing, or a folder stands where a file is to go, or the other way round.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -25,7 +29,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if part.is_dir() and path.is_dir():  # a folder is renamed onto an empty one alone
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             os.replace(path, old)
-            os.replace(part, path)
+            try:
+                os.replace(part, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(part, path)

@@ -22,6 +22,7 @@ for words in json.loads(sys.argv[2]):
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:
             command_line.main(module.Settings, module.run, ["script", *words])
+            said.append([0, errors.getvalue()])
         except SystemExit as end:
             said.append([end.code or 0, errors.getvalue()])
 print(json.dumps(said))

@@ -1,24 +1,30 @@
-"""The command line: flags made of a command's settings, and one sentence for bad input. FLAGS is read here alone."""
+"""The command line: flags made of a command's settings, and one sentence for bad input.
+
+The flags are made anew for each call and belong to it alone: nothing is registered with absl's own, so that two
+commands run in one process, and a program that has flags of its own may call one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import sys
-import typing
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags
 
-from .settings import described, flag_name
+from .settings import choices, described, flag_name, typed
 
-_made: list[str] = []
+HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
+WIDTH = 118
 
 
 def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = None) -> None:
-    """Makes the flags, reads them, and runs the command; bad input ends it with a sentence and exit code 1.
+    """Reads the command line and runs the command; bad input ends the process with a sentence and exit code 1.
 
     Args:
       kind: the settings.
@@ -26,76 +32,91 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
       argv: the command line; sys.argv when left out.
     """
     words = list(sys.argv if argv is None else argv)
-    define(kind, words[0])
-    logging.set_verbosity(logging.WARNING)
-    # each fold has networks, and so graphs, of its own, which TensorFlow takes for one that is traced again and again
-    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
-
-    def guarded(rest: list[str]) -> None:
-        if len(rest) > 1:
-            raise app.UsageError(f"Unknown argument {rest[1]!r}: flags look like --name=value.")
-        try:
-            code = run(kind(**given(kind)))
-        except (ValueError, OSError, FloatingPointError, ImportError) as error:
-            if os.environ.get("FER_TF_TRACEBACK"):
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except tf.errors.OpError as error:  # a reader's ValueError, out of a running tf.data pipeline
-            if os.environ.get("FER_TF_TRACEBACK") or "ValueError: " not in error.message:
-                raise
-            print(f"error: {error.message.split('ValueError: ')[1].splitlines()[0]}", file=sys.stderr)
-            sys.exit(1)
-        if isinstance(code, int):
-            sys.exit(code)
-
-    app.run(guarded, words)
+    if {*HELP} & {*words[1:]}:
+        print(help_of(kind))
+        return
+    tf.get_logger().addFilter(_not_retraced)
+    try:
+        code = run(kind(**given(kind, words)))
+    except (ValueError, OSError, FloatingPointError, ImportError, flags.Error) as error:
+        if os.environ.get("FER_TF_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except tf.errors.OpError as error:  # a reader's ValueError, out of a running tf.data pipeline
+        if os.environ.get("FER_TF_TRACEBACK") or "ValueError: " not in error.message:
+            raise
+        print(f"error: {error.message.split('ValueError: ')[1].splitlines()[0]}", file=sys.stderr)
+        sys.exit(1)
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
-def define(kind: type, script: str) -> None:
-    """The flag of each field; those of a command that ran in this process before are taken back.
+def _not_retraced(record: Any) -> bool:
+    """Each fold has networks, and so graphs, of its own, which TensorFlow takes for one that is traced ever again."""
+    return "retracing" not in record.getMessage()
+
+
+def given(kind: type, words: Sequence[str]) -> dict[str, Any]:
+    """{field: value} of the flags that a command line has.
 
     Args:
       kind: the settings.
-      script: argv[0], under which --help lists the flags.
+      words: the command line with the program's name.
+    Raises:
+      absl.flags.Error: an unknown flag, or a value that it cannot have.
+      ValueError: a word that is no flag.
     """
-    for name in _made:
-        delattr(flags.FLAGS, name)
-    _made.clear()
-    flags.FLAGS.unparse_flags()
+    made = define(kind)
+    rest = made(list(words))[1:]
+    if rest:
+        raise ValueError(f"Unknown argument {rest[0]!r}: flags look like --name=value; --help lists them.")
+    present = {f.name: made[flag_name(f.name)] for f in dataclasses.fields(kind) if made[flag_name(f.name)].present}
+    return {n: tuple(f.value) if isinstance(f.value, list) else f.value for n, f in present.items()}
+
+
+def define(kind: type) -> flags.FlagValues:
+    """The flag of each field: its name, type, default, help, bounds and choices."""
+    made = flags.FlagValues()
     for field in dataclasses.fields(kind):
-        name, known = flag_name(field.name), described(kind, field.name)
-        _define(name, known["words"], field.default, typing.get_type_hints(kind)[field.name], known, kind)
-        flags.FLAGS.register_key_flag_for_module(script, flags.FLAGS[name])
-        _made.append(name)
+        name, default, known = flag_name(field.name), field.default, described(kind, field.name)
+        base, options = typed(kind, field.name)[0], {"flag_values": made}
+        bounds = {"lower_bound": known["low"], "upper_bound": known["high"]}
+        if base is tuple:
+            several = flags.DEFINE_multi_string if known["repeated"] else flags.DEFINE_list
+            several(name, list(default), known["words"], **options)
+        elif allowed := choices(kind, field.name):
+            flags.DEFINE_enum(name, default, list(allowed), known["words"], **options)
+        elif base is bool:
+            flags.DEFINE_bool(name, default, known["words"], **options)
+        elif base is int:
+            flags.DEFINE_integer(name, default, known["words"], **bounds, **options)
+        elif base is float:
+            flags.DEFINE_float(name, default, known["words"], **bounds, **options)
+        else:
+            flags.DEFINE_string(name, default, known["words"], **options)
+    return made
 
 
-def _define(name: str, words: str, default: Any, hint: Any, known: Any, kind: type) -> None:
-    base = next((a for a in typing.get_args(hint) if a is not type(None)), hint) if _optional(hint) else hint
-    bounds = {"lower_bound": known["low"], "upper_bound": known["high"]}
-    choices = known["choices"] or (tuple(kind.PRESETS) if name == "preset" else ())
-    if choices:
-        flags.DEFINE_enum(name, default, list(choices), words)
-    elif base is bool:
-        flags.DEFINE_bool(name, default, words)
-    elif base is int:
-        flags.DEFINE_integer(name, default, words, **bounds)
-    elif base is float:
-        flags.DEFINE_float(name, default, words, **bounds)
-    elif known["repeated"]:
-        flags.DEFINE_multi_string(name, list(default), words)
-    elif typing.get_origin(base) is tuple:
-        flags.DEFINE_list(name, list(default), words)
-    else:
-        flags.DEFINE_string(name, default, words)
+def help_of(kind: type) -> str:
+    """What --help prints: the command's docstring, and of each flag its words, values, default and presets' values."""
+    lines = [inspect.cleandoc(sys.modules[kind.__module__].__doc__ or ""), "", "flags:"]
+    for field in dataclasses.fields(kind):
+        known, allowed = described(kind, field.name), choices(kind, field.name)
+        low, high = known["low"], known["high"]
+        bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+        presets = {preset: values[field.name] for preset, values in kind.PRESETS.items() if field.name in values}
+        facts = [*([f"one of {', '.join(allowed)}"] if allowed else []), *bounds, f"default {_shown(field.default)}"]
+        facts += [f"{preset} {_shown(value)}" for preset, value in presets.items()]
+        text = f"--{flag_name(field.name)}: {known['words']} ({'; '.join(facts)})"
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
-def _optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(hint)
-
-
-def given(kind: type) -> dict[str, Any]:
-    """{field: value} of the flags that the command line has."""
-    present = {f.name: flags.FLAGS[flag_name(f.name)] for f in dataclasses.fields(kind)}
-    values = {name: flag.value for name, flag in present.items() if flag.present}
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+def _shown(value: Any) -> str:
+    """A setting's value as the command line has it."""
+    if value is None or value == "":
+        return "none" if value is None else "empty"
+    if isinstance(value, (tuple, list)):
+        return ",".join(value) or "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -115,7 +115,7 @@ def chosen_folds(settings: Folds, count: int) -> list[int]:
     """
     if not settings.only_folds:
         return list(range(count))
-    picked = [int(part) if part.strip().isdigit() else -1 for part in settings.only_folds.split(",")]
+    picked = [int(part) if part.strip().isdecimal() else -1 for part in settings.only_folds.split(",")]
     if any(not 0 <= number < count for number in picked):
         raise ValueError(f"--only_folds={settings.only_folds}: give fold numbers from 0 to {count - 1}, such as 0,1.")
     return sorted(set(picked))

@@ -21,7 +21,7 @@ def setup(settings: Training, seed: int) -> tf.distribute.Strategy:
 
 
 def options(settings: Training) -> dict[str, Any]:
-    """What `training.fit` is told of every training of a run."""
+    """What every training of a run gives to `training.fit`."""
     return {"max_steps": settings.max_steps, "tensorboard": settings.tensorboard, "progress": settings.progress}
 
 

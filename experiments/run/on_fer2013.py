@@ -24,7 +24,7 @@ SHOWN = CLASSES["six_neutral"]
 
 @dataclass(frozen=True, kw_only=True)
 class PreTraining(Init, Training):
-    """What a training on FER-2013 may be told."""
+    """Those of every training on FER-2013."""
 
     preset: str = "paper"
     init: str = "none"
@@ -118,7 +118,7 @@ def release(
     digest = hashlib.sha256("".join(content_hashes(listed["train"])).encode()).hexdigest()
     start = provenance.weights_file(settings.init)
     more = {"init": weights.provenance(start)} if start else {}
-    told = provenance.of_weights(
+    about = provenance.of_weights(
         settings,
         experiment,
         data=f"FER-2013 train, sha256 {digest}",
@@ -127,6 +127,6 @@ def release(
         metric=metric,
         **more,
     )
-    weights.save(model, out, provenance=told, dtype=dtype)
+    weights.save(model, out, provenance=about, dtype=dtype)
     files.write_json(folder / "metrics.json", metric)
     print(f"{out}: " + ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in metric.items()))

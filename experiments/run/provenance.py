@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +17,23 @@ from fer_tf import weights
 
 from .settings import Folds, described, flag_name
 
+HERE = Path(__file__).parent
+
 
 def command(settings: Any, experiment: str) -> str:
     """The command line of what the settings were given; of this machine's files and folders the last part alone."""
     words = [f"python -m experiments.{experiment}"]
     for name, value in settings.given.items():
         known = described(type(settings), name)
-        default = next(f.default for f in dataclasses.fields(settings) if f.name == name)
-        if value is None and default is None:
+        if value is None:  # a flag's default, which no command line can give
             continue
         for one in value if known["repeated"] else [value]:
-            parts = [_told(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]
-            words.append(f"--{flag_name(name)}={','.join(parts)}")
+            parts = [without_folders(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]
+            words.append(shlex.quote(f"--{flag_name(name)}={','.join(parts)}"))
     return " ".join(words)
 
 
-def _told(value: Any, place: str) -> str:
+def without_folders(value: Any, place: str) -> str:
     """A value as the command line has it, without this machine's folders."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -54,13 +55,17 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout, with "+" when files differ from it; the version where there is no checkout."""
+    """The commit of the checkout, with "+" when files differ from it; the version where there is no checkout.
+
+    An installed package may lie in somebody else's checkout, whose commit says nothing: git must know this very file.
+    """
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return f"version {fer_tf.__version__}"
@@ -103,7 +108,7 @@ def of_weights(
       model: whose class and constructor's arguments are told, so that it can be built again.
       more: further entries, such as metric.
     """
-    told = {
+    provenance = {
         "command": command(settings, experiment),
         "commit": commit(),
         "data": data,
@@ -113,17 +118,17 @@ def of_weights(
         "metric": None,
     }
     if model is not None:
-        told["model"] = f"{type(model).__module__.rsplit('.', 1)[-1]}.{type(model).__name__}"
-        told["config"] = {k: v for k, v in model.get_config().items() if k != "name"}
+        provenance["model"] = f"{type(model).__module__.rsplit('.', 1)[-1]}.{type(model).__name__}"
+        provenance["config"] = {k: v for k, v in model.get_config().items() if k != "name"}
         if hasattr(model, "classes"):
-            told["classes"] = model.classes
-    return {**told, **more}
+            provenance["classes"] = model.classes
+    return {**provenance, **more}
 
 
 def of_export(settings: Folds, last: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The metadata of an exported model: what it was trained on, and the run and fold that it comes from."""
-    told = {"trained_on": settings.data_name, "run": last["run"], "held_out_fold": last["fold"], "commit": commit()}
-    return {**told, **more}
+    origin = {"trained_on": settings.data_name, "run": last["run"], "held_out_fold": last["fold"]}
+    return {**origin, "commit": commit(), **more}
 
 
 def weights_file(name: str) -> Path | None:

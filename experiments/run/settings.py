@@ -1,10 +1,11 @@
-"""What a command may be told: frozen dataclasses, one field a flag.
+"""The settings of a command: frozen dataclasses, one field a flag.
 
     @settings.command(PRESETS)
     class Settings(settings.Folds):
         rate: float = setting(1e-4, "Learning rate.", low=0)
 
-    Settings(preset="quick", rate=0.1)     # defaults <- preset <- protocol <- what is given here
+    quick = Settings(preset="quick", rate=0.1)     # defaults <- preset <- protocol <- what is given here
+    quick.replace(seed=1)                          # as if seed=1 had been given, too
 
 `resolved` does this once, in the constructor; nothing is written afterwards. `command_line` makes the flags, each named
 as its field (without the underscore that keeps `lambda_` from being a keyword).
@@ -13,15 +14,26 @@ as its field (without the underscore that keeps `lambda_` from being a keyword).
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
+import math
+import numbers
+import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fer_tf import catalogue, protocols, records, training
 
-OPTIONS = "What is read of the data set, such as frames=all,light=Weak,levels=3+4; see its file in fer_tf/datasets."
+WANTED = {
+    bool: "true or false is wanted",
+    int: "a whole number is wanted",
+    float: "a number is wanted",
+    str: "a text is wanted",
+    tuple: "several texts are wanted, such as ('a', 'b')",
+}
+"""Type of a setting -> what is said of a value of another type."""
 
 
 def setting(
@@ -30,7 +42,7 @@ def setting(
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: typing.Iterable[str] = (),
+    choices: Iterable[str] = (),
     free: bool = False,
     place: str = "",
     repeated: bool = False,
@@ -40,8 +52,8 @@ def setting(
     Args:
       default: its value when left out.
       words: of --help.
-      low, high: bounds of a number, included.
-      choices: the values that a text may have.
+      low, high: bounds of a number, or of how many texts there are; included.
+      choices: the values that a text, or each of several, may have.
       free: whether a run may be taken up again with another value.
       place: "path" where it names a file or folder of this machine, "named" where it is name[/part][=folder]: a
         provenance leaves out the folders.
@@ -57,8 +69,15 @@ class Base:
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     PAPER: ClassVar[str] = ""
-    given: ClassVar[Mapping[str, Any]]
+    given: ClassVar[Mapping[str, Any]] = {}
     """Of an instance: what its constructor was given."""
+
+    def replace(self, **changes: Any) -> Any:
+        """The settings that the constructor makes of what it was given and these changes: another preset counts.
+
+        `dataclasses.replace` keeps the value of every other field instead, whatever it came from.
+        """
+        return type(self)(**{**self.given, **changes})
 
     @classmethod
     def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +94,7 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Base):
-    """What everything that trains may be told."""
+    """Those of everything that trains."""
 
     preset: str = setting("quick", "Values for all flags that are not given.")
     data_dir: str | None = setting(
@@ -104,10 +123,10 @@ class Init(Base):
 
 @dataclass(frozen=True, kw_only=True)
 class Folds(Training):
-    """What every experiment with folds by subject may be told, besides."""
+    """Those of every experiment with folds by subject, besides."""
 
     dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
-    options: tuple[str, ...] = setting((), OPTIONS)
+    options: tuple[str, ...] = setting((), catalogue.HELP)
     protocol: str | None = setting(
         None, "A paper's protocol: data set, classes, folds and runs.", choices=protocols.PROTOCOLS
     )
@@ -157,15 +176,15 @@ class Folds(Training):
         chosen, name = protocols.PROTOCOLS[values["protocol"]], f"--protocol={values['protocol']}"
         if "classes" in given and records.classes_of(given["classes"]) != chosen.labels:
             raise ValueError(f"{name} has {chosen.classes}: leave --classes={given['classes']} out, or the protocol.")
-        found = {"classes": chosen.classes, "runs": given.get("runs", chosen.runs.get(cls.PAPER, 1))}
-        found |= cls.dataset_by(chosen, name, values, given)
+        fixed = {"classes": chosen.classes, "runs": given.get("runs", chosen.runs.get(cls.PAPER, 1))}
+        fixed |= cls.dataset_by(chosen, name, values, given)
         if chosen.folds > 1:
             if given.get("folds", chosen.folds) != chosen.folds:
                 raise ValueError(
                     f"{name} has folds {chosen.folds}: leave --folds={given['folds']} out, or the protocol."
                 )
-            found["folds"] = chosen.folds
-        return found
+            fixed["folds"] = chosen.folds
+        return fixed
 
     @classmethod
     def dataset_by(
@@ -212,6 +231,7 @@ def command(presets: Mapping[str, Mapping[str, Any]] | None = None, paper: str =
 
         @functools.wraps(plain)
         def construct(self: Any, **given: Any) -> None:
+            given = normalised(cls, given)
             plain(self, **resolved(cls, given))
             object.__setattr__(self, "given", given)
 
@@ -221,23 +241,33 @@ def command(presets: Mapping[str, Mapping[str, Any]] | None = None, paper: str =
     return decorate
 
 
-def resolved(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field's value: defaults <- preset <- protocol <- given.
+def normalised(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a constructor is given, each value as its field has it.
 
     Raises:
       TypeError: no such field.
-      ValueError: a value that the field cannot have, an unknown preset, or one that contradicts the protocol.
+      ValueError: a value that the field cannot have.
+    """
+    known = [f.name for f in dataclasses.fields(kind)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
+            raise TypeError(f"{kind.__module__} has no setting {name!r}: {meant}")
+    return {name: checked(kind, name, value) for name, value in given.items()}
+
+
+def resolved(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field's value: defaults <- preset <- protocol <- what is given, of `normalised`.
+
+    Raises:
+      TypeError: a preset of another field than there are.
+      ValueError: a value that a field cannot have, or one that contradicts the protocol.
     """
     values = {f.name: f.default for f in dataclasses.fields(kind)}
-    if unknown := [name for name in given if name not in values]:
-        raise TypeError(f"{kind.__name__} has no setting {unknown[0]!r}: it has {', '.join(values)}.")
     if kind.PRESETS:
-        chosen = given.get("preset", values["preset"])
-        if chosen not in kind.PRESETS:
-            raise ValueError(f"--preset={chosen} is none of {', '.join(kind.PRESETS)}.")
-        values |= kind.PRESETS[chosen]
-    values |= given
-    values = {name: checked(kind, name, value) for name, value in values.items()}
+        values |= kind.PRESETS[given.get("preset", values["preset"])]
+    values = {name: checked(kind, name, value) for name, value in {**values, **given}.items()}
     return values | kind.by_protocol(values, given)
 
 
@@ -247,27 +277,54 @@ def checked(kind: type, name: str, value: Any) -> Any:
     Raises:
       ValueError: another type, outside its bounds or none of its choices.
     """
-    known, wanted = described(kind, name), typing.get_type_hints(kind)[name]
-    allowed = typing.get_args(wanted) if type(None) in typing.get_args(wanted) else (wanted,)
-    if value is None and type(None) in allowed:
+    known, (base, optional), flag = described(kind, name), typed(kind, name), f"--{flag_name(name)}"
+    if value is None and optional:
         return None
-    base = next(a for a in allowed if a is not type(None))
-    if typing.get_origin(base) is tuple:
-        if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-            raise ValueError(f"--{flag_name(name)}={value!r}: several texts are wanted, such as ('a', 'b').")
-        return tuple(value)
-    if base is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
-        raise ValueError(f"--{flag_name(name)}={value!r}: {base.__name__} is wanted.")
-    low, high = known["low"], known["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"{low} or more" if high is None else f"{low} to {high}"
-        raise ValueError(f"--{flag_name(name)}={value}: {bounds} is wanted.")
-    choices = known["choices"] or (tuple(kind.PRESETS) if name == "preset" else ())
-    if choices and value not in choices:
-        raise ValueError(f"--{flag_name(name)}={value} is none of {', '.join(choices)}.")
-    return value
+    had = converted(base, value, known["place"])
+    if had is None:
+        raise ValueError(f"{flag}={value!r}: {WANTED[base]}.")
+    low, high, measure = known["low"], known["high"], len(had) if base is tuple else had
+    if (low is not None and measure < low) or (high is not None and measure > high):
+        bounds = f"{high} or less" if low is None else f"{low} or more" if high is None else f"{low} to {high}"
+        shown, verb = (",".join(had), "are") if base is tuple else (had, "is")
+        raise ValueError(f"{flag}={shown}: {bounds} {verb} wanted.")
+    allowed = choices(kind, name)
+    for one in had if base is tuple else [had]:
+        if allowed and one not in allowed:
+            before = f"{','.join(had)}: {one}" if base is tuple else one
+            raise ValueError(f"{flag}={before} is none of {', '.join(allowed)}.")
+    return had
+
+
+def converted(base: type, value: Any, place: str) -> Any:
+    """The value as `base`, or None where it is none: paths become texts, NumPy's numbers Python's, lists tuples."""
+    if base is tuple:
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+        parts = tuple(converted(str, v, place) for v in value) if several else (None,)
+        return None if None in parts else parts
+    if base is str and place == "path" and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, bool) and base is not bool:
+        return None
+    if base is int and isinstance(value, numbers.Integral):
+        return int(value)
+    if base is float and isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    return value if isinstance(value, base) else None
+
+
+@functools.cache
+def typed(kind: type, name: str) -> tuple[type, bool]:
+    """The type of a field (bool, int, float, str, or tuple of texts), and whether it may be None, too."""
+    hint = typing.get_type_hints(kind)[name]
+    optional = type(None) in typing.get_args(hint)
+    base = next(a for a in typing.get_args(hint) if a is not type(None)) if optional else hint
+    return typing.get_origin(base) or base, optional
+
+
+def choices(kind: type, name: str) -> tuple[str, ...]:
+    """The values that a field may have; empty where it may have any."""
+    return described(kind, name)["choices"] or (tuple(kind.PRESETS) if name == "preset" else ())
 
 
 def described(kind: type, name: str) -> Mapping[str, Any]:
