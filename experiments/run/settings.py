@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 
 from fer_tf import catalogue, protocols, records, training
 
+OPTIONS = catalogue.HELP
 WANTED = {
     bool: "true or false is wanted",
     int: "a whole number is wanted",
@@ -126,7 +127,7 @@ class Folds(Training):
     """Those of every experiment with folds by subject, besides."""
 
     dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
-    options: tuple[str, ...] = setting((), catalogue.HELP)
+    options: tuple[str, ...] = setting((), OPTIONS)
     protocol: str | None = setting(
         None, "A paper's protocol: data set, classes, folds and runs.", choices=protocols.PROTOCOLS
     )
