@@ -153,6 +153,7 @@ def test_no_gradient_reaches_the_encoder(uses):
     own = {id(v) for v in model.encoder.weights}
     assert not model.encoder.trainable and not own & {id(v) for v in model.players()["classifier"].variables}
     model.encoder.trainable = True  # even then
+    before = [np.array(v) for v in model.encoder.weights]
     with tf.GradientTape() as tape:
         loss = tf.add_n(list(model.losses_of("classifier", batch).values()))
     gradients = dict(
@@ -160,8 +161,8 @@ def test_no_gradient_reaches_the_encoder(uses):
     )
     inside = {id(v) for v in model.encoder.trainable_variables}
     assert inside and all((g is None) == (key in inside) for key, g in gradients.items())
+    assert all(np.array_equal(a, np.array(v)) for a, v in zip(before, model.encoder.weights, strict=True))
     model.encoder.trainable = False
-    before = [np.array(v) for v in model.encoder.weights]
     model.compile(classifier_optimizer=de_gan.optimizer(1e-2))
     model.train_step(batch)
     assert all(np.array_equal(a, np.array(v)) for a, v in zip(before, model.encoder.weights, strict=True))
