@@ -1,17 +1,20 @@
 """`python -m experiments.ia_gen --preset=smoke` and `experiments.regenerate`: files, figures, and what is refused."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.parts.ia_gen import gans
-from experiments.run import regeneration
+from experiments import ia_gen as script
+from experiments.parts.ia_gen import gans, measures
+from experiments.run import classifier, fitting, regeneration
 from fer_tf import export, faces, weights
+from fer_tf.compat import keras
 from fer_tf.datasets import rendered
 from fer_tf.models import ia_gen as ia_gen_model
-from fer_tf.records import Record, expression_pairs
+from fer_tf.records import Fold, Record, expression_pairs
 
 CLASSES = ("anger", "happiness")
 SMOKE = ("--preset=smoke", "--precision=float32")
@@ -27,7 +30,7 @@ def ia_gen(cli):
 def folder(ia_gen, tmp_path_factory):
     """A finished smoke run of one fold, and what it printed."""
     path = tmp_path_factory.mktemp("ia_gen")
-    done = ia_gen(f"--workdir={path}", "--only_folds=0")
+    done = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2")
     assert done.returncode == 0, done.stderr[-3000:]
     return path, done.stdout
 
@@ -59,6 +62,7 @@ def test_both_methods_are_in_the_table_and_the_files(folder):
     assert generation["calibration"]["temperature"] > 0
     assert (fold_of(path) / "judge/done.json").is_file() and "with_real_faces" not in generation
     assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
+    assert json.loads((path / "flags.json").read_text())["lambda"] == 2
     fold = fold_of(path)
     pictures = ("confusion_fer_net.png", "confusion_ia_gen.png", "per_class.png", "run0/fold0/regenerated.png")
     for name in (*pictures, "run0/fold0/gan_anger/samples/epoch001.png"):
@@ -77,7 +81,7 @@ def test_the_exported_recogniser_answers(folder):
 def test_the_same_command_again_trains_nothing_and_says_the_same(ia_gen, folder):
     path, printed = folder
     before = {p: p.stat().st_mtime_ns for p in path.rglob("checkpoint/*.index")}
-    again = ia_gen(f"--workdir={path}", "--only_folds=0")
+    again = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2")
     assert again.returncode == 0, again.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in path.rglob("checkpoint/*.index")}
     table = printed[printed.index("accuracy in percent") :]
@@ -178,6 +182,167 @@ def test_a_face_that_cannot_be_cut_is_named_and_left_out_on_request(capsys):
     assert said.startswith("left out: ") and "subject A" in said
     with pytest.raises(ValueError, match="subject A"):
         gans.cut_faces(damaged, strict=True)
+
+
+MARKS = {"anger": -2, "happiness": 2}
+
+
+def marked():
+    """Faces of seven people: the grey value is the person, two less for anger and two more for happiness."""
+    listed = []
+    for number in range(7):
+        for expression, mark in MARKS.items():
+            for frame in range(1 + (number + mark) % 3):
+                image = np.full((48, 48, 3), 20 + 12 * number + mark, np.uint8)
+                where = {"subject": f"P{number}", "sequence": f"{number}-{expression}", "frame": frame}
+                listed.append(Record(image, expression, **where, domain="lab", info={"framed": True}))
+    return listed
+
+
+def read_marks(images):
+    """[(person, expression)] of such faces, by their pixels alone."""
+    levels = np.median(np.reshape(images, (len(images), -1)), 1) * 255 - 20
+    people = np.round(levels / 12).astype(int)
+    return [
+        (f"P{p}", "anger" if rest < 0 else "happiness") for p, rest in zip(people, levels - 12 * people, strict=True)
+    ]
+
+
+UNEQUAL = {"alpha": 3.0, "beta": 5.0, "lambda_": 2.0, "content": "mse", "phi_pooling": 3}
+
+
+@pytest.fixture
+def wired(planted, tmp_path, monkeypatch):
+    """A run on fold 1 of the marked people, no step of which is taken: its results, and what each stage was given."""
+    planted.plant(marked())
+    seen, fit, measure = {}, fitting.fit, measures.measure
+
+    def spy_on_gans(settings, model, data, folder, strategy, **options):
+        batches = [(read_marks(b["image"].numpy()), read_marks(b["target"].numpy())) for b in data.epoch(0)]
+        seen[model.expression] = model, [pair for batch in batches for pair in zip(*batch, strict=True)]
+        fit(settings, model, data, folder, strategy, **options)
+        for variable in model.generator.trainable_variables:  # GANs of one seed start alike
+            variable.assign(variable * (1.0 + len(seen)))
+
+    def spy_on_the_judge(settings, model, judge, people, folder):
+        seen["judge"] = judge
+        return measure(settings, model, judge, people, folder)
+
+    monkeypatch.setattr(fitting, "fit", spy_on_gans)
+    monkeypatch.setattr(measures, "measure", spy_on_the_judge)
+    monkeypatch.setattr(regeneration, "identity", lambda *args, **options: None)  # slow, and tested below
+    given = {"folds": 3, "only_folds": "1", "max_subjects": 0, "max_steps": None, "temperature": 1.5, **UNEQUAL}
+    rates = {"rate": 0.25, "drop": 3, "gan_rate": 0.125, "gan_decay": 0.5, "gan_epochs": 3}
+    settings = script.Settings(preset="smoke", precision="float32", workdir=str(tmp_path), **given, **rates)
+    return script.run(settings), seen
+
+
+def test_each_stage_sees_its_own_people_and_each_part_takes_its_place(wired, planted, tmp_path):
+    """Fold 1 of three holds out P3 and P4; the faces themselves say who they are and what they show."""
+    results, seen = wired
+    held_out, listed = {"P3", "P4"}, marked()
+    planted.check(tmp_path)
+    assert [s.place.name for s in planted.trained] == ["finetune", "gan_anger", "gan_happiness", "judge"]
+    tested = Counter(r.key() for r in listed if r.subject in held_out)
+    assert planted.read and all(Counter(s.keys) == tested and s.people == held_out for s in planted.read)
+    shown = Counter((r.subject, r.expression) for r in listed if r.subject not in held_out)
+    for expression in CLASSES:
+        wanted = Counter()
+        for (person, input_expression), count in shown.items():
+            pair = (person, input_expression), (person, expression)
+            wanted[pair] = count * shown[person, expression]
+        assert Counter(seen[expression][1]) == wanted, expression
+    recogniser, net = results.models["IA-gen"], results.models["FER-Net"]
+    assert recogniser.classes == CLASSES and recogniser.temperature == 1.5
+    assert recogniser.feature_net is net and seen["judge"] is not net
+    assert any(np.any(a != b) for a, b in zip(net.get_weights(), seen["judge"].get_weights(), strict=True))
+    batches = -(-sum(shown.values()) // 8)
+    rate = net.classifier_optimizer.get_config()["learning_rate"]["config"]
+    assert (rate["initial_learning_rate"], rate["decay_rate"], rate["decay_steps"]) == (0.25, 0.8, 3 * batches)
+    kernels = []
+    for expression, generator in zip(CLASSES, recogniser.generators, strict=True):
+        gan, pairs = seen[expression]
+        assert gan.feature_net is net and {n: getattr(gan, n) for n in UNEQUAL} == UNEQUAL
+        for a, b in zip(generator.get_weights(), gan.generator.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        kernels.append(generator.get_weights()[0])
+        for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
+            rate = optimizer.get_config()["learning_rate"]["config"]
+            assert rate == {"rate": 0.125, "steps": 3 * -(-len(pairs) // 4), "share": 0.5}
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_inputs_feed_the_gans_alone(planted, tmp_path, monkeypatch):
+    """Neutral faces are no class: FER-Net neither learns nor is tested on them; who shows nothing else is left out."""
+    everybody = [*marked(), *(Record(r.image, "neutral", f"P{p}", info=r.info) for p, r in enumerate(marked()[:8]))]
+    planted.plant(everybody)
+    settings = script.Settings(preset="smoke", max_subjects=0, inputs=("neutral",), workdir=str(tmp_path))
+    listed, given = script.load(settings), {}
+    assert {r.subject for r in listed} == {f"P{p}" for p in range(7)} and settings.loaded == (*CLASSES, "neutral")
+
+    def one_fold(settings, listed, fold, classes, seed, folder):
+        given["net"] = [Counter(listed[i].expression for i in part) for part in fold]
+        return "net", {}
+
+    monkeypatch.setattr(classifier, "one_fold", one_fold)
+    monkeypatch.setattr(gans, "train", lambda settings, expression, people, *rest: given.setdefault("gans", people))
+    train = tuple(i for i, r in enumerate(listed) if r.subject not in ("P3", "P4"))
+    script.train(settings, listed, Fold(train, tuple({*range(len(listed))} - {*train})), 0, tmp_path)
+    assert all(set(part) == {*CLASSES} for part in given["net"])
+    assert Counter(r.subject for r in given["gans"] if r.expression == "neutral") == dict.fromkeys(
+        ("P0", "P1", "P2", "P5", "P6"), 1
+    )
+    assert len(given["gans"]) == len(train)
+
+
+def rates(optimizer, *steps):
+    """The learning rates of an optimizer at these steps."""
+    told = optimizer.get_config()["learning_rate"]
+    if not isinstance(told, dict):
+        return [float(told)] * len(steps)
+    schedule = getattr(keras.optimizers.schedules, told["class_name"]).from_config(told["config"])
+    return [float(schedule(step)) for step in steps]
+
+
+def test_the_papers_numbers():
+    """Sections III-A, IV-A and IV-C, read off what --preset=paper builds; seven batches an epoch."""
+    paper = script.Settings(preset="paper", init="none")
+    assert (paper.folds, paper.runs, paper.fold_order, paper.classes) == (10, 8, "contiguous", "seven")
+    assert (paper.batch_size, paper.gan_batch_size, paper.views, paper.gan_views) == (100, 100, 0, 0)
+    assert (paper.max_steps, paper.max_subjects, paper.only_folds) == (None, 0, "")
+    net = classifier.build(paper, paper.labels, 7, 0, None, None)
+    assert net.classifier_optimizer.momentum == 0.9 and not net.classifier_optimizer.nesterov
+    assert net.dropout.rate == 0.5 and net.label_smoothing == 0
+    found = rates(net.classifier_optimizer, 0, 139, 140, 279, 280)
+    np.testing.assert_allclose(found, np.array([1, 1, 0.8, 0.8, 0.64]) * 0.001, rtol=1e-5)
+    gan = gans.build(paper, "anger", net, 30, 0)
+    assert (gan.alpha, gan.beta, gan.lambda_, gan.content) == (100, 10, 1, "l1")
+    layers = {layer.name: layer for layer in gan.generator.layers}
+    for part, channels in (("e", (64, 128, 256, 512, 512, 512)), ("d", (512, 512, 256, 128, 64, 1))):
+        convolutions = [layers[f"{part}{i}_conv"] for i in range(1, 7)]
+        assert tuple(c.filters for c in convolutions) == channels
+        assert {(*c.kernel_size, *c.strides) for c in convolutions} == {(4, 4, 2, 2)}
+    convolutions = [layer for layer in gan.discriminator.layers if layer.name.endswith("_conv")]
+    assert [c.filters for c in convolutions] == [64, 128, 256, 512, 1]
+    assert {c.kernel_size for c in convolutions} == {(4, 4)}
+    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):  # of [14]
+        assert float(optimizer.beta_1) == 0.5 and rates(optimizer, 0, 10**6) == pytest.approx([2e-4, 2e-4])
+    views, template = ia_gen_model.views, faces.TEMPLATES[ia_gen_model.TEMPLATE]
+    dropouts = [layer.rate for name, layer in layers.items() if name.endswith("_dropout")]
+    assert dropouts == [0.5, 0.5]
+    assert tuple(template.size) == views.source == (70, 70) and views.size == (64, 64) and len(views) == 11 * 5 * 2
+    assert views.angles == tuple(range(-15, 16, 3))
+    by_name = {name: script.Settings(preset="paper", protocol=name) for name in PROTOCOLS}
+    assert {n: (p.dataset, p.classes, p.folds, p.runs) for n, p in by_name.items()} == PROTOCOLS
+
+
+PROTOCOLS = {
+    "ck_plus_7_10fold": ("ck_plus", "seven", 10, 8),
+    "oulu_strong_10fold": ("oulu_casia", "six", 10, 1),
+    "bu3dfe_10fold": ("bu3dfe", "six", 10, 10),
+    "bu4dfe_10fold": ("bu4dfe", "six", 10, 10),
+}
+"""Section IV-C to IV-F; how often Oulu-CASIA is repeated is not printed."""
 
 
 def person(subject, *shown):

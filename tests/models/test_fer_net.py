@@ -65,12 +65,60 @@ def test_classification_loss_by_hand(smoothing):
 
 
 def test_features_feed_the_logits(net):
-    """Feat of eq. (8) is the input of the last layer: logits = Feat @ kernel + bias."""
+    """Feat of eq. (8) is the hidden layer after its ReLU; classify = softmax(Feat @ kernel + bias)."""
     model, images = net
+    hidden, (kernel, bias) = model.trunk.get_layer("hidden"), (np.array(v) for v in model.head.weights)
+    bias = np.linspace(-1, 1, 7)
+    model.head.bias.assign(bias)
+    below = keras.Model(model.trunk.inputs, hidden.input)(fer_net.preprocess(images)).numpy()
+    wanted = np.maximum(below @ np.array(hidden.kernel) + np.array(hidden.bias), 0)
     features = model.features(images).numpy()
-    kernel, bias = (np.array(v) for v in model.head.weights)
-    assert features.shape == (8, 8) and features.min() >= 0 and features.max() > 0
-    np.testing.assert_allclose(model.logits(images), features @ kernel + bias, atol=1e-4)
+    assert features.shape == (8, 8) and 0 < (features == 0).mean() < 1
+    np.testing.assert_allclose(features, wanted, rtol=1e-4, atol=1e-4)
+    logits = wanted @ kernel + bias
+    np.testing.assert_allclose(model.logits(images), logits, atol=1e-4)
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    np.testing.assert_allclose(model.classify(images), odds / odds.sum(-1, keepdims=True), atol=1e-5)
+
+
+def test_dropout_acts_on_the_features_in_training_alone():
+    """With the identity as last layer the logits are the features: each zero or twice itself, at test as it is."""
+    model = fer_net.FERNet(classes=[f"unit{i}" for i in range(32)], width=4, blocks=1, hidden=32)
+    model.head.set_weights([np.eye(32), np.zeros(32)])
+    images = tf.random.stateless_uniform((8, 64, 64, 1), (3, 4))
+    alive = (features := model.features(images, training=True).numpy()) > 1e-3
+    share = model.logits(images, training=True).numpy()[alive] / features[alive]
+    np.testing.assert_allclose(np.minimum(np.abs(share), np.abs(share - 2)), 0, atol=1e-5)
+    assert 0.3 < share.mean() / 2 < 0.7
+    np.testing.assert_allclose(model.logits(images), model.features(images), rtol=1e-6)
+
+
+def step(dropout):
+    """A net, what one SGD step of rate 1 took from each of its variables, and the gradients without dropout."""
+    keras.utils.set_random_seed(0)
+    model = fer_net.FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=64, dropout=dropout)
+    batch = {"image": tf.random.stateless_uniform((1, 64, 64, 1), (3, 4)), "label": tf.constant([2])}
+    with tf.GradientTape() as tape:
+        loss = model.classification_loss(model.head(model.features(batch["image"], True)), batch["label"])
+    gradients = tape.gradient(loss, model.trainable_variables)
+    before = [np.array(v) for v in model.trainable_variables]
+    model.compile(classifier_optimizer=keras.optimizers.SGD(1.0))
+    model.train_step(batch)
+    return model, [b - np.array(v) for b, v in zip(before, model.trainable_variables, strict=True)], gradients
+
+
+def test_a_step_is_the_gradient_of_the_loss():
+    for moved, gradient in zip(*step(dropout=0.0)[1:], strict=True):
+        np.testing.assert_allclose(moved, gradient, rtol=1e-3, atol=1e-3 * np.abs(gradient).max() + 1e-7)
+
+
+def test_a_step_drops_half_of_the_hidden_units():
+    """A dropped unit's row in the last kernel stays; without dropout that of each unit that fires moves."""
+    model, moved, gradients = step(dropout=0.5)
+    (place,) = (i for i, v in enumerate(model.trainable_variables) if v.shape == (64, 6))
+    fires = np.abs(gradients[place]).max(1) > 0
+    dropped = np.abs(moved[place]).max(1) == 0
+    assert fires.sum() > 20 and dropped[~fires].all() and 0.25 < dropped[fires].mean() < 0.75
 
 
 def test_maps_are_what_the_second_pooling_sees(net):
