@@ -26,22 +26,37 @@ def folder(settings: Training, experiment: str) -> Path:
         raise ValueError(f"--workdir={path} cannot be made ({error.strerror}): give another one.") from error
     now, file = bound(settings), path / "flags.json"
     if file.is_file() and any(path.rglob("checkpoint/checkpoint")):  # what nothing was trained with binds nobody
-        refuse_changes(path, json.loads(file.read_text()), now)
+        refuse_changes(path, read(file), now)
     files.write_json(file, now)
     return path
 
 
-def refuse_changes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def read(file: Path) -> dict[str, Any]:
+    """The settings that a flags.json has.
+
+    Raises:
+      ValueError: it has none.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: give another --workdir.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} is damaged: give another --workdir.")
+    return values
+
+
+def refuse_changes(path: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError where a run that is to be taken up again was begun with other settings."""
-    if strangers := sorted({*before} ^ {*now}):
+    if strangers := sorted({*begun} ^ {*now}):
         raise ValueError(
             f"{path} holds a run of another version of this command, with other settings ({', '.join(strangers)}): "
             "give another --workdir."
         )
-    if changed := [k for k in sorted(now) if before[k] != now[k]]:
+    if changed := [k for k in sorted(now) if begun[k] != now[k]]:
         k = changed[0]
         raise ValueError(
-            f"{path} holds a run with --{k}={before[k]}, and now --{k}={now[k]} is asked for: give the same flags to "
+            f"{path} holds a run with --{k}={begun[k]}, and now --{k}={now[k]} is asked for: give the same flags to "
             f"go on with it, or another --workdir. Changed: {', '.join(changed)}."
         )
 

@@ -112,6 +112,11 @@ class Planted:
         monkeypatch.setattr(figures, "save", lambda *args, **options: None)
         monkeypatch.setattr(export, "save", lambda *args, **options: None)
 
+    @staticmethod
+    def people(*args, **options):
+        """`planted_records`."""
+        return planted_records(*args, **options)
+
     def plant(self, listed=None, **more):
         """Makes `listed` (`planted_records()` when left out) what "rendered" holds, and further data sets by name."""
         sets = {"rendered": planted_records() if listed is None else listed, **more}

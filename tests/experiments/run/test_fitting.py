@@ -1,0 +1,58 @@
+"""Trainings as the settings say: what reaches `training.setup` and `training.fit`."""
+
+import pytest
+import tensorflow as tf
+
+from experiments.run import fitting, settings
+from fer_tf import evaluation, figures, training
+
+
+@settings.command({"quick": {}})
+class Toy(settings.Training):
+    """None of its own."""
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What each call was given."""
+    made = []
+    for module, name in ((training, "setup"), (training, "fit"), (evaluation, "fit_and_test")):
+        monkeypatch.setattr(module, name, lambda *args, name=name, **given: made.append((name, args, given)) or name)
+    monkeypatch.setattr(figures, "history", lambda path: ("history of", path))
+    monkeypatch.setattr(figures, "save", lambda picture, path: made.append(("save", picture, path)))
+    return made
+
+
+GIVEN = {"precision": "float32", "strategy": "mirrored", "deterministic": True, "epochs": 7, "max_steps": 3}
+SHOWN = {"max_steps": 3, "tensorboard": True, "progress": False}
+
+
+def test_setup(calls):
+    assert fitting.setup(Toy(**GIVEN, seed=5), 11) == "setup"
+    assert calls == [("setup", (), {"seed": 11, "precision": "float32", "strategy": "mirrored", "deterministic": True})]
+
+
+def test_a_training_without_a_test(calls, tmp_path):
+    made = Toy(**GIVEN, tensorboard=True, progress=False)
+    fitting.fit(made, "model", "data", tmp_path, "strategy", epochs=2)
+    fitting.fit(made, "model", "data", tmp_path, "strategy", epochs=2, checkpoint_steps=9, max_steps=4, after_epoch=len)
+    (name, args, given), saved, (_, _, more), _ = calls
+    same = {"workdir": tmp_path, "epochs": 2, "strategy": "strategy"}
+    assert (name, args) == ("fit", ("model", "data")) and given == {**same, **SHOWN, "checkpoint_steps": 200}
+    assert saved == ("save", ("history of", tmp_path / "history.csv"), tmp_path / "history.png")
+    assert more == {**same, **SHOWN, "checkpoint_steps": 9, "max_steps": 4, "after_epoch": len}
+
+
+def test_a_training_that_is_tested(calls, tmp_path):
+    made = Toy(**GIVEN, tensorboard=True, progress=False)
+    assert fitting.fit_and_test(made, len, "data", "test", tmp_path, "strategy") == "fit_and_test"
+    fitting.fit_and_test(made, len, "data", None, tmp_path, "strategy", epochs=2, checkpoint_steps=9)
+    same = {"workdir": tmp_path, "strategy": "strategy", **SHOWN}
+    assert calls == [
+        ("fit_and_test", (len, "data", "test"), {**same, "epochs": 7, "checkpoint_steps": 500}),
+        ("fit_and_test", (len, "data", None), {**same, "epochs": 2, "checkpoint_steps": 9}),
+    ]
+
+
+def test_one_replica_is_the_default():
+    assert isinstance(fitting.setup(Toy(precision="float32"), 0), type(tf.distribute.get_strategy()))

@@ -1,0 +1,63 @@
+"""What an experiment writes: metrics.json, the table, confusion matrices; each number from the folds' own answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.run import report, settings
+from fer_tf import figures, metrics
+
+CLASSES = ("anger", "fear")
+
+
+@settings.command({"quick": {}})
+class Toy(settings.Folds):
+    """None of its own."""
+
+
+def fold(number, run, right, wrong):
+    """One fold of so many right answers "anger" and wrong ones."""
+    labels = np.array([0] * (right + wrong))
+    return {
+        "run": run, "fold": number, "generation": "kept",
+        "methods": {"Net, new": {"last": (labels, np.array([0] * right + [1] * wrong)), "best": (labels, labels)}},
+    }  # fmt: skip
+
+
+def test_files_and_table(tmp_path, capsys, monkeypatch):
+    pictures = {}
+    monkeypatch.setattr(figures, "save", lambda picture, path: pictures.setdefault(path.name, picture))
+    monkeypatch.setattr(figures, "confusion_matrix", lambda counts, classes, title: (np.array(counts).tolist(), title))
+    monkeypatch.setattr(figures, "class_bars", lambda bars: {n: b["anger"]["recall"] for n, b in bars.items()})
+    tested = [fold(2, 0, 3, 1), fold(0, 1, 1, 1)]
+    methods = report.write(Toy(seed=4, runs=2), tested, CLASSES, tmp_path, 12.34, images=9)
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told["methods"] == json.loads(json.dumps(methods)) and told["images"] == 9 and told["seconds"] == 12.3
+    assert told["folds"] == [{"run": 0, "fold": 2, "test": 4}, {"run": 1, "fold": 0, "test": 2}]
+    assert told["seeds"] == [4, 5] and told["classes"] == ["anger", "fear"] and told["schema"] == metrics.SCHEMA
+    last = methods["Net, new"]["last"]
+    assert last["confusion"] == [[4, 2], [0, 0]] and last["micro"]["folds"] == [0.75, 0.5]
+    assert methods["Net, new"]["best"]["micro"]["pooled"] == 1
+    assert pictures == {
+        "confusion_net__new.png": ([[4, 2], [0, 0]], "Net, new, rendered, held-out people, last epoch"),
+        "per_class.png": {"Net, new": pytest.approx(4 / 6)},
+    }
+    assert json.loads((tmp_path / "confusion_net__new.json").read_text()) == {
+        "method": "Net, new", "classes": ["anger", "fear"], "counts": [[4, 2], [0, 0]]
+    }  # fmt: skip
+    results = report.Results(tmp_path, methods)
+    assert results.table + "\n" == capsys.readouterr().out and "66.67" in results.table
+    assert results.export is None and results.models == {} and results.measures == ()
+
+
+def test_the_data_in_the_titles(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(figures, "save", lambda picture, path: None)
+    monkeypatch.setattr(figures, "confusion_matrix", lambda counts, classes, title: titles.append(title))
+    report.write(Toy(), [fold(0, 0, 1, 1)], CLASSES, tmp_path, 0, tested_on="fer2013")
+    assert titles == ["Net, new, fer2013, held-out people, last epoch"]
+
+
+def test_names_of_files():
+    assert report.file_name("DE-GAN, f(x) alone") == "de_gan__f_x__alone"

@@ -1,0 +1,115 @@
+"""The work folder: flags.json is the settings, and a run is taken up again with the same ones alone."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from experiments.run import settings, work
+from experiments.run.settings import setting
+
+
+@settings.command({"quick": {"epochs": 3}, "paper": {}})
+class Toy(settings.Folds):
+    """One field of its own."""
+
+    lambda_: float = setting(0.5, "A weight.")
+    temperature: float = setting(1.0, "Does not bind.", free=True)
+
+
+def trained(folder):
+    """As if something had been trained there."""
+    (folder / "run0/fold0/net/checkpoint").mkdir(parents=True)
+    (folder / "run0/fold0/net/checkpoint/checkpoint").write_text("")
+
+
+def test_flags_json_is_the_settings(tmp_path):
+    """From it the same run can be made again."""
+    made = Toy(workdir=tmp_path / "a/b", lambda_=0.25, options=("frames=all", "x=1"), classes="six")
+    assert work.folder(made, "toy") == tmp_path / "a/b"
+    told = json.loads((tmp_path / "a/b/flags.json").read_text())
+    assert told == settings.bound(made)
+    assert told["lambda"] == 0.25 and told["options"] == ["frames=all", "x=1"] and told["epochs"] == 3
+    assert not {"workdir", "temperature", "only_folds", "progress", "tensorboard"} & {*told}
+    fields = {"lambda": "lambda_"}
+    again = Toy(**{fields.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in told.items()})
+    assert settings.bound(again) == told
+
+
+def test_a_folder_of_its_own_where_none_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(work.folder(Toy(), "toy")) == "runs/toy_quick" and str(work.folder(Toy(preset="paper"), "toy")) == (
+        "runs/toy_paper"
+    )
+    assert (tmp_path / "runs/toy_paper/flags.json").is_file()
+
+
+def test_a_training_binds_its_settings(tmp_path):
+    work.folder(Toy(workdir=tmp_path), "toy")
+    work.folder(Toy(workdir=tmp_path, epochs=5, lambda_=0.1), "toy")  # nothing was trained with the first
+    trained(tmp_path)
+    work.folder(Toy(workdir=tmp_path, epochs=5, lambda_=0.1), "toy")
+    free = {"temperature": 7.0, "only_folds": "1", "progress": False, "tensorboard": True}
+    work.folder(Toy(workdir=tmp_path, epochs=5, lambda_=0.1, **free), "toy")
+    with pytest.raises(ValueError) as error:
+        work.folder(Toy(workdir=tmp_path, epochs=6, lambda_=0.2), "toy")
+    assert str(error.value) == (
+        f"{tmp_path} holds a run with --epochs=5, and now --epochs=6 is asked for: give the same flags to go on with "
+        "it, or another --workdir. Changed: epochs, lambda."
+    )
+    assert json.loads((tmp_path / "flags.json").read_text())["epochs"] == 5
+
+
+def test_a_run_of_another_version_is_refused_in_one_sentence(tmp_path):
+    """One flag less, and one that is no more: what it began with cannot be known."""
+    made = Toy(workdir=tmp_path)
+    work.folder(made, "toy")
+    trained(tmp_path)
+    told = settings.bound(made)
+    (tmp_path / "flags.json").write_text(json.dumps({**{k: v for k, v in told.items() if k != "folds"}, "take": 4}))
+    with pytest.raises(ValueError) as error:
+        work.folder(made, "toy")
+    assert str(error.value) == (
+        f"{tmp_path} holds a run of another version of this command, with other settings (folds, take): give another "
+        "--workdir."
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"'])
+def test_what_is_no_list_of_settings_is_refused_in_one_sentence(tmp_path, text):
+    made = Toy(workdir=tmp_path)
+    trained(tmp_path)
+    (tmp_path / "flags.json").write_text(text)
+    with pytest.raises(ValueError, match="flags.json is damaged: give another --workdir"):
+        work.folder(made, "toy")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/run"):
+        with pytest.raises(ValueError, match=f"--workdir={tmp_path}/{place} cannot be made .*: give another one"):
+            work.folder(Toy(workdir=tmp_path / place), "toy")
+
+
+class Adds(tf.Module):
+    """x -> x + its number."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = tf.Variable(number)
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.float32)])
+    def serving_default(self, x):
+        return {"y": x + self.number}
+
+
+def test_a_module_takes_the_place_of_an_older_one_alone(tmp_path):
+    for number in (1.0, 2.0):
+        work.save_module(Adds(number), tmp_path / "deep/export")
+    assert float(tf.saved_model.load(str(tmp_path / "deep/export")).serving_default(tf.constant(3.0))["y"]) == 5
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["export"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="mine exists and is no SavedModel: remove it, or give another --workdir"):
+        work.save_module(Adds(1.0), tmp_path / "mine")
+    assert (tmp_path / "mine/letter.txt").read_text() == "dear"
