@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.parts.cycle_at import domains
 from experiments.run import cross, settings
 from experiments.run.settings import setting
 from fer_tf import records
@@ -46,6 +47,11 @@ class Crossing(cross.Cross):
     """One that may be tested on another data set."""
 
 
+@settings.command({"quick": {"epochs": 3}}, paper="cycle_at")
+class Wild(domains.Wild):
+    """One whose target may be dealt by a protocol, too."""
+
+
 CK = "ck_plus_7_10fold"
 RESOLVED = [
     # defaults, those of this class before those of the one above; the preset that is one itself
@@ -78,19 +84,32 @@ def test_defaults_then_preset_then_protocol_then_what_is_given(given, expected):
     assert made.given == given
 
 
-CROSSED = [
+ELSEWHERE = [
     (
+        Crossing,
         {"protocol": "cross_fer2013", "test_on": "fer2013=/data/f"},
         {"dataset": "ck_plus", "classes": "six_neutral", "folds": 5, "tested_name": "fer2013"},
     ),
-    ({"protocol": "cross_sfew", "test_on": "sfew/validation=/s"}, {"tested_name": "sfew/validation"}),
-    ({"protocol": CK}, {"dataset": "ck_plus", "folds": 10, "runs": 1, "tested_name": "ck_plus"}),
+    (Crossing, {"protocol": "cross_sfew", "test_on": "sfew/validation=/s"}, {"tested_name": "sfew/validation"}),
+    (Crossing, {"protocol": CK}, {"dataset": "ck_plus", "folds": 10, "runs": 1, "tested_name": "ck_plus"}),
+    # CycleAT's: the target's own parts, or a share of the source's people
+    (Wild, {}, {"dataset": "rendered", "folds": 2, "tested_name": "rendered/wild", "source_test": 0.2}),
+    (
+        Wild,
+        {"protocol": "emotionet_5fold", "target": "emotionet=/e"},
+        {"dataset": "rendered", "classes": "six", "folds": 5, "tested_name": "emotionet", "data_protocol": None},
+    ),
+    (
+        Wild,
+        {"protocol": "bu3dfe_80_20", "folds": 3, "target": "sfew=/s"},
+        {"dataset": "bu3dfe", "classes": "six_neutral", "folds": 3, "tested_name": "sfew", "source_test": 0.2},
+    ),
 ]
 
 
-@pytest.mark.parametrize("given, expected", CROSSED, ids=lambda part: json.dumps(part)[:60])
-def test_a_protocol_that_is_tested_elsewhere(given, expected):
-    made = Crossing(**given)
+@pytest.mark.parametrize("kind, given, expected", ELSEWHERE, ids=lambda part: str(part)[:50])
+def test_a_protocol_that_is_tested_elsewhere(kind, given, expected):
+    made = kind(**given)
     assert {name: getattr(made, name) for name in expected} == expected
 
 
@@ -104,6 +123,10 @@ REFUSED = [
     (Crossing, {"protocol": "cross_fer2013", "test_on": "raf_db=/r"}, "give --test_on=fer2013=<folder>"),
     (Crossing, {"protocol": "cross_sfew", "test_on": "sfew=/s"}, "give --test_on=sfew/validation=<folder>"),
     (Crossing, {"protocol": "cross_raf", "test_on": "raf_db=/r", "dataset": "mmi"}, "leave --dataset=mmi out"),
+    (Wild, {"protocol": "sfew_2fold"}, "sfew_2fold is the target's: give --target=sfew=<folder>"),
+    (Wild, {"protocol": "sfew_2fold", "target": "sfew=/s", "folds": 5}, "has folds 2: leave --folds=5 out"),
+    (Wild, {"protocol": "sfew_2fold", "target": "sfew=/s", "classes": "six"}, "has six_neutral: leave --classes=six"),
+    (Wild, {"protocol": "bu3dfe_80_20", "source_test": 0.5}, "has source_test 0.2: leave --source_test=0.5 out"),
     # choices
     (Toy, {"preset": "papers"}, "--preset=papers is none of paper, quick, few"),
     (Toy, {"protocol": "contiguous"}, "--protocol=contiguous is none of ck_plus_7_10fold,"),

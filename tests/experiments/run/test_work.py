@@ -106,7 +106,8 @@ class Adds(tf.Module):
 def test_a_module_takes_the_place_of_an_older_one_alone(tmp_path):
     for number in (1.0, 2.0):
         work.save_module(Adds(number), tmp_path / "deep/export")
-    assert float(tf.saved_model.load(str(tmp_path / "deep/export")).serving_default(tf.constant(3.0))["y"]) == 5
+    loaded = tf.saved_model.load(str(tmp_path / "deep/export"))
+    assert float(loaded.serving_default(tf.constant(3.0))["y"]) == 5
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["export"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("dear")
