@@ -36,6 +36,7 @@ def sample_file(folder: Path, epoch: int) -> Path:
 def keep_sample(gan: cycle_at.CycleAT, images: np.ndarray, folder: Path, epoch: int) -> None:
     """G_SW of the same faces after each epoch, for Fig. 5 (a): a picture, and the numbers to put them together."""
     made, file = features.redrawn(gan, images), sample_file(folder, epoch)
+    folder.mkdir(parents=True, exist_ok=True)
     figures.save(figures.grid([images, made], row_titles=["source", f"epoch {epoch}"]), file.with_suffix(".png"))
     with files.replacing(file) as part:
         np.save(part, np.stack([images, made]))
