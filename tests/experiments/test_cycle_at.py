@@ -23,7 +23,7 @@ from .conftest import marks, planted_records
 SMOKE = ("cycle_at", "--preset=smoke", "--precision=float32", "--only_folds=0")
 STAGES = ("source", "generation", "selection", "target")
 PLANTED = np.array([3, 3, 3])
-NAMES = ("S2T", "S2T_att.&gen.", "CycleAT", "Multi-SVM")
+NAMES = ("S2T", "CycleAT", "Multi-SVM")
 TWO = ("anger", "happiness")
 
 
@@ -31,12 +31,12 @@ TWO = ("anger", "happiness")
 def run(tmp_path_factory):
     """A smoke run of one fold: its results, its settings and what it printed.
 
-    What S2T_att_gen selects lies there before, as after --stages=selection, and is what no selection gives.
+    What CycleAT selects lies there before, as after --stages=selection, and is what no selection gives.
     """
     folder = tmp_path_factory.mktemp("cycle_at")
     given = {"preset": "smoke", "precision": "float32", "only_folds": "0", "workdir": str(folder)}
-    given["rows"] = ("S2T", "S2T_att_gen", "CycleAT", "svm")
-    place = folder / "run0/fold0/S2T_att_gen"
+    given["rows"] = ("S2T", "CycleAT", "svm")
+    place = folder / "run0/fold0/CycleAT"
     place.mkdir(parents=True)
     np.save(place / "selected.npy", PLANTED)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -49,14 +49,14 @@ def test_tables_measures_and_pictures(run):
     folder = results.folder
     written = json.loads((folder / "metrics.json").read_text())
     assert tuple(written["methods"]) == NAMES and all(printed.count(f"\n{name} ") == 2 for name in NAMES)
-    assert [np.sum(m["last"]["confusion"]) for m in written["methods"].values()] == [8] * 4
+    assert [np.sum(m["last"]["confusion"]) for m in written["methods"].values()] == [8] * 3
     assert written["protocol"] == "2 folds by subject, contiguous" and "domain shift (Table 3)" in printed
     assert written["domains"]["source"] == {"data": "rendered", "faces": 24}
     assert written["domains"]["target"]["data"] == "rendered/wild" and written["domains"]["target"]["faces"] == 16
     assert list(written["source"]) == ["resnet10"]
     assert np.sum(written["source"]["resnet10"]["last"]["confusion"]) == 6
     (measures,) = written["generation"]
-    kinds = ["source", "generated, alone", "generated, with f_W"]
+    kinds = ["source", "generated, with f_W"]
     assert measures["judge_has_seen_the_wild"] and all(
         list(measures[k]) == kinds for k in ("expression", "f_S", "domain")
     )
@@ -68,10 +68,8 @@ def test_tables_measures_and_pictures(run):
     for name in ("generated", "iterations", "attention", "domains", "gan2/history", "gan1/samples/epoch001"):
         with Image.open(place / f"{name}.png") as picture:
             assert min(picture.size) > 64, name
-    chosen = np.load(place / "fold0/CycleAT/selected.npy")
-    assert len(chosen) and len(set(chosen)) == len(chosen) and max(chosen) < 8
-    np.testing.assert_array_equal(np.load(place / "fold0/S2T_att_gen/selected.npy"), PLANTED)
-    assert "S2T_att_gen: 8 target faces select 3 of 8 generated ones" in printed
+    np.testing.assert_array_equal(np.load(place / "fold0/CycleAT/selected.npy"), PLANTED)
+    assert "CycleAT: 8 target faces select 3 of 8 generated ones" in printed
     manifest = json.loads((folder / "folds.json").read_text())
     (fold, other) = (set(f["subjects"]) for f in manifest["folds"])
     assert len(fold | other) == 4 and not fold & other
@@ -81,7 +79,7 @@ def test_results_for_python(run):
     results, _, printed = run
     assert results.methods == json.loads((results.folder / "metrics.json").read_text())["methods"]
     assert results.table in printed and len(results.measures) == 1 and results.export == results.folder / "export"
-    assert [*results.models] == ["f_S", "alone", "with f_W", "S2T", "S2T_att_gen", "CycleAT", "svm"]
+    assert [*results.models] == ["f_S", "with f_W", "S2T", "CycleAT", "svm"]
     assert results.models["S2T"] is results.models["f_S"] and results.models["svm"] is None
     assert results.models["CycleAT"].teacher is results.models["with f_W"].f_w
 
@@ -89,14 +87,14 @@ def test_results_for_python(run):
 def test_samples_show_what_the_generators_make(run):
     """Kept after the last epoch: the same held-out faces, and those that the exported generators redraw of them."""
     kept, folder = {}, run[0].folder
-    for stage, name in (("gan1", None), ("gan_alone", "generator_alone"), ("gan2", "generator")):
+    for stage, name in (("gan1", None), ("gan2", "generator")):
         faces, made = kept[stage] = np.load(folder / f"run0/{stage}/samples/epoch001.npy")
         np.testing.assert_array_equal(faces, kept["gan1"][0])
         assert faces.shape == (2, 32, 32, 3) and faces.dtype == np.uint8 and np.abs(faces[0] - 1.0 * faces[1]).max() > 9
         if name:
             serve = tf.saved_model.load(str(folder / name)).signatures["serving_default"]
             np.testing.assert_allclose(serve(faces=tf.constant(faces))["faces"].numpy().astype(int), made, atol=1)
-    assert len({made.tobytes() for _, made in kept.values()}) == 3
+    assert len({made.tobytes() for _, made in kept.values()}) == 2
 
 
 def test_exports(run):
@@ -107,11 +105,16 @@ def test_exports(run):
     assert p.shape == (3, 2) and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert predictor.metadata["row"] == "CycleAT" and predictor.metadata["template"]["size"] == [32, 32]
     assert predictor.metadata["trained_on"] == "rendered, rendered/wild"
-    for name, which in (("generator", "with f_W"), ("generator_alone", "alone")):
-        loaded = tf.saved_model.load(str(folder / name))
-        assert json.loads(loaded.metadata().numpy())["generator"] == which
-        made = loaded.signatures["serving_default"](faces=tf.constant(faces))["faces"]
-        assert made.shape == (3, 32, 32, 3) and made.dtype == tf.uint8 and np.std(made) > 1
+    check_generator(folder / "generator", "with f_W")
+
+
+def check_generator(file, which):
+    """An exported generator takes faces of any size, and says whose it is."""
+    faces = np.random.default_rng(0).integers(0, 256, (3, 90, 80, 3), dtype=np.uint8)
+    loaded = tf.saved_model.load(str(file))
+    assert json.loads(loaded.metadata().numpy())["generator"] == which
+    made = loaded.signatures["serving_default"](faces=tf.constant(faces))["faces"]
+    assert made.shape == (3, 32, 32, 3) and made.dtype == tf.uint8 and np.std(made) > 1
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -150,10 +153,10 @@ def test_stages_end_a_run(monkeypatch, tmp_path, capsys, number):
 @pytest.mark.slow
 def test_stages_one_by_one_give_the_same(cli, run, tmp_path):
     """--stages stops and goes on; bit for bit with --deterministic; a finished run trains nothing anew."""
-    chosen, written = "--rows=S2T_att_gen,CycleAT", []
+    of, written = "--rows=S2T_att_gen,CycleAT", []
     for folder, stages in (("parts", STAGES), ("whole", ("target",))):
         for stage in stages:
-            done = cli(*SMOKE, chosen, "--deterministic", f"--stages={stage}", f"--workdir={tmp_path / folder}")
+            done = cli(*SMOKE, of, "--deterministic", f"--stages={stage}", f"--workdir={tmp_path / folder}")
             assert done.returncode == 0, done.stderr[-3000:]
             assert ("Stopped after" in done.stdout) == (stage != "target")
             place = tmp_path / folder / "run0"
@@ -161,6 +164,11 @@ def test_stages_one_by_one_give_the_same(cli, run, tmp_path):
             assert len(drawn) == (0 if stage == "source" else 2), stage
             assert len([*place.rglob("selected.npy")]) == (2 if stage in STAGES[2:] else 0)
         written.append(json.loads((tmp_path / folder / "metrics.json").read_text()))
+        check_generator(tmp_path / folder / "generator_alone", "alone")
+        check_generator(tmp_path / folder / "generator", "with f_W")
+    for row in ("S2T_att_gen", "CycleAT"):
+        chosen, other = (np.load(tmp_path / name / f"run0/fold0/{row}/selected.npy") for name in ("parts", "whole"))
+        assert len({*chosen}) == len(chosen) > 0 and max(chosen) < 8 and np.array_equal(chosen, other)
     assert written[0]["methods"] == written[1]["methods"] and written[0]["generation"] == written[1]["generation"]
     results, given, printed = run
     files = sorted(results.folder.rglob("checkpoint/checkpoint"))

@@ -4,17 +4,16 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import layers, training
+from fer_tf import training
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
-from fer_tf.nets import backbones, cycle_gan
+from fer_tf.nets import cycle_gan
 from fer_tf.records import CLASSES
 
 SIX = CLASSES["six"]
@@ -85,10 +84,6 @@ MID_EPOCH = textwrap.dedent(
 )
 
 
-def count(net):
-    return sum(int(np.prod(v.shape)) for v in net.trainable_variables)
-
-
 def softmax(x):
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -97,109 +92,6 @@ def softmax(x):
 def norms(seen):
     """Each row at length one."""
     return seen / np.linalg.norm(seen, axis=-1, keepdims=True)
-
-
-def test_generator_has_cycle_gans_layers():
-    """c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3: kernels by hand, the last bias."""
-    net = cycle_gan.build_generator()
-    kernels = 49 * 3 * 64 + 9 * 64 * 128 + 9 * 128 * 256
-    wanted = 2 * kernels + 9 * 2 * 9 * 256 * 256 + 3
-    assert count(net) == wanted and f"{wanted:,}" in cycle_gan.build_generator.__doc__
-    assert sum(isinstance(layer, layers.InstanceNorm) for layer in net.layers) == 3 + 18 + 2
-    assert sum(isinstance(layer, layers.ReflectionPadding) for layer in net.layers) == 2 + 18
-    small = cycle_gan.build_generator(filters=4, blocks=1)
-    assert small(tf.zeros((2, 32, 48, 3))).shape == (2, 32, 48, 3)
-    assert abs(float(np.std(net.get_layer("block5a_conv").kernel)) - 0.02) < 0.001
-
-
-def test_discriminators_scores_see_70_pixels():
-    net = cycle_gan.build_discriminator()
-    sizes = [3, 64, 128, 256, 512, 1]
-    wanted = sum(16 * a * b for a, b in zip(sizes, sizes[1:], strict=False)) + 64 + 1
-    assert count(net) == wanted and f"{wanted:,}" in cycle_gan.build_discriminator.__doc__
-    field = 1
-    for layer in reversed([layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]):
-        field = (field - 1) * layer.strides[0] + layer.kernel_size[0]
-    assert field == 70
-    for side, scores in ((256, 30), (64, 6)):
-        assert cycle_gan.build_discriminator(filters=2)(tf.zeros((1, side, side, 3))).shape == (1, scores, scores, 1)
-
-
-def test_a_score_depends_on_those_pixels_alone():
-    """Without the norms, whose statistics reach everywhere."""
-    net = cycle_gan.build_discriminator(filters=2)
-    kernels = [layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]
-
-    def scores(x):
-        for layer in kernels:
-            x = tf.nn.leaky_relu(layer(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])), 0.2)
-        return x
-
-    image = tf.random.stateless_normal((1, 160, 160, 3), (0, 1))
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        score = scores(image)[0, 9, 9, 0]
-    reached = np.any(tape.gradient(score, image).numpy()[0] != 0, -1)
-    assert reached.any(0).sum() == reached.any(1).sum() == 70
-
-
-@pytest.mark.parametrize(
-    "network, millions",
-    [("resnet18", 11.18), ("resnet38", 19.88), ("resnet50", 23.53), ("resnet101", 42.6)],
-)
-def test_residual_trunks(network, millions):
-    """Parameters in millions, as the networks are known for, and maps at 1/4 to 1/32 of 64 pixels."""
-    net = backbones.build_trunk(network)
-    total = count(net) / 1e6
-    assert total == pytest.approx(millions, rel=0.01)
-    shapes = [tuple(m.shape[1:3]) for m in net(tf.zeros((1, 64, 64, 3)))[:-1]]
-    assert shapes == [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)]
-
-
-def test_depths():
-    """ResNet-N has N layers with weights, shortcuts not counted, the softmax's among them."""
-    for network, (kind, counts) in backbones.RESIDUAL.items():
-        assert sum(counts) * (2 if kind == "basic" else 3) + 2 == int(network[6:])
-        net = backbones.build_trunk(network, width=1 / 16)
-        found = [x for x in net.layers if isinstance(x, keras.layers.Conv2D) and "skip" not in x.name]
-        assert len(found) + 1 == int(network[6:])
-
-
-@pytest.mark.parametrize("network", ["alexnet", "vgg16", "vgg19"])
-def test_other_trunks(network):
-    net = backbones.build_trunk(network, size=64, width=1 / 32)
-    outputs = net(backbones.preprocess(tf.zeros((2, 64, 64, 1)), network, 1 / 32))
-    assert all(len(m.shape) == 4 for m in outputs[:-1]) and outputs[-1].shape == (2, 128)
-    convolutions = [x for x in net.layers if isinstance(x, keras.layers.Conv2D)]
-    assert len(convolutions) == {"alexnet": 5, "vgg16": 13, "vgg19": 16}[network]
-
-
-def test_applications_see_what_their_weights_expect():
-    image = tf.constant([[[[1.0, 0.5, 0.0]]]])
-    theirs = keras.applications.resnet50.preprocess_input(255 * image.numpy())
-    np.testing.assert_allclose(backbones.preprocess(image, "resnet50"), theirs, atol=1e-4)
-    np.testing.assert_allclose(backbones.preprocess(image, "resnet18"), 2 * image - 1)
-
-
-def test_trunks_that_cannot_be_had(tmp_path):
-    with pytest.raises(ValueError, match="Unknown network 'lenet'"):
-        backbones.build_trunk("lenet")
-    with pytest.raises(ValueError, match="no imagenet weights for resnet18"):
-        backbones.build_trunk("resnet18", weights="imagenet")
-    with pytest.raises(FileNotFoundError, match="There is no file nothing.h5"):
-        backbones.build_trunk("vgg16", weights="nothing.h5")
-    (tmp_path / "bad.h5").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="bad.h5 weights of resnet50 cannot be had"):
-        backbones.build_trunk("resnet50", weights=tmp_path / "bad.h5")
-
-
-def test_a_file_of_keras_is_loaded(tmp_path):
-    """keras.applications' own file, which a machine without network may have."""
-    source = keras.applications.ResNet50(include_top=False, weights=None)
-    source.save_weights(tmp_path / "resnet50.weights.h5")
-    net = backbones.build_trunk("resnet50", weights=tmp_path / "resnet50.weights.h5")
-    name = "conv3_block2_2_conv"
-    np.testing.assert_array_equal(net.get_layer(name).kernel, source.get_layer(name).kernel)
 
 
 def test_attention_by_hand():
@@ -227,58 +119,181 @@ def test_equal_maps_have_no_loss_and_a_finite_gradient(reduction):
     assert float(loss) < 1e-5 and np.all(np.isfinite(tape.gradient(loss, maps)))
 
 
-def test_equation_10_by_hand():
+def enlarge(net, seed):
+    """Weights of a net from a normal distribution so wide that what it makes differs by its input; norms about one."""
+    numbers = np.random.default_rng(seed)
+    for v in net.trainable_variables:
+        inputs = max(1, int(np.prod(v.shape[:-1])))
+        scale = "gamma" in v.name
+        v.assign(scale + numbers.normal(0, 0.2 if scale or len(v.shape) == 1 else 2 / inputs**0.5, v.shape))
+
+
+def large(**options):
+    """A model of stage II, 32 pixels a side, none of whose nets is another's, and six faces of either domain."""
     training.setup(seed=0, precision="float32")
-    model, batch = cycle_at.tiny_recogniser()
-    model.trunk.trainable = False  # so that the norms use their moving statistics here, too
-    terms, right = model.losses(batch)
+    f_s = cycle_at.tiny_classifier(classes=SIX, name="f_s")
+    model = cycle_at.CycleAT(**{"source_net": f_s, "filters": 4, "blocks": 1, "size": 32, **options})
+    f_w = [model.f_w] if model.stage == 2 else []
+    for seed, net in enumerate((f_s, model.g_sw, model.g_ws, model.d_w, model.d_s, *f_w)):
+        enlarge(net, seed)
+    for seed, net in enumerate((f_s, *f_w)):
+        for v in (v for v in net.weights if "moving" in v.name):
+            v.assign(v + np.random.default_rng(seed).uniform(0, 0.5, v.shape))
+    images = [tf.random.stateless_uniform((6, 32, 32, 1), (1, s)) for s in (2, 3)]
+    batch = {"image": images[0], "auxiliary": images[1], "label": tf.constant([3, 1, 4, 1, 5, 0])}
+    return model, batch
+
+
+def distance(teacher, student, reduction):
+    """The last sum of eq. (7) and (10) in NumPy, of the stages' maps."""
+    total = 0.0
+    for pair in zip(teacher, student, strict=True):
+        a, b = (norms(np.abs(m.numpy()).sum(-1).reshape(len(m), -1)) for m in pair)
+        total += np.linalg.norm(a - b, axis=-1).mean() if reduction == "norm" else ((a - b) ** 2).mean()
+    return total
+
+
+def check_terms(terms, expected):
+    """Each term, and that it is told apart from nothing."""
+    assert {*terms} == {*expected}
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-3) and value > 1e-3, name
+
+
+def test_the_large_nets_matter():
+    """Else what is exchanged or left out would not be seen below."""
+    model, batch = large()
+    x_s, x_w = (np.repeat(2 * batch[n].numpy() - 1, 3, -1) for n in ("image", "auxiliary"))
+    for one, other in ((model.g_sw, model.g_ws), (model.d_w, model.d_s)):
+        made = one(x_s).numpy()
+        assert made.std() > 0.2 and np.abs(made - other(x_s)).mean() > 0.2 and np.abs(made - one(x_w)).mean() > 0.2
+    f_s, f_w = (np.log(net.classify(batch["image"])) for net in (model.source_net, model.f_w))
+    assert np.abs(f_s - f_w).mean() > 0.2 and f_s.std(0).mean() > 0.05
+    maps = [model.source_net.look(batch["image"])[0], model.f_w.look(batch["image"])[0]]
+    assert distance(*maps, "norm") > 0.3
+
+
+def test_classify_by_hand():
+    """The softmax of a linear layer on the mean of the last maps; faces are doubled and moved to [-1, 1]."""
+    model = large()[0].f_w
+    images = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
+    first, *stages, _ = (np.array(m) for m in model.trunk(2 * images - 1, training=False))
+    maps, logits = model.look(images)
+    assert len(maps) == 4 and all(np.allclose(a, b, atol=1e-5) for a, b in zip(maps, stages, strict=True))
+    mean = stages[-1].mean((1, 2))
+    np.testing.assert_allclose(model.features(images), mean, rtol=1e-4, atol=1e-5)
+    expected = mean @ np.array(model.head.kernel) + np.array(model.head.bias)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(model.classify(images), softmax(expected), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(model({"image": images}), softmax(expected), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(model.first_maps(images), first, rtol=1e-4, atol=1e-5)
+    assert softmax(expected).std(0).max() > 0.01
+
+
+def test_translate_by_hand():
+    """G_SW there, G_WS back, both from [0, 1] to [0, 1]."""
+    model, batch = large()
+    x_s = np.repeat(2 * batch["image"].numpy() - 1, 3, -1)
+    np.testing.assert_allclose(model.translate(batch["image"]), (model.g_sw(x_s) + 1) / 2, atol=1e-6)
+    np.testing.assert_allclose(model(batch), (model.g_sw(x_s) + 1) / 2, atol=1e-6)
+    np.testing.assert_allclose(model.back(batch["image"]), (model.g_ws(x_s) + 1) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("reduction", cycle_at.BETAS)
+def test_equations_3_and_10_by_hand(reduction):
+    """f_T follows its teacher by --beta; without one the cross-entropy is alone."""
+    gan, batch = large()
+    teacher, beta = gan.source_net, {"norm": 0.7, "mean_square": 300.0}[reduction]
+    options = {"teacher": teacher, "beta": beta, "at_reduction": reduction}
+    model, alone = (cycle_at.tiny_classifier(classes=SIX, **more) for more in (options, {}))
+    for net in (model, alone):
+        enlarge(net, 9)
+        net.trunk.trainable = False  # so that the norms use their moving statistics here, too
+    terms, measures = model.losses(batch)
     probabilities, labels = model.classify(batch["image"]).numpy(), batch["label"].numpy()
-    wanted = -np.mean(np.log(probabilities[np.arange(6), labels]))
-    assert float(terms["classification_loss"]) == pytest.approx(wanted, rel=1e-4)
-    q = [
-        [norms(np.abs(m.numpy()).sum(-1).reshape(6, -1)) for m in net.look(batch["image"])[0]]
-        for net in (model, model.teacher)
-    ]
-    distances = sum(np.linalg.norm(a - b, axis=-1).mean() for a, b in zip(*q, strict=True))
-    assert float(terms["attention_loss"]) == pytest.approx(0.1 / 2 * distances, rel=1e-3)
-    assert float(right["accuracy"]) == pytest.approx(np.mean(probabilities.argmax(-1) == labels))
+    entropy = -np.mean(np.log(probabilities[np.arange(6), labels]))
+    apart = distance(*(net.look(batch["image"])[0] for net in (teacher, model)), reduction)
+    check_terms(terms, {"classification_loss": entropy, "attention_loss": beta / 2 * apart})
+    check_terms(alone.losses_of("classifier", batch), {"classification_loss": entropy})
+    assert float(measures["accuracy"]) == pytest.approx(np.mean(probabilities.argmax(-1) == labels))
 
 
-@pytest.mark.parametrize("gan_loss", cycle_at.GAN_LOSSES)
-def test_equations_4_to_8_by_hand(gan_loss):
-    training.setup(seed=0, precision="float32")
-    model, batch = cycle_at.tiny()
-    model = cycle_at.CycleAT(**{**model.get_config(), "gan_loss": gan_loss, "lambda_cycle": 3.0})
-    model.f_w.head.kernel.assign(model.f_w.head.kernel * 1.5)  # f_W is no longer f_S
-    terms, right = model.losses(batch)
+@pytest.mark.parametrize("gan_loss, reduction", zip(cycle_at.GAN_LOSSES, cycle_at.BETAS, strict=True))
+def test_equations_4_to_8_by_hand(gan_loss, reduction):
+    beta = {"norm": 0.7, "mean_square": 300.0}[reduction]
+    model, batch = large(gan_loss=gan_loss, lambda_cycle=3.0, beta=beta, at_reduction=reduction)
+    terms, measures = model.losses(batch)
     x_s, x_w = (np.repeat(2 * batch[n].numpy() - 1, 3, -1) for n in ("image", "auxiliary"))
     to_w, to_s = model.g_sw(x_s), model.g_ws(x_w)
-    given = {}
 
-    def says(logits, real):
+    def named(logits, real):
         if gan_loss == "log":
-            d = 1 / (1 + np.exp(-logits.numpy()))
+            d = 1 / (1 + np.exp(-logits.numpy().astype(np.float64)))
             return -np.mean(np.log(d if real else 1 - d))
         return np.mean((logits.numpy() - real) ** 2)
 
-    for name, net, real, fake in (("w", model.d_w, x_w, to_w), ("s", model.d_s, x_s, to_s)):
-        given[f"real_{name}_loss"] = says(net(real), True)
-        given[f"fake_{name}_loss"] = says(net(fake), False)
-        given[f"adversarial_{'sw' if name == 'w' else 'ws'}_loss"] = says(net(fake), True)
+    discriminators = {
+        "real_w_loss": named(model.d_w(x_w), True), "fake_w_loss": named(model.d_w(to_w), False),
+        "real_s_loss": named(model.d_s(x_s), True), "fake_s_loss": named(model.d_s(to_s), False),
+    }  # fmt: skip
     back = np.abs(model.g_ws(to_w) - x_s).mean() + np.abs(model.g_sw(to_s) - x_w).mean()
-    given["cycle_loss"] = 3 * back
-    seen = (to_w + 1) / 2
-    p, labels = model.f_w.classify(seen).numpy(), batch["label"].numpy()
-    given["classification_loss"] = -np.mean(np.log(p[np.arange(6), labels]))
-    pairs = zip(model.source_net.look(batch["image"])[0], model.f_w.look(seen)[0], strict=True)
-    q = [[norms(np.abs(m.numpy()).sum(-1).reshape(6, -1)) for m in pair] for pair in pairs]
-    given["attention_loss"] = 0.1 / 2 * sum(np.linalg.norm(a - b, axis=-1).mean() for a, b in q)
-    found = {name: value for part in terms.values() for name, value in part.items()}
-    assert set(found) == set(given)
-    for name, value in given.items():
-        assert float(found[name]) == pytest.approx(float(value), rel=2e-3), name
-    assert set(terms["classifier"]) == {"classification_loss", "attention_loss"} < set(terms["generators"])
-    assert float(right["accuracy"]) == pytest.approx(np.mean(p.argmax(-1) == labels))
+    seen, labels = (to_w + 1) / 2, batch["label"].numpy()
+    p = model.f_w.classify(seen).numpy()
+    apart = distance(model.source_net.look(batch["image"])[0], model.f_w.look(seen)[0], reduction)
+    classifier = {
+        "classification_loss": -np.mean(np.log(p[np.arange(6), labels])), "attention_loss": beta / 2 * apart
+    }  # fmt: skip
+    generators = {
+        "adversarial_sw_loss": named(model.d_w(to_w), True), "adversarial_ws_loss": named(model.d_s(to_s), True),
+        "cycle_loss": 3 * back, **classifier,
+    }  # fmt: skip
+    expected = {"discriminators": discriminators, "generators": generators, "classifier": classifier}
+    assert [*terms] == [*expected] == [*model.players()]
+    for player, values in expected.items():
+        check_terms(terms[player], values)
+        check_terms(model.losses_of(player, batch), values)
+    assert len({round(float(v), 3) for v in (*discriminators.values(), *generators.values())}) == 9
+    assert float(measures["accuracy"]) == pytest.approx(np.mean(p.argmax(-1) == labels))
+
+
+def test_the_pools_are_what_the_discriminators_see(monkeypatch):
+    """Their fakes alone come out of the pools, D_W's from the first; generators are judged by their new ones."""
+    plain, batch = large()
+    without = {n: v for part in plain.losses(batch)[0].values() for n, v in part.items()}
+    level = {"pool_0": 0.5, "pool_1": -0.25}
+    monkeypatch.setattr(cycle_gan.ImagePool, "call", lambda self, fakes: 0.1 * fakes + level[self.name])
+    model, batch = large(pool=6)
+    terms = {n: v for part in model.losses(batch)[0].values() for n, v in part.items()}
+    x_s, x_w = (np.repeat(2 * batch[n].numpy() - 1, 3, -1) for n in ("image", "auxiliary"))
+    shown = {"w": model.d_w(0.1 * model.g_sw(x_s) + 0.5), "s": model.d_s(0.1 * model.g_ws(x_w) - 0.25)}
+    expected = {f"fake_{d}_loss": np.mean(np.log1p(np.exp(logits.numpy()))) for d, logits in shown.items()}
+    for name, value in {**without, **expected}.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-3), name
+    assert all(abs(float(without[name]) - value) > 0.01 for name, value in expected.items())
+
+
+@pytest.mark.parametrize("kind", ["stage 1", "stage 2", "f_t"])
+def test_a_step_follows_the_gradient_of_the_sum(kind):
+    """Each player down its own terms, all gradients taken at the same weights, before anybody moves."""
+    model, batch = large(stage=1 if kind == "stage 1" else 2)
+    if kind == "f_t":
+        model = cycle_at.tiny_classifier(classes=SIX, teacher=model.source_net, beta=0.7)
+        enlarge(model, 9)
+    rates = {name: 1e-3 * (i + 1) for i, name in enumerate(model.players())}
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rate) for name, rate in rates.items()})
+    expected = []
+    for name, player in model.players().items():
+        with tf.GradientTape() as tape:
+            total = tf.add_n(list(model.losses_of(name, batch).values()))
+        gradients = tape.gradient(total, list(player.variables))
+        before = [np.array(v) for v in player.variables]
+        expected += [
+            (v, b, rates[name] * g.numpy()) for v, b, g in zip(player.variables, before, gradients, strict=True)
+        ]
+    model.train_step(batch)
+    for v, before, step in expected:
+        np.testing.assert_allclose(before - np.array(v), step, rtol=2e-2, atol=1e-6 + 1e-2 * np.abs(step).max())
+    assert all(np.abs(step).max() > 1e-6 for _, _, step in expected)
 
 
 def test_what_moves_the_generator():
@@ -338,34 +353,6 @@ def test_stage_1_has_no_classifier():
     model.compile(**{f"{name}_optimizer": cycle_at.optimizer() for name, _ in model.player_variables()})
     logs = model.train_step(batch)
     assert "classification_loss" not in logs and np.isfinite(float(logs["cycle_loss"]))
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_image_pool(compiled):
-    """Full after two batches of three; then half of what is shown is earlier, whose place the new one takes."""
-    pool = cycle_gan.ImagePool((1, 1, 1), size=6, seed=2)
-    pool.build()
-    step = tf.function(pool) if compiled else pool
-    seen, given = [], []
-    for i in range(200):
-        fakes = tf.reshape(tf.range(3.0) + 3 * i, (3, 1, 1, 1))
-        shown = step(fakes).numpy().ravel()
-        given.append(fakes.numpy().ravel())
-        seen.append(shown)
-        if i < 2:
-            np.testing.assert_array_equal(shown, fakes.numpy().ravel())
-    old = np.concatenate([s != g for s, g in zip(seen[2:], given[2:], strict=True)])
-    assert abs(old.mean() - 0.5) < 0.06
-    kept = np.concatenate(seen)
-    again = {value for value, times in Counter(kept).items() if times > 1}
-    assert again <= set(range(6))  # what filled the pool was shown then, too
-    assert set(kept) | set(pool.seed_pool.numpy().ravel()) == set(range(600))
-    odd = cycle_gan.ImagePool((1, 1, 1), size=5, seed=2)  # the second batch fits in part
-    odd.build()
-    shown = np.concatenate([odd(tf.fill((4, 1, 1, 1), 1.0 + i)).numpy().ravel() for i in range(50)])
-    assert np.all(shown >= 1) and np.all(odd.seed_pool.numpy() >= 1)
-    with pytest.raises(ValueError, match="pool of 6 is smaller than the batch of 7"):
-        pool(tf.zeros((7, 1, 1, 1)))
 
 
 def test_a_model_with_a_pool_trains_and_resumes_its_pool(tmp_path):

@@ -1,0 +1,87 @@
+"""fer_tf.nets.cycle_gan: CycleGAN's layers and fields by hand, and the pool of past fakes."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_tf import layers
+from fer_tf.compat import keras
+from fer_tf.nets import cycle_gan
+
+
+def count(net):
+    return sum(int(np.prod(v.shape)) for v in net.trainable_variables)
+
+
+def test_generator_has_cycle_gans_layers():
+    """c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3: kernels by hand, the last bias."""
+    net = cycle_gan.build_generator()
+    kernels = 49 * 3 * 64 + 9 * 64 * 128 + 9 * 128 * 256
+    wanted = 2 * kernels + 9 * 2 * 9 * 256 * 256 + 3
+    assert count(net) == wanted and f"{wanted:,}" in cycle_gan.build_generator.__doc__
+    assert sum(isinstance(layer, layers.InstanceNorm) for layer in net.layers) == 3 + 18 + 2
+    assert sum(isinstance(layer, layers.ReflectionPadding) for layer in net.layers) == 2 + 18
+    small = cycle_gan.build_generator(filters=4, blocks=1)
+    assert small(tf.zeros((2, 32, 48, 3))).shape == (2, 32, 48, 3)
+    assert abs(float(np.std(net.get_layer("block5a_conv").kernel)) - 0.02) < 0.001
+
+
+def test_discriminators_scores_see_70_pixels():
+    net = cycle_gan.build_discriminator()
+    sizes = [3, 64, 128, 256, 512, 1]
+    wanted = sum(16 * a * b for a, b in zip(sizes, sizes[1:], strict=False)) + 64 + 1
+    assert count(net) == wanted and f"{wanted:,}" in cycle_gan.build_discriminator.__doc__
+    field = 1
+    for layer in reversed([layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]):
+        field = (field - 1) * layer.strides[0] + layer.kernel_size[0]
+    assert field == 70
+    for side, scores in ((256, 30), (64, 6)):
+        assert cycle_gan.build_discriminator(filters=2)(tf.zeros((1, side, side, 3))).shape == (1, scores, scores, 1)
+
+
+def test_a_score_depends_on_those_pixels_alone():
+    """Without the norms, whose statistics reach everywhere."""
+    net = cycle_gan.build_discriminator(filters=2)
+    kernels = [layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]
+
+    def scores(x):
+        for layer in kernels:
+            x = tf.nn.leaky_relu(layer(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])), 0.2)
+        return x
+
+    image = tf.random.stateless_normal((1, 160, 160, 3), (0, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = scores(image)[0, 9, 9, 0]
+    reached = np.any(tape.gradient(score, image).numpy()[0] != 0, -1)
+    assert reached.any(0).sum() == reached.any(1).sum() == 70
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_image_pool(compiled):
+    """Full after two batches of three; then half of what is shown is earlier, whose place the new one takes."""
+    pool = cycle_gan.ImagePool((1, 1, 1), size=6, seed=2)
+    pool.build()
+    step = tf.function(pool) if compiled else pool
+    seen, given = [], []
+    for i in range(200):
+        fakes = tf.reshape(tf.range(3.0) + 3 * i, (3, 1, 1, 1))
+        shown = step(fakes).numpy().ravel()
+        given.append(fakes.numpy().ravel())
+        seen.append(shown)
+        if i < 2:
+            np.testing.assert_array_equal(shown, fakes.numpy().ravel())
+    old = np.concatenate([s != g for s, g in zip(seen[2:], given[2:], strict=True)])
+    assert abs(old.mean() - 0.5) < 0.06
+    kept = np.concatenate(seen)
+    again = {value for value, times in Counter(kept).items() if times > 1}
+    assert again <= set(range(6))  # what filled the pool was shown then, too
+    assert set(kept) | set(pool.seed_pool.numpy().ravel()) == set(range(600))
+    odd = cycle_gan.ImagePool((1, 1, 1), size=5, seed=2)  # the second batch fits in part
+    odd.build()
+    shown = np.concatenate([odd(tf.fill((4, 1, 1, 1), 1.0 + i)).numpy().ravel() for i in range(50)])
+    assert np.all(shown >= 1) and np.all(odd.seed_pool.numpy() >= 1)
+    with pytest.raises(ValueError, match="pool of 6 is smaller than the batch of 7"):
+        pool(tf.zeros((7, 1, 1, 1)))
