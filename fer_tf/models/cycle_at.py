@@ -5,34 +5,54 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 (10), section 3.2 "source" and "target domain learning": `AttentionClassifier`, which is f_S, f_W and f_T. Eq. (4) to
 (9), "auxiliary domain learning": `CycleAT`. Section 4.2: `optimizer`, `views`. The GAN's nets:
 `fer_tf/nets/cycle_gan.py`; the classifiers' trunks: `fer_tf/nets/backbones.py`. The tables and figures are made by
-`experiments/cycle_at.py`.
+`experiments/cycle_at.py`. [51] is the attention transfer of Zagoruyko and Komodakis, [67] is CycleGAN.
 
-**Readings** (what the paper leaves open). Stage I descends eq. (4), (5) and (6), stage II eq. (8), where f_W joins; it
-starts from f_S's weights, as a deep network with norms that do not move cannot start from nothing. Eq. (9) minimises
-eq. (8) over G_SW too, so both terms of eq. (7) reach it (`attention_updates_generator`). D_T of eq. (5) is D_S.
-Generators descend -log D, not log(1 - D); `gan_loss="least_squares"` is CycleGAN's. Eq. (6) is the mean over pixels in
-[-1, 1], weighted 1 as printed (CycleGAN: 10). All players' gradients are taken at the same weights, then all move; the
-two generators have one optimizer, so have the two D. In eq. (7) and (10) j runs over the ends of the four residual
-stages, the norm is not squared, and the mean over the batch is taken; beta is not given: 0.1.
-`at_reduction="mean_square"` is the mean over the pixels of the squared difference, as in the code of the paper's [51],
-with the beta of that code, 1000; eq. (7)'s 1/2 is kept, so that it weighs half of what it does there, and maps are eq.
-(1)'s sums of absolute values, not of squares. The teacher is frozen and uses its moving statistics: f_S sees x_s while
-f_W sees G_SW(x_s); f_W and f_T see the same x_t. In stage II f_W's norms use their moving statistics too
-(`batch_statistics`), since batches have one picture. f_S and f_W are ResNet-50, f_T, "shallower", is ResNet-18 from
-scratch. N(0, 0.02) starts the GAN, He's and Glorot's distributions the classifiers. "Momentum 0.5" is Adam's beta1.
-Faces are in colour. Views are mirrored, and moved by up to 15 of 256 pixels each way, as CycleGAN's are; the face as it
-is is tested. "Voting" over one picture is the largest score. Table 4 ticks "fine-tune" for all rows but S2T; only
-S2T_fine-tune starts from f_S here, since a shallower f_T cannot (`--target_init` where it can). Selection: f_S's first
-convolution, where the paper has that of AlexNet, averaged over 4x4 cells, standardised, 50 principal components, three
-of t-SNE; a face that several choose counts once. Each row has as many steps on the target. Table 8's multi-SVM: the ten
-lowest cosine coefficients but the mean of each 8x8 block of the grey face at 64x64, blocks at length one, standardised;
-linear, one class against the others, C = 0.01.
+**Readings**, where the paper is silent:
 
-**Deviations**: the data set `bu3dfe` reads the 1,300 frontal textures (levels 3 and 4, neutral), where the paper
-renders the scans in 143 poses, 185,900 faces: whoever has rendered them gives them as `--dataset=folder`. Faces are
-found by dlib, not by libfacedetection; with --strict=false what it misses is left out and named, not cut by hand. There
-are no ImageNet weights for Table 8's AlexNet, which starts from scratch. Keras' own ResNet-50 and ResNet-101 have norms
-of momentum 0.99, the other residual networks 0.9.
+- Section 1, "stage-I" and "stage-II": stage I descends eq. (4), (5) and (6), stage II eq. (8), where f_W joins.
+- Eq. (4), (5): D is a sigmoid, and the mean is taken over the patches. `gan_loss="least_squares"` is [67]'s.
+- Eq. (5): D_T is D_S.
+- Eq. (6): the L1 norm is the mean over places and channels, with pixels in [-1, 1]. Its weight in eq. (8) is 1, as
+  printed; [67] has 10.
+- Eq. (7), (10), I: the ends of the four residual stages. E: the mean over the batch; the norm is not squared.
+- Eq. (7), (10), beta: 0.1. `at_reduction="mean_square"` is [51]'s mean over the pixels of the squared difference, with
+  [51]'s beta of 1000. The printed 1/2 stays, so that it weighs half of what it does there. Maps stay sums of absolute
+  values, eq. (1), where [51] has squares.
+- Eq. (7), (10), the teacher: it does not move, and its norms use their moving statistics. f_S sees x_s while f_W sees
+  G_SW(x_s); f_W sees the x_t that f_T sees.
+- Eq. (7), f_W: its norms use their moving statistics, as batches have one picture (`batch_statistics`).
+- Eq. (9): it minimises over G_SW, too, so both terms of eq. (7) reach it (`attention_updates_generator`).
+- Eq. (9): all gradients are taken at the same weights, then all players move. The generators have one optimizer, and
+  so have the discriminators.
+- Section 3.1, "a shallower classification model f_T": ResNet-18, from scratch. f_S and f_W are ResNet-50, as printed.
+- Section 4.1: the source's 20 people are drawn by the seed. SFEW's two sets are tested in turn.
+- Section 4.2, "crop out the faces": the frame is FER-2013's. Faces are in colour.
+- Section 4.2, augmentation: views are mirrored, and moved by up to 15 of 256 pixels each way, as [67]'s are. The face
+  as it is is tested.
+- Section 4.2, "momentum 0.5": Adam's beta1, in all trainings. The rate stays as it is.
+- Section 4.2, batches: 1 for the GAN, as in [67], and 32 for the classifiers. Epochs are those of `--preset=paper`.
+- Section 4.2, selection: the maps are averaged over 4x4 cells and standardised. t-SNE starts from 50 principal
+  components and has three dimensions, as in section 4.4. A face that several choose counts once.
+- Section 4.5, "voting": over one picture it is the largest score.
+- Section 4.5, Table 4, "fine-tune": f_T learns from the target's labels. S2T_fine-tune alone starts from f_S, as a
+  shallower f_T cannot (`--target_init` where it can). Each row has as many steps on the target.
+- Section 4.5, S2T_att.&gen.: its generators are stage I's, trained for as many steps as those of stage II.
+- Section 4.6, Table 8, multi-SVM: the ten lowest cosine coefficients but the mean of each 8x8 block of the grey face at
+  64x64, blocks at length one, standardised; linear, one class against the others, C = 0.01.
+
+**Deviations**, where something printed is changed:
+
+- Eq. (4), (5), (9): generators descend -log D, where eq. (9) has log(1 - D).
+- Section 4.1: the data set `bu3dfe` reads the 1,300 frontal textures (levels 3 and 4, neutral), where the paper renders
+  the scans in 143 poses, 185,900 faces. Whoever has rendered them gives them as `--dataset=folder`.
+- Section 4.2, "lib face detection": faces are found by dlib. What it misses is left out and named (--strict=false),
+  where the paper crops it by hand.
+- Section 4.2, "all weights ... standard deviation of 0.02": so start the GAN's kernels. The classifiers start from He's
+  and Glorot's distributions, f_W from f_S's weights: with norms that do not move it cannot start from nothing.
+- Section 4.2, selection: features are those of f_S's first convolution, where the paper has AlexNet's of ImageNet; so
+  in Fig. 4.
+- Section 4.2, "all the generated images": --candidates of them are drawn, 20,000 in `--preset=paper`.
+- Section 4.6, Table 8: AlexNet starts from scratch, as there are no ImageNet weights for it here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,21 @@
 """The trunks of CycleAT's Tables 2 and 8: residual networks, AlexNet and VGG, each showing its stages' maps.
 
-He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition" (CVPR 2016), Table 1: ResNet-18, 50, 101; ResNet-10
-has one basic block a stage, ResNet-38 three bottlenecks. Krizhevsky, Sutskever, Hinton (NIPS 2012): AlexNet, on one
-device, without its response normalisation. Simonyan, Zisserman (ICLR 2015): VGG-16 and 19.
+He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition" (CVPR 2016), Table 1: ResNet-18, 50, 101.
+Krizhevsky, Sutskever, Hinton (NIPS 2012), Fig. 2: AlexNet. Simonyan, Zisserman (ICLR 2015), Table 1, columns D and E:
+VGG-16 and 19. ResNet-50, ResNet-101 and the VGGs at full width are those of keras.applications, and may start from
+ImageNet.
 
-ResNet-50, ResNet-101 and the VGGs at full width are those of keras.applications, and may start from ImageNet.
+**Readings**, where the papers are silent:
+
+- CycleAT, Table 2, "ResNet-38": three bottlenecks a stage. ResNet-10 has one basic block a stage; no paper has it.
+- He and others, Table 1: the first block of a stage halves the sides in its first convolution. A 1x1 convolution with
+  a norm stands in the skip where sides or channels change.
+- Norms: moving statistics have momentum 0.9, those of keras.applications 0.99.
+- CycleAT, eq. (7): AlexNet and VGG show the maps before each of their poolings.
+
+**Deviations**, where something printed is changed:
+
+- Krizhevsky and others, 3.3 and 3.5: no response normalisation, and one device, so no convolution is cut in two.
 """
 
 from __future__ import annotations

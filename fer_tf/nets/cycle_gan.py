@@ -1,8 +1,19 @@
 """CycleGAN's two nets, of which CycleAT has two each, and its pool of past fakes.
 
 Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks" (ICCV 2017),
-appendix 7.2: in its shorthand c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3, and C64-C128-C256-C512. Instance norms
-have no scale or shift, and no convolution before one has a bias.
+appendix 7.2: in its shorthand c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3, and C64-C128-C256-C512.
+
+**Readings**, where the appendix is silent:
+
+- Instance norm: it has no scale or shift. No convolution before one has a bias, which the norm would take away.
+- R256: a norm follows both convolutions, a ReLU the first alone.
+- Reflection padding: before the first, the last and the residual convolutions; the others pad with zeros.
+- "A convolution to produce a 1-dimensional output": 4x4, of stride 1.
+
+**Deviations**, where something printed is changed:
+
+- c7s1-3: a bias and a tanh follow, where the shorthand means a norm and a ReLU. A ReLU would not reach [-1, 0].
+- C512: its stride is 1, where the shorthand means 2. With 2 a score would see more than the printed 70x70 pixels.
 """
 
 from __future__ import annotations
