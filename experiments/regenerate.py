@@ -13,22 +13,44 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
-from fer_tf import export, faces, figures, weights
+from fer_tf import export, faces, figures, pictures, recognise
 from fer_tf.models import ia_gen
 
-from . import predict
-from .run import common
+from .run import command_line, photographs, settings
 
-FLAGS = flags.FLAGS
-FLAGS.set_default("model", "ia_gen")
-FLAGS.set_default("out", "runs/regenerate")
-delattr(FLAGS, "batch_size")  # of predict; here one face is looked at at a time
+
+@settings.command()
+class Settings(photographs.Photographs):
+    """Which photographs, and whose generators."""
+
+    model: str = "ia_gen"
+    out: str = "runs/regenerate"
+
+
+class Redrawn(NamedTuple):
+    """A face as IA-gen's generators draw it.
+
+    Attributes:
+      box: (left, top, right, bottom) in pixels of the upright picture.
+      view: (64, 64, 1) float32 in [0, 1], the face as the network sees it.
+      generated: (K, 64, 64, 1) float32 in [0, 1], the face in each expression.
+      distances: expression -> distance of its face to the input. Eq. (8).
+    """
+
+    box: faces.Box
+    view: np.ndarray
+    generated: np.ndarray
+    distances: dict[str, float]
+
+    @property
+    def nearest(self) -> str:
+        """The expression whose face is nearest, which is the answer."""
+        return min(self.distances, key=self.distances.__getitem__)
 
 
 def load(name: str) -> ia_gen.IAGen:
@@ -37,55 +59,64 @@ def load(name: str) -> ia_gen.IAGen:
     Raises:
       ValueError: it has no generators.
     """
-    path = Path(name) if Path(name).is_file() else weights.released(predict.RELEASED.get(name, name))
-    model = export.rebuild(path)
+    path = recognise.model_path(name)
+    model = export.rebuild(path) if path.is_file() else None
     if not isinstance(model, ia_gen.IAGen):
         raise ValueError(f"--model={name} has no generators: give weights of IA-gen, such as --model=ia_gen.")
     return model
 
 
-def regenerate(model: ia_gen.IAGen, face: np.ndarray) -> dict[str, np.ndarray]:
-    """One aligned face, (H, W, 1|3) uint8, -> its view (64, 64, 1), generated (K, 64, 64, 1) and distances (K,)."""
-    view = ia_gen.grey(tf.cast(ia_gen.views.test_view(tf.constant(face[None])), tf.float32) / 255.0)
-    view = (view + 1.0) / 2.0
-    found = model(view)
-    return {"view": view[0].numpy(), **{n: found[n][0].numpy() for n in ("generated", "distances")}}
+def redraw(model: ia_gen.IAGen, picture: np.ndarray, all_faces: bool, min_score: float) -> list[Redrawn]:
+    """Finds the faces of a picture, (H, W, 3) uint8, and draws each in every expression; largest first."""
+    redrawn = []
+    for face in faces.detect(picture, all=all_faces, min_score=min_score):
+        aligned = tf.constant(faces.align(picture, ia_gen.TEMPLATE, box=face)[None])
+        view = ia_gen.grey(tf.cast(ia_gen.views.test_view(aligned), tf.float32) / 255.0)
+        view = (view + 1.0) / 2.0
+        answer = model(view)
+        distances = dict(zip(model.classes, answer["distances"][0].numpy().tolist(), strict=True))
+        redrawn.append(Redrawn(face.box, view[0].numpy(), answer["generated"][0].numpy(), distances))
+    return redrawn
 
 
-def picture(found: dict[str, np.ndarray], classes: tuple[str, ...]) -> Any:
+def draw(face: Redrawn) -> Any:
     """The face and its K expressions in one row; the nearest is marked."""
-    nearest = int(found["distances"].argmin())
-    titles = [f"{c}\n{d:.2f}" for c, d in zip(classes, found["distances"], strict=True)]
-    titles[nearest] += " nearest"
-    return figures.grid([[found["view"], *found["generated"]]], col_titles=["input\n", *titles], cell=128)
+    marks = {face.nearest: " nearest"}
+    titles = [f"{c}\n{d:.2f}{marks.get(c, '')}" for c, d in face.distances.items()]
+    return figures.grid([[face.view, *face.generated]], col_titles=["input\n", *titles], cell=128)
 
 
-def main() -> None:
-    """Finds, redraws, prints, writes."""
-    if FLAGS.video:
-        raise ValueError("Only pictures are redrawn, no films: give --image.")
-    if not FLAGS.image:
+def run(settings: Settings) -> int:
+    """Every photograph's faces, redrawn; exit code 1 where one of them has an error."""
+    if not settings.image:
         raise ValueError("Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'.")
-    (paths, problems), taken, out = predict.pictures(FLAGS.image), Counter(), predict.out_folder()
+    paths, problems = photographs.listed(settings.image)
+    taken, out = Counter(), settings.out_folder
     sys.stderr.writelines(f"{sentence}\n" for sentence in problems)
-    predict.keep_apart(paths, out)
-    model = load(FLAGS.model)
+    photographs.keep_apart(paths, out)
+    model = load(settings.model)
     for path in paths:
-        row = predict.look(path, faces.TEMPLATES[ia_gen.TEMPLATE])
-        for number, face in enumerate(row["aligned"]):
-            found = regenerate(model, face)
-            taken[path.stem.lower()] += 1
-            again = f"_{n}" if (n := taken[path.stem.lower()]) > 1 else ""
+        try:
+            redrawn = redraw(model, pictures.load_image(path), settings.all_faces, settings.min_score)
+            if not redrawn:
+                raise faces.FaceNotFound(photographs.NO_FACE)
+        except (ValueError, OSError) as error:
+            problems.append(photographs.complain(path, error))
+            print(json.dumps({"path": str(path), "error": problems[-1]}), flush=True)
+            continue
+        for face in redrawn:
+            name = photographs.result_name(path, "regenerated", taken)
             if out is not None:
-                figures.save(picture(found, model.classes), out / f"{path.stem}_regenerated{again}.png")
-            near = {c: round(float(d), 4) for c, d in zip(model.classes, found["distances"], strict=True)}
-            box = [round(v, 1) for v in row["boxes"][number].box]
-            print(json.dumps({"path": str(path), "box": box, "label": min(near, key=near.get), "distances": near}))
-        if "error" in row:
-            print(json.dumps({"path": str(path), "error": row["error"]}))
-            problems.append(row["error"])
-    sys.exit(1 if problems else 0)
+                figures.save(draw(face), out / f"{name}.png")
+            print(json.dumps(line(path, face)), flush=True)
+    return 1 if problems else 0
+
+
+def line(path: Path, face: Redrawn) -> dict[str, Any]:
+    """A face as the lines of JSON have it."""
+    distances = {name: round(d, 4) for name, d in face.distances.items()}
+    return {"path": str(path), "box": [round(v, 1) for v in face.box], "label": face.nearest, "distances": distances}
 
 
 if __name__ == "__main__":
-    common.run(main)
+    command_line.main(Settings, run)

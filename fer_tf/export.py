@@ -38,7 +38,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fer_tf
-from fer_tf import compat, spec, weights
+from fer_tf import compat, files, spec, weights
 from fer_tf.faces import TEMPLATES, Template, load_image
 
 FORMAT = "fer_tf.export.1"
@@ -92,7 +92,7 @@ def save(
     Args:
       model: built; has `classify`, or else its call gives probabilities: (N, h, w, C) float32 in [0, 1] -> (N, K).
       path: the folder, new or an earlier export, which is replaced.
-      metadata: what else to tell, such as data, metric, commit; must have a JSON form.
+      metadata: further entries, such as data, metric, commit; must have a JSON form.
       classes: names of the K classes, in the order of the outputs; `model.classes` when left out.
       views, template: as in the model's file, which is asked when they are left out.
       channels: of the images that the model takes: 1 grey, 3 RGB.
@@ -108,21 +108,17 @@ def save(
     if path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} exists and is no SavedModel: remove it, or export to another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        asset, part, old = Path(folder) / "metadata.json", Path(folder) / "export", Path(folder) / "old"
+    signatures = {"serving_default": module.serving_default, "serving_bytes": module.serving_bytes}
+    with tempfile.TemporaryDirectory() as folder, files.replacing(path) as part:
+        asset = Path(folder) / "metadata.json"
         asset.write_text(module.text + "\n")
         module.metadata_file = tf.saved_model.Asset(str(asset))
-        signatures = {"serving_default": module.serving_default, "serving_bytes": module.serving_bytes}
         tf.saved_model.save(module, str(part), signatures=signatures)
-        difference = check(model, part, faces, **chosen._asdict())
-        if path.exists():
-            os.replace(path, old)
-        os.replace(part, path)
-    return difference
+        return check(model, part, faces, **chosen._asdict())
 
 
 def _metadata(model: Any, classes: Sequence[str], chosen: Settings, given: Mapping[str, Any]) -> str:
-    """All that is told of an export, as JSON."""
+    """The metadata of an export, as JSON: its own entries and the given ones."""
     view = chosen.views.test_view(tf.zeros((1, *chosen.template.size, chosen.channels), tf.uint8))
     outputs = int(_classifier(model)(tf.cast(view, tf.float32)).shape[-1])
     if len(classes) != outputs:
@@ -162,8 +158,8 @@ class Module(tf.Module):
         self.text = text = _metadata(model, classes, chosen, metadata)
         (height, width), classify = chosen.template.size, _classifier(model)
 
-        def answer(framed: tf.Tensor) -> dict[str, tf.Tensor]:
-            view = chosen.views.test_view(framed)
+        def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
+            view = chosen.views.test_view(faces)
             probabilities = tf.cast(classify(tf.cast(view, tf.float32) / 255.0), tf.float32)
             names = tf.constant(classes, tf.string)
             return {
@@ -203,10 +199,8 @@ def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Ten
     Raises:
       tf.errors.InvalidArgumentError: other than 1 or 3 channels.
     """
-    given = tf.shape(faces)[-1]
-    with tf.control_dependencies(
-        [tf.debugging.Assert((given == 1) | (given == 3), ["faces need 1 or 3 channels:", given])]
-    ):
+    own = tf.shape(faces)[-1]
+    with tf.control_dependencies([tf.debugging.Assert((own == 1) | (own == 3), ["faces need 1 or 3 channels:", own])]):
         values = tf.cast(faces, tf.float64)
     for axis, length, equation in ((2, size[1], "nhwc,kw->nhkc"), (1, size[0], "nhwc,kh->nkwc")):
         weights = _bicubic(tf.shape(faces)[axis], length)
@@ -319,14 +313,15 @@ def check(
     view = tf.cast(chosen.views.test_view(tf.constant(resized)), tf.float32) / 255.0
     expected = np.asarray(_classifier(in_float32(model))(view))
     default, from_bytes = (loaded.signatures[name] for name in ("serving_default", "serving_bytes"))
-    files = from_bytes(images=tf.constant([_png(image) for image in images]))
+    encoded = tf.constant([_png(image) for image in images])
     answers = {
         "serving_default": Predictor(default, _read_metadata(path))(images),
-        "serving_bytes": files["probabilities"].numpy(),
+        "serving_bytes": from_bytes(images=encoded)["probabilities"].numpy(),
     }
     largest = 0.0
-    for name, found in answers.items():
-        difference = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
+    for name, probabilities in answers.items():
+        same_shape = probabilities.shape == expected.shape
+        difference = np.abs(probabilities - expected).max() if same_shape else np.inf
         if not difference <= TOLERANCE:
             raise ValueError(
                 f"The export is wrong: {name} differs from the Keras model by {difference:.3g} where at most "
@@ -366,7 +361,7 @@ class Predictor:
 
     Attributes:
       classes: names of the K classes, in the order of the outputs.
-      metadata: what `save` was told, and format, model, template, view_size, channels, created, versions.
+      metadata: what `save` was given, and format, model, template, view_size, channels, created, versions.
       template: the frame of a face, for `faces.align`.
     """
 
@@ -392,14 +387,14 @@ class Predictor:
         for face in faces:
             if face.dtype != np.uint8 or face.ndim != 3 or face.shape[-1] not in (1, 3) or not face.size:
                 raise ValueError(f"A face is uint8 (H, W) or (H, W, 1|3): this one is {face.dtype} {face.shape}.")
-        found = np.zeros((len(faces), len(self.classes)), np.float32)
+        probabilities = np.zeros((len(faces), len(self.classes)), np.float32)
         for shape in dict.fromkeys(face.shape for face in faces):
             rows = [i for i, face in enumerate(faces) if face.shape == shape]
             at_once = max(1, PIXELS // (shape[0] * shape[1]))
             for part in (rows[i : i + at_once] for i in range(0, len(rows), at_once)):
                 stack = tf.constant(np.stack([faces[i] for i in part]))
-                found[part] = self._serve(faces=stack)["probabilities"].numpy()
-        return found
+                probabilities[part] = self._serve(faces=stack)["probabilities"].numpy()
+        return probabilities
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:
@@ -440,8 +435,11 @@ def rebuild(path: str | os.PathLike[str]) -> Any:
 
 
 def from_weights(path: str | os.PathLike[str]) -> Predictor:
-    """A weights file as a Predictor; errors as `rebuild`."""
-    return predictor(rebuild(path))
+    """A weights file as a Predictor; errors as `rebuild`, and ValueError for a model that names no expression."""
+    model = rebuild(path)
+    if not hasattr(model, "classify"):
+        raise ValueError(f"{path} holds a {type(model).__name__}, which names no expression: give a recogniser's file.")
+    return predictor(model)
 
 
 def released(name: str) -> Predictor:

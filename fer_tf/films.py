@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -23,6 +24,8 @@ from typing import Any
 
 import av
 import numpy as np
+
+from fer_tf import files
 
 ENDINGS = (".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm")
 """Endings of film files, in lower case."""
@@ -60,7 +63,8 @@ class Film:
         rate = self._stream.average_rate or self._stream.guessed_rate or 0
         self.rate = Fraction(rate) if 0 < rate <= 1000 else Fraction(25)
         self._start: int | None = None  # the first frame's time stamp
-        self._running, self._next = None, 0  # a decoder under way, and the number of the frame that comes next
+        self._running: Iterator[av.VideoFrame] | None = None  # a decoder under way,
+        self._next = 0  # and the number of the frame that comes next
         kind = self._container.format.name  # the others' stamps are guesses after a seek
         ordered = "avi" in kind and not self._stream.codec_context.has_b_frames
         self._even = "avi" in kind  # stores no times, so frames are evenly spaced
@@ -157,7 +161,7 @@ class Film:
         try:
             return _index(self.path, status.st_mtime_ns, status.st_size)
         except av.FFmpegError as error:
-            raise ValueError(f"{self.path}: cannot be read as a film ({_said(error)})") from error
+            raise ValueError(f"{self.path}: cannot be read as a film ({_reason(error)})") from error
 
     def _rewind(self) -> None:
         """Opens the file anew: a seek may miss the first frame."""
@@ -167,10 +171,10 @@ class Film:
 
     def _decode(self) -> av.VideoFrame | None:
         try:
-            frame = next(self._running, None)
+            frame = None if self._running is None else next(self._running, None)
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
             self._running = None
-            raise ValueError(f"{self.path}: cannot be decoded ({_said(error)})") from error
+            raise ValueError(f"{self.path}: cannot be decoded ({_reason(error)})") from error
         if frame is not None:
             _check(self.path, frame)
         return frame
@@ -184,7 +188,7 @@ class Film:
         try:
             picture = frame.to_ndarray(format="rgb24")
         except (av.FFmpegError, ValueError) as error:
-            raise ValueError(f"{self.path}: cannot be decoded ({_said(error)})") from error
+            raise ValueError(f"{self.path}: cannot be decoded ({_reason(error)})") from error
         return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))  # both counter-clockwise
 
 
@@ -194,7 +198,7 @@ def _opened(path: str) -> tuple[Any, Any]:
     try:
         container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as a film ({_said(error)})") from error
+        raise ValueError(f"{path}: cannot be read as a film ({_reason(error)})") from error
     try:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
@@ -228,7 +232,7 @@ def _index(path: str, changed: int, size: int) -> tuple[tuple[int, ...], tuple[i
     return tuple(pts for pts, _ in packets), tuple(i for i, (_, key) in enumerate(packets) if key), count
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
@@ -282,12 +286,14 @@ class Writer:
         if self.path.suffix.lower() not in FORMATS:
             raise ValueError(f"{self.path}: films are written as {', '.join(FORMATS)}")
         self.rate = Fraction(rate).limit_denominator(1001)
-        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._replacing = files.replacing(self.path)
+        self._part = self.path
         self._container: Any = None
         self._stream: Any = None
         self.shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Writer:
+        self._part = self._replacing.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -296,10 +302,10 @@ class Writer:
                 self._finish(kind is None)
             elif kind is None:
                 raise ValueError(f"{self.path}: a film needs at least one frame")
-            if kind is None:
-                os.replace(self._part, self.path)
-        finally:
-            self._part.unlink(missing_ok=True)
+        except BaseException:
+            self._replacing.__exit__(*sys.exc_info())
+            raise
+        self._replacing.__exit__(kind, error, at)
 
     def _finish(self, whole: bool) -> None:
         try:
@@ -308,7 +314,7 @@ class Writer:
             self._container.close()
         except av.FFmpegError as error:
             if whole:
-                raise OSError(f"{self.path}: cannot be written ({_said(error)})") from error
+                raise OSError(f"{self.path}: cannot be written ({_reason(error)})") from error
 
     def add(self, frame: np.ndarray) -> None:
         """Appends a frame, (H, W, 3) uint8; an odd side grows by one pixel, since codecs want even ones.
@@ -327,7 +333,7 @@ class Writer:
                 self._begin(frame.shape)
             self._container.mux(self._stream.encode(picture))
         except av.FFmpegError as error:
-            raise OSError(f"{self.path}: cannot be written ({_said(error)})") from error
+            raise OSError(f"{self.path}: cannot be written ({_reason(error)})") from error
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         kind, codec = FORMATS[self.path.suffix.lower()]

@@ -4,26 +4,31 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import cycle
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 PLATES = ("#ffb000", "#56b4e9", "#7ddf64", "#ff8fa3", "#c9a0ff", "#f0e442")
 """Colours of boxes and captions' plates, so light that black text stands on each."""
 Box = tuple[float, float, float, float]
 
 
-def load_image(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
+Encoded = bytes | bytearray | memoryview
+"""A picture file's bytes."""
+
+
+def load_image(source: str | os.PathLike | Encoded | Image.Image | np.ndarray) -> np.ndarray:
     """Reads a picture of any common kind as 8-bit RGB, upright.
 
     EXIF rotation is applied; grey, palette and CMYK pictures become RGB; transparency is composited on white; 16-bit
     grey is divided by 257; the first frame of an animation is taken.
 
     Args:
-      source: a file's path, the bytes of a file, or an array (H, W), (H, W, 1|3|4): uint8, uint16, bool, or float in
-        [0, 1].
+      source: a file's path, the bytes of a file, a Pillow image, which stays open, or an array (H, W), (H, W, 1|3|4):
+        uint8, uint16, bool, or float in [0, 1].
     Returns:
       (H, W, 3) uint8.
     Raises:
@@ -34,6 +39,8 @@ def load_image(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
         return _to_rgb(_from_array(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decoded(io.BytesIO(source), f"the {len(source)} bytes given")
+    if isinstance(source, Image.Image):
+        return _decoded(source, "the Pillow image given")
     path = os.fspath(source)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -42,11 +49,13 @@ def load_image(source: str | os.PathLike | bytes | np.ndarray) -> np.ndarray:
     return _decoded(path, path)
 
 
-def _decoded(stream: io.BytesIO | str, name: str) -> np.ndarray:
-    """The picture in a stream or file; the messages show its name."""
+def _decoded(source: io.BytesIO | str | Image.Image, name: str) -> np.ndarray:
+    """The picture in a stream, a file or an image that is open; the messages show its name."""
     try:
-        with Image.open(stream) as picture:
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as picture:
             return _to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name}: cannot be read as a picture, since its format is unknown") from error
     except Exception as error:  # decoders raise nearly everything on damaged files
         raise ValueError(f"{name}: cannot be read as a picture ({type(error).__name__}: {error})") from error
 

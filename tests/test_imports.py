@@ -29,7 +29,7 @@ BELOW = {
     "nets": {"layers"},
     "compat": set(),
     "faces": {"pictures"},
-    "films": set(),
+    "films": {"files"},
     "frames": set(),
     "figures": {"files", "pictures"},
     "layers": set(),
@@ -49,7 +49,8 @@ BELOW = {
     "models": {"softmax", "nets", "layers", "losses", "augment", "records", "spec"},
     "evaluation": {"training", "figures"},
     "training": {"files"},
-    "export": {"figures", "weights", "metrics", "augment", "faces", "spec"},
+    "export": {"faces", "files", "spec", "weights"},
+    "recognise": {"export", "faces", "films", "pictures", "weights"},
 }
 WITHOUT_TENSORFLOW = {
     "archives",
@@ -63,8 +64,8 @@ WITHOUT_TENSORFLOW = {
     "pictures",
     "trees",
     "datasets",
-}  # nowhere; metrics and figures: not when they are imported
-LAZY_TENSORFLOW = {"metrics", "figures"}
+}  # nowhere; those below: not when they are imported
+LAZY_TENSORFLOW = {"metrics", "figures", "recognise"}
 TENSORFLOW = {"tensorflow", "keras", "keras_cv", "tensorflow_addons"}
 
 

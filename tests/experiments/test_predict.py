@@ -1,4 +1,4 @@
-"""experiments.predict: one line a picture, one sentence a failure, and no picture of the user is touched."""
+"""experiments.predict and regenerate: one line a picture, one sentence a failure, no picture of the user is touched."""
 
 import hashlib
 import json
@@ -8,22 +8,26 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from fer_tf import export, faces, figures, pipeline, weights
-from fer_tf.models import fer_net
+from experiments import predict, regenerate
+from fer_tf import export, faces, pictures, pipeline, recognise, weights
+from fer_tf.models import fer_net, ia_gen
 from fer_tf.records import CLASSES, Record
 
 data = pytest.importorskip("skimage.data")
 
 
-@pytest.fixture(scope="module")
-def run(cli):
-    """run(folder, *flags) -> (exit code, lines, stderr) of the command."""
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """run(command, folder, **settings) -> (exit code, lines, stderr) of the command in a folder."""
 
-    def predict(cwd: Path, *flags: str) -> tuple[int, list[dict], str]:
-        done = cli("predict", *flags, cwd=cwd)
-        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    def called(command, cwd: Path, **settings) -> tuple[int, list[dict], str]:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = command.run(command.Settings(**settings))
+        printed = capsys.readouterr()
+        return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
 
-    return predict
+    return called
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -62,68 +66,132 @@ def expected(net, picture: np.ndarray) -> np.ndarray:
 def test_a_folder_with_everything_in_it(run, house):
     folder, net = house
     before = hashes(folder / "photos")
-    flags = ("--image=photos", "--image=empty", "--image=nowhere/*.jpg", "--image=photos/a.png", "--all_faces")
-    code, lines, errors = run(folder, *flags, "--min_score=0.5", "--batch_size=2", "--model=tiny.h5", "--out=out")
+    images = ("photos", "empty", "nowhere/*.jpg", "photos/a.png")
+    options = {"all_faces": True, "min_score": 0.5, "batch_size": 2, "model": "tiny.h5", "out": "out"}
+    code, lines, errors = run(predict, folder, image=images, **options)
     assert code == 1
     rows = {line["path"]: line for line in lines}
     assert [Path(line["path"]).name for line in lines] == ["a.jpg", "a.png", "broken.jpg", "double.png", "plain.png"]
     assert [len(line["faces"]) for line in lines] == [1, 1, 0, 2, 0]
-    for name, picture in (("a.png", data.astronaut()), ("a.jpg", faces.load_image(folder / "photos" / "a.jpg"))):
+    for name, picture in (("a.png", data.astronaut()), ("a.jpg", pictures.load_image(folder / "photos" / "a.jpg"))):
         (face,) = rows[f"photos/{name}"]["faces"]
-        found = [face["probabilities"][label] for label in net.classes]
-        np.testing.assert_allclose(found, expected(net, picture), atol=2e-6)
-        assert face["label"] == net.classes[int(np.argmax(found))] and face["confidence"] == max(found)
+        probabilities = [face["probabilities"][label] for label in net.classes]
+        np.testing.assert_allclose(probabilities, expected(net, picture), atol=2e-6)
+        assert face["label"] == net.classes[int(np.argmax(probabilities))]
+        assert face["confidence"] == max(probabilities)
         np.testing.assert_allclose(face["box"], faces.detect(picture, min_score=0.5)[0].box, atol=0.06)
         assert abs(face["score"] - faces.detect(picture, min_score=0.5)[0].score) < 1e-3 and face["score"] > 0.5
     centres = sorted((face["box"][0] + face["box"][2]) / 2 for face in rows["photos/double.png"]["faces"])
     assert abs(centres[1] - centres[0] - 512) < 16  # the detector's grid
-    said = [line for line in errors.splitlines() if line.startswith(("photos", "empty", "nowhere"))]
-    assert [line.split(":")[0] for line in said] == ["empty", "nowhere/*.jpg", "photos/broken.jpg", "photos/plain.png"]
-    assert "cannot be read" in said[2] and "no face was found" in said[3]
-    assert [rows[f"photos/{name}"]["error"] for name in ("broken.jpg", "plain.png")] == said[2:]
-    assert "Traceback" not in errors
+    complaints = [line for line in errors.splitlines() if line.startswith(("photos", "empty", "nowhere"))]
+    assert complaints[:2] == ["empty: the folder has no pictures.", "nowhere/*.jpg: there is no such file or folder."]
+    assert [line.split(":")[0] for line in complaints[2:]] == ["photos/broken.jpg", "photos/plain.png"]
+    assert "cannot be read" in complaints[2] and "no face was found; --min_score=0" in complaints[3]
+    assert [rows[f"photos/{name}"]["error"] for name in ("broken.jpg", "plain.png")] == complaints[2:]
     assert hashes(folder / "photos") == before
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["a_faces.jpg", "a_faces_2.jpg", "double_faces.jpg"]
     drawn = np.asarray(Image.open(folder / "out" / "a_faces_2.jpg")).astype(int)  # a.png, the second "a"
     left, _, right, bottom = (round(v) for v in rows["photos/a.png"]["faces"][0]["box"])
     assert drawn.shape == data.astronaut().shape
-    assert np.abs(drawn[bottom - 1, (left + right) // 2] - ImageColor.getrgb(figures.PLATES[0])).max() < 60
+    assert np.abs(drawn[bottom - 1, (left + right) // 2] - ImageColor.getrgb(pictures.PLATES[0])).max() < 60
     assert np.abs(drawn[300:, 300:] - data.astronaut()[300:, 300:]).mean() < 4
 
 
-def test_an_exported_model_says_the_same_and_success_is_exit_code_0(run, house):
+def test_the_command_line_an_exported_model_and_exit_code_0(cli, house):
     folder, net = house
-    code, lines, _ = run(folder, "--image=photos/a.p*", "--model=exported", "--out=")
-    assert code == 0 and [line["path"] for line in lines] == ["photos/a.png"] and "error" not in lines[0]
-    found = [lines[0]["faces"][0]["probabilities"][label] for label in net.classes]
-    np.testing.assert_allclose(found, expected(net, data.astronaut()), atol=1.1e-5)
+    done = cli("predict", "--image=photos/a.p*", "--image=photos/double.png", "--model=exported", "--out=", cwd=folder)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and [line["path"] for line in lines] == ["photos/a.png", "photos/double.png"]
+    assert [len(line["faces"]) for line in lines] == [1, 1] and "error" not in lines[0]  # without --all_faces
+    probabilities = [lines[0]["faces"][0]["probabilities"][label] for label in net.classes]
+    np.testing.assert_allclose(probabilities, expected(net, data.astronaut()), atol=1.1e-5)
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--image=photos", "--out=photos", "--model=tiny.h5"), "--out=photos holds the pictures themselves"),
-        (("--image=photos", "--model=nonsense"), "no released weights 'nonsense'"),
-    ],
-)
-def test_what_cannot_start_says_why_in_one_sentence(run, house, flags, message):
+def test_what_cannot_start_says_why_in_one_sentence(refused, run, house, monkeypatch):
     folder, _ = house
     before = hashes(folder / "photos")
-    code, lines, errors = run(folder, *flags)
-    assert code == 1 and lines == [] and "Traceback" not in errors
-    (said,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert message in said
-    assert hashes(folder / "photos") == before and not (folder / "runs").exists()
+    photos = folder / "photos"
+    cases = {
+        (): "Which pictures? Give --image=photo.jpg",
+        (f"--image={photos}", f"--out={photos}"): f"--out={photos} holds the pictures themselves",
+        (f"--image={photos}", "--model=nonsense", "--out="): "no released weights 'nonsense'",
+    }
+    refused("predict", cases)
+    for settings, sentence in (
+        ({}, "Which pictures? Give --image=photo.jpg"),
+        ({"image": ("photos",), "out": "photos"}, "--out=photos holds the pictures themselves"),
+        ({"image": ("photos",), "model": "tiny.h5"}, "--model=tiny.h5 has no generators"),
+        ({"image": ("photos",), "model": "exported"}, "--model=exported has no generators"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            run(regenerate, folder, **settings)
+    assert hashes(photos) == before and not (folder / "runs").exists()
 
 
 def test_the_released_weights_see_that_the_astronaut_is_happy(run, house):
     folder, _ = house
-    try:
-        weights.released("fer_net_fer2013")
-    except FileNotFoundError:
-        pytest.skip("weights/fer_net_fer2013.h5 is not there yet")
-    code, lines, _ = run(folder, "--image=photos/a.png", "--image=photos/a.jpg", "--out=happy")
+    code, lines, _ = run(predict, folder, image=("photos/a.png", "photos/a.jpg"), out="happy")
     assert code == 0
     assert [line["faces"][0]["label"] for line in lines] == ["happiness", "happiness"]
-    assert (folder / "happy" / "a_faces.jpg").is_file()
+    assert sorted(path.name for path in (folder / "happy").iterdir()) == ["a_faces.jpg", "a_faces_2.jpg"]
+
+
+@pytest.fixture(scope="module")
+def gans(house):
+    """IA-gen with small random generators that differ from each other, in gans.h5; its model."""
+    folder, net = house
+    model = ia_gen.IAGen(feature_net=net, classes=CLASSES["six_neutral"], width=1 / 64, temperature=0.5)
+    rng = np.random.default_rng(1)
+    for weight in model.generators[3].trainable_variables:
+        weight.assign(weight + 0.3 * rng.standard_normal(weight.shape).astype(np.float32))
+    config = {key: value for key, value in model.get_config().items() if key != "name"}
+    weights.save(model, folder / "gans.h5", provenance={"model": "ia_gen.IAGen", "config": config})
+    return model
+
+
+def test_every_face_is_redrawn(run, house, gans):
+    """Distances of eq. (8) by hand, on the face that IA-gen's own template frames; one picture a face."""
+    folder, _ = house
+    images = ("photos/a.png", "photos/broken.jpg", "photos/double.png", "photos/plain.png")
+    code, lines, errors = run(regenerate, folder, image=images, model="gans.h5", all_faces=True, out="redrawn")
+    assert code == 1
+    paths = ["photos/a.png", "photos/broken.jpg", "photos/double.png", "photos/double.png", "photos/plain.png"]
+    assert [line["path"] for line in lines] == paths
+    assert errors.splitlines() == [line["error"] for line in lines if "error" in line]
+    assert "cannot be read" in lines[1]["error"] and "no face was found" in lines[4]["error"]
+    box = faces.detect(data.astronaut(), min_score=0.2)[0]
+    aligned = faces.align(data.astronaut(), "ia_gen", box=box)
+    view = np.asarray(Image.fromarray(aligned).convert("L"))[None, 3:67, 3:67, None].astype(np.float32) / 255
+    distances = gans.distances(view)[0].numpy()
+    assert np.ptp(distances) > 0.01
+    assert list(lines[0]["distances"]) == list(gans.classes)
+    np.testing.assert_allclose(list(lines[0]["distances"].values()), distances, rtol=0.02)
+    assert lines[0]["label"] == gans.classes[int(distances.argmin())] == min(
+        lines[0]["distances"], key=lines[0]["distances"].get
+    )  # fmt: skip
+    assert lines[0]["box"] == [round(v, 1) for v in box.box]
+    assert abs(lines[3]["box"][0] - lines[2]["box"][0]) > 400
+    names = ["a_regenerated.png", "double_regenerated.png", "double_regenerated_2.png"]
+    assert sorted(path.name for path in (folder / "redrawn").iterdir()) == names
+    with Image.open(folder / "redrawn" / names[0]) as drawn:
+        assert drawn.width > 8 * 128
+
+
+def test_a_redrawn_face_is_marked_where_it_is_nearest(gans):
+    distances = dict(zip(gans.classes, (3.0, 2.0, 5.0, 1.0, 4.0, 6.0, 7.0), strict=True))
+    rng = np.random.default_rng(0)
+    face = regenerate.Redrawn((0, 0, 9, 9), rng.random((64, 64, 1)), rng.random((7, 64, 64, 1)), distances)
+    titles = [text.get_text() for text in regenerate.draw(face).axes[0].get_xticklabels()]
+    assert face.nearest == gans.classes[3] and titles[0] == "input\n"
+    assert [title.endswith("nearest") for title in titles] == [False] * 4 + [True] + [False] * 3
+    assert titles[4] == f"{gans.classes[3]}\n1.00 nearest"
+
+
+def test_commands_and_library_give_one_answer(run, house):
+    folder, _ = house
+    _, (line,), _ = run(predict, folder, image=("photos/a.png",), model="tiny.h5", out="")
+    (face,) = recognise.photo("photos/a.png", model="tiny.h5")
+    assert line["faces"][0]["label"] == face.expression
+    assert line["faces"][0]["probabilities"] == {name: round(p, 6) for name, p in face.probabilities.items()}
+    assert line["faces"][0]["confidence"] == round(face.confidence, 6)

@@ -1,0 +1,398 @@
+"""Names the expression of every face in photographs, folders and films.
+
+    from fer_tf import recognise
+
+    for face in recognise.photo("photo.jpg"):
+        print(face.expression, face.confidence, face.box, face.probabilities["happiness"])
+    for photo in recognise.folder("holiday"):
+        print(photo.path, photo.error or photo.faces)
+    for frame in recognise.film("clip.mp4", every=5):
+        print(frame.seconds, frame.faces)
+
+A *picture* is a file's path, the bytes of such a file (JPEG, PNG and what else Pillow reads), a Pillow image, or a
+NumPy array or TensorFlow tensor: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with transparency, which is put on
+white (uint16, bool, and float in [0, 1] are converted). The order of the colours is RGB; OpenCV reads BGR, of which
+`bgr[..., ::-1]` is the picture. The EXIF rotation of files, bytes and Pillow images is applied, and boxes are in pixels
+of the upright picture.
+
+A *model* is a short name ("fer_net", "ia_gen", "ed2l"), the name of released weights ("ia_gen_rendered"), the path of a
+weights file or of an exported folder, or an `export.Predictor`. Names come before files: "./fer_net" is the folder. A
+model is loaded once and kept, until its file changes.
+
+A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
+file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from fer_tf import films
+from fer_tf.faces import SURE, Box, Template, align, detect
+from fer_tf.pictures import load_image
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from fer_tf import export
+
+    Model = str | os.PathLike[str] | export.Predictor
+
+SHORT_NAMES = {"fer_net": "fer_net_fer2013", "ia_gen": "ia_gen_rendered", "ed2l": "ed2l_fer2013"}
+"""Short name -> released weights."""
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Endings of picture files, in lower case."""
+MEMORY = 2**27
+"""Bytes of decoded pictures that wait for a full batch."""
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face and its expression.
+
+    Attributes:
+      box: (left, top, right, bottom) in pixels of the upright picture; it may reach outside.
+      score: the detector's, near 0 where it doubts and above 1 where it is sure; None where nothing was detected, in
+        faces that came cut out.
+      expression: name of the likeliest class.
+      confidence: its probability, in [0, 1].
+      probabilities: class -> probability, in the order of the model's classes; their sum is 1.
+    """
+
+    box: Box
+    score: float | None
+    expression: str
+    confidence: float
+    probabilities: Mapping[str, float] = field(hash=False)
+
+
+class Photo(NamedTuple):
+    """A picture file and its faces.
+
+    Attributes:
+      path: of the file.
+      faces: largest first; empty where there is none, or where the file cannot be read.
+      error: ValueError or OSError where it cannot be read, else None.
+      picture: (H, W, 3) uint8, upright, where it was asked for and could be read, else None.
+    """
+
+    path: Path
+    faces: list[Face]
+    error: Exception | None = None
+    picture: np.ndarray | None = None
+
+
+class Frame(NamedTuple):
+    """A frame of a film and its faces.
+
+    Attributes:
+      number: from 0.
+      seconds: since the first.
+      faces: largest first; of an earlier frame where this one was not inspected.
+      inspected: whether faces were looked for in this frame.
+      picture: (H, W, 3) uint8, where the function gives it, else None.
+    """
+
+    number: int
+    seconds: float
+    faces: list[Face]
+    inspected: bool = True
+    picture: np.ndarray | None = None
+
+
+class _CutOut(NamedTuple):
+    """A face that is cut out and has no name yet."""
+
+    box: Box
+    score: float | None
+    pixels: np.ndarray
+
+
+def photo(picture: Any, *, model: Model = "fer_net", all_faces: bool = True, min_score: float = SURE) -> list[Face]:
+    """Finds and names the faces of one picture.
+
+    Args:
+      picture: a path, bytes, a Pillow image, or an RGB array or tensor; see above.
+      model: a name, a path or an `export.Predictor`; see above.
+      all_faces: every face rather than the largest.
+      min_score: faces that the detector scores lower are dropped; 0 finds doubtful ones too.
+    Returns:
+      Largest first; empty where no face is found.
+    Raises:
+      FileNotFoundError: no such picture, or no such model.
+      ValueError: it cannot be read as a picture, or the model is none.
+    """
+    pixels = _pixels(picture)
+    classifier = predictor(model)
+    return _named([_cut_out(pixels, classifier.template, all_faces, min_score)], classifier)[0]
+
+
+def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
+    """Finds and names the faces of every picture that lies in a folder, in the order of their names.
+
+    Args:
+      path: of the folder; folders in it are left alone.
+      options: those of `photos`.
+    Returns:
+      An iterator over a `Photo` a file; a broken file has an `error`, and the others go on.
+    Raises:
+      FileNotFoundError: no such folder, or no such model.
+      ValueError: it holds no pictures (`ENDINGS`), or the model is none.
+    """
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"{path}: there is no such folder; a single picture goes to recognise.photo")
+    if not (paths := files_in(path)):
+        raise ValueError(f"{path}: the folder has no pictures ({', '.join(ENDINGS)})")
+    return photos(paths, **options)
+
+
+def photos(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    model: Model = "fer_net",
+    all_faces: bool = True,
+    min_score: float = SURE,
+    batch_size: int = 64,
+    pictures: bool = False,
+) -> Iterator[Photo]:
+    """Finds and names the faces of picture files, with a bounded number of pictures in memory.
+
+    Args:
+      paths: of the files, or of one.
+      model, all_faces, min_score: as of `photo`.
+      batch_size: faces that the model sees together.
+      pictures: whether each `Photo` holds its pixels, to draw on.
+    Returns:
+      An iterator over a `Photo` a file, in their order; a broken file has an `error`, and the others go on.
+    Raises:
+      FileNotFoundError: no such model.
+      ValueError: the model is none, or `batch_size` is below 1.
+    """
+    classifier = predictor(model)
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    inspected = (_inspect(Path(path), classifier.template, all_faces, min_score, pictures) for path in paths)
+    return _answered(inspected, classifier, _positive(batch_size, "batch_size"))
+
+
+def _inspect(
+    path: Path, template: Template, all_faces: bool, min_score: float, pictures: bool
+) -> tuple[Photo, list[_CutOut]]:
+    try:
+        pixels = _pixels(path)
+        cuts = _cut_out(pixels, template, all_faces, min_score)
+    except (ValueError, OSError) as error:
+        return Photo(path, [], error), []
+    return Photo(path, [], None, pixels if pictures else None), cuts
+
+
+def _answered(
+    inspected: Iterable[tuple[Photo, list[_CutOut]]], classifier: export.Predictor, batch_size: int
+) -> Iterator[Photo]:
+    def sizes(item: tuple[Photo, list[_CutOut]]) -> tuple[int, int]:
+        return len(item[1]), 0 if item[0].picture is None else item[0].picture.nbytes
+
+    for batch in _batches(inspected, sizes, batch_size):
+        named = _named([cuts for _, cuts in batch], classifier)
+        yield from (one._replace(faces=faces) for (one, _), faces in zip(batch, named, strict=True))
+
+
+def film(path: str | os.PathLike[str], every: int = 1, **options: Any) -> Iterator[Frame]:
+    """Finds and names the faces of a film's frames.
+
+    Args:
+      path: of the film.
+      every: each so-many-th frame is inspected, from the first.
+      options: model, all_faces, min_score and batch_size, as of `frames`.
+    Yields:
+      A `Frame` for each one inspected, without its picture.
+    Raises:
+      FileNotFoundError: no such film, or no such model.
+      ValueError: it cannot be read as a film or is damaged, or the model is none.
+    """
+    _positive(every, "every")
+    with films.Film(path) as opened:
+        for frame in frames((frame for frame in opened if frame[0] % every == 0), **options):
+            yield frame._replace(picture=None)
+
+
+def frames(
+    film: Iterable[films.Frame],
+    every: int = 1,
+    *,
+    model: Model = "fer_net",
+    all_faces: bool = True,
+    min_score: float = SURE,
+    batch_size: int = 64,
+) -> Iterator[Frame]:
+    """Finds and names faces in frames that follow each other, with a bounded number of them in memory.
+
+    Args:
+      film: (number, seconds, (H, W, 3) uint8), such as an open `films.Film` gives, or a camera.
+      every: frames whose number it divides are inspected; their faces stay until the next.
+      model, all_faces, min_score: as of `photo`.
+      batch_size: inspected frames that wait for each other; 1 answers at once.
+    Yields:
+      A `Frame` for each one, with its picture.
+    Raises:
+      FileNotFoundError: no such model.
+      ValueError: the film is damaged, the model is none, or `every` or `batch_size` is below 1.
+    """
+    classifier = predictor(model)
+    kept: list[Face] = []
+    count = _positive(every, "every") * _positive(batch_size, "batch_size")
+
+    def inspect(frame: films.Frame) -> list[_CutOut]:
+        return _cut_out(frame[2], classifier.template, all_faces, min_score)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in _batches(film, lambda frame: (1, frame[2].nbytes), count):
+            inspected = [frame for frame in batch if frame[0] % every == 0]
+            faces = _named(list(pool.map(inspect, inspected)), classifier)
+            by_number = {frame[0]: own for frame, own in zip(inspected, faces, strict=True)}
+            for number, seconds, picture in batch:
+                kept = by_number.get(number, kept)
+                yield Frame(number, seconds, kept, number in by_number, picture)
+
+
+def faces(cut_out: Any, *, model: Model = "fer_net") -> list[Face]:
+    """Names faces that are cut out already, framed as `faces.align` frames them; nothing is detected.
+
+    Args:
+      cut_out: one picture of a face, of any size; or several: a list, or an array or tensor (N, H, W, 3).
+      model: as of `photo`.
+    Returns:
+      One `Face` a picture, in their order; its box is the whole picture, its score None.
+    Raises:
+      FileNotFoundError, ValueError: as of `photo`.
+    """
+    many = isinstance(cut_out, (list, tuple)) or len(getattr(cut_out, "shape", ())) == 4
+    pixels = [_pixels(picture) for picture in (cut_out if many else [cut_out])]
+    whole = [_CutOut((0.0, 0.0, float(p.shape[1]), float(p.shape[0])), None, p) for p in pixels]
+    return _named([whole], predictor(model))[0]
+
+
+def files_in(path: str | os.PathLike[str], endings: Sequence[str] = ENDINGS) -> list[Path]:
+    """The files of a folder with one of these endings, in lower or upper case, by name."""
+    return sorted(p for p in Path(path).iterdir() if p.suffix.lower() in endings and p.is_file())
+
+
+def predictor(model: Model = "fer_net") -> export.Predictor:
+    """Loads a model, or takes the one that was loaded before.
+
+    Args:
+      model: a name, the path of a weights file or an exported folder, or a Predictor, which is given back.
+    Raises:
+      FileNotFoundError: there is no such file or name; the message lists the names.
+      ValueError: the file is damaged, or what is given is no model.
+    """
+    from fer_tf import export
+
+    if isinstance(model, export.Predictor):
+        return model
+    path = model_path(model)
+    return _loaded(path, *_version(path))
+
+
+def model_path(model: Any) -> Path:
+    """The file or folder of a model; errors as of `predictor`."""
+    from fer_tf import weights
+
+    if not isinstance(model, (str, os.PathLike)):
+        raise ValueError(
+            f"a model is a name, a path or an export.Predictor, not {type(model).__name__}: "
+            "of a Keras model export.predictor(model) makes one"
+        )
+    if isinstance(model, str) and not model.endswith(".h5"):
+        with suppress(FileNotFoundError):
+            return weights.released(SHORT_NAMES.get(model, model))
+    if Path(model).exists():
+        return Path(model).resolve()
+    try:
+        return weights.released(os.fspath(model))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{model}: there is no such file or folder, and {error}") from None
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes when a model's file does."""
+    file = path / "saved_model.pb" if path.is_dir() else path
+    return (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int, size: int) -> export.Predictor:
+    from fer_tf import export
+
+    return export.load(path) if path.is_dir() else export.from_weights(path)
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """A picture of any kind as (H, W, 3) uint8, upright; errors as of `photo`."""
+    if isinstance(picture, (str, os.PathLike)):
+        ending = Path(picture).suffix.lower()
+        if os.path.isdir(picture):
+            raise ValueError(f"{picture}: is a folder, not a picture: give it to recognise.folder")
+        if ending in films.ENDINGS and os.path.isfile(picture):
+            raise ValueError(f"{picture}: is a film, not a picture: give it to recognise.film")
+        return load_image(picture)
+    if hasattr(picture, "numpy"):  # a tensor; of a text, such as tf.io.read_file gives, the bytes
+        picture = picture.numpy()
+    if isinstance(picture, (bytes, bytearray, memoryview, Image.Image)):
+        return load_image(picture)
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(
+            "a picture is a path, bytes, a Pillow image, a NumPy array or a tensor with values, not "
+            f"{type(picture).__name__}; several are given one by one, or as a folder to recognise.folder"
+        )
+    try:
+        return load_image(picture)
+    except ValueError as error:
+        raise ValueError(f"{error}: give RGB as uint8 (H, W, 3), grey as uint8 (H, W)") from None
+
+
+def _cut_out(picture: np.ndarray, template: Template, all_faces: bool, min_score: float) -> list[_CutOut]:
+    """The faces of a picture, (H, W, 3) uint8, largest first."""
+    boxes = detect(picture, all=all_faces, min_score=min_score)
+    return [_CutOut(found.box, found.score, align(picture, template, box=found)) for found in boxes]
+
+
+def _named(groups: Sequence[Sequence[_CutOut]], classifier: export.Predictor) -> list[list[Face]]:
+    """The faces of each group with their expressions; the model sees those of all groups together."""
+    rows = iter(classifier([cut.pixels for cuts in groups for cut in cuts]).tolist())
+    return [[_face(cut, next(rows), classifier.classes) for cut in cuts] for cuts in groups]
+
+
+def _face(cut: _CutOut, row: Sequence[float], classes: Sequence[str]) -> Face:
+    probabilities = dict(zip(classes, row, strict=True))
+    expression = max(probabilities, key=probabilities.__getitem__)
+    return Face(cut.box, cut.score, expression, probabilities[expression], probabilities)
+
+
+def _batches(items: Iterable[Item], sizes: Callable[[Item], tuple[int, int]], count: int) -> Iterator[list[Item]]:
+    """Gathers items until they come to `count`, or fill MEMORY; `sizes` gives what each counts and its bytes."""
+    batch: list[Item] = []
+    total = memory = 0
+    for item in items:
+        batch.append(item)
+        counted, size = sizes(item)
+        total, memory = total + counted, memory + size
+        if total >= count or memory >= MEMORY:
+            yield batch
+            batch, total, memory = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _positive(number: int, name: str) -> int:
+    if number < 1:
+        raise ValueError(f"{name}={number}: 1 or more is wanted")
+    return number
