@@ -112,11 +112,7 @@ def test_the_command_line_an_exported_model_and_exit_code_0(cli, house):
 @pytest.mark.parametrize(
     ("command", "settings", "sentence"),
     [
-        (
-            predict,
-            {},
-            "Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'; or --video.",
-        ),
+        (predict, {}, "Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'; or --video."),
         (predict, {"image": ("photos",), "out": "photos"}, "--out=photos holds the pictures themselves"),
         (predict, {"image": ("photos",), "model": "nonsense"}, "no released weights 'nonsense'"),
         (regenerate, {}, "Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'."),
