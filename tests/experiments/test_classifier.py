@@ -3,7 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
+from experiments import fer_net
+from experiments.run import classifier
 from fer_tf import export, weights
 from fer_tf.models import vgg
 
@@ -22,7 +25,20 @@ def test_vgg_takes_the_place_of_fer_net(cli, tmp_path):
     assert predictor.metadata["model"] == "VGGNet" and p.shape == (3, 7) and np.allclose(p.sum(-1), 1, atol=1e-5)
 
 
-def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
+def test_what_does_not_fit_is_refused(tmp_path):
     """The preset's net is narrower than ImageNet's."""
-    cases = {"--init=fer_net_fer2013": "give --init=imagenet", "--init=imagenet": "width=1"}
-    refused(SMOKE[0], cases, *SMOKE[1:], f"--workdir={tmp_path}")
+    given = {"preset": "smoke", "precision": "float32", "classifier": "vgg16", "workdir": str(tmp_path)}
+    for init, sentence in (("fer_net_fer2013", "give --init=imagenet"), ("imagenet", "width=1")):
+        with pytest.raises(ValueError, match=sentence):
+            fer_net.run(fer_net.Settings(init=init, **given))
+
+
+def test_vgg_is_trained_by_the_papers_numbers():
+    """IA-gen's section IV-A gives its VGG those of FER-Net: momentum, dropout, rate; seven batches an epoch."""
+    paper = fer_net.Settings(preset="paper", classifier="vgg16", init="none", width=4)
+    net = classifier.build(paper, paper.labels, 7, 0, None, None)
+    assert net.classifier_optimizer.momentum == 0.9 and net.dropout.rate == 0.5
+    assert net.trunk.get_layer("fc1_dropout").rate == 0.5
+    schedule = net.classifier_optimizer.get_config()["learning_rate"]["config"]
+    expected = {"initial_learning_rate": 0.001, "decay_rate": 0.8, "decay_steps": 140, "staircase": True}
+    assert {name: schedule[name] for name in expected} == expected
