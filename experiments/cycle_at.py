@@ -234,18 +234,18 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
 def finish(settings: Settings, source: Source, fold: Fold, folder: Path, last: dict[str, Any]) -> Path | None:
     """Exports the generators, and the classifier of CycleAT or of the last row that trains one: its folder."""
     places = dict.fromkeys(",".join(names(settings).values()).split(","))
-    about_it = provenance.of_export(settings, last, trained_on=", ".join(places))
+    origin = provenance.of_export(settings, last, trained_on=", ".join(places))
     row = next((r for r in ("CycleAT", *reversed(settings.rows)) if fold.models.get(r) is not None), None)
     for which, generators in source.gans.items():
         name = "generator" if which == "with f_W" else "generator_alone"
-        metadata = {**about_it, "generator": which}
+        metadata = {**origin, "generator": which}
         work.save_module(gan.Translation(export.in_float32(generators), settings.size, metadata), folder / name)
     if row is None:
         print(f"Table, pictures and metrics.json are in {folder}.")
         return None
     faces = domains.pictures(settings, fold.test.records[:8])
     options = {"channels": 3, "template": settings.template, "faces": faces}
-    export.save(fold.models[row], folder / "export", metadata={**about_it, "row": ROWS[row]}, **options)
+    export.save(fold.models[row], folder / "export", metadata={**origin, "row": ROWS[row]}, **options)
     print(f"Table, pictures and metrics.json are in {folder}, {ROWS[row]} in export/.")
     return folder / "export"
 

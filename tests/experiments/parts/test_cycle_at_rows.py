@@ -219,6 +219,7 @@ def test_the_papers_numbers(monkeypatch):
         assert isinstance(player.optimizer, Adam) and player.optimizer.beta_1 == 0.5
         assert rates(player.optimizer, (0, 50, 100)) == pytest.approx([2e-4] * 3)
     assert (model.lambda_cycle, model.beta, f_t.beta, model.gan_loss) == (1.0, 0.1, 0.1, "log")
+    assert model.filters == model.discriminator_filters == 64
     assert model.at_reduction == f_t.at_reduction == "norm" and f_t.teacher is model.f_w
     assert (settings.t, settings.gan_batch_size, model.pool) == (8, 1, 0)
     assert settings.rows == ("S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen", "CycleAT")
