@@ -133,7 +133,7 @@ def photo(picture: Any, *, model: Model = "fer_net", all_faces: bool = True, min
     """
     pixels = _pixels(picture)
     classifier = predictor(model)
-    return _named([_cut_out(pixels, classifier.template, all_faces, min_score)], classifier)[0]
+    return _classify([_cut_out(pixels, classifier.template, all_faces, min_score)], classifier)[0]
 
 
 def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
@@ -169,7 +169,7 @@ def photos(
     Args:
       paths: of the files, or of one.
       model, all_faces, min_score: as of `photo`.
-      batch_size: faces that the model sees together.
+      batch_size: faces that the model sees together; a picture without one counts as one.
       pictures: whether each `Photo` holds its pixels, to draw on.
     Returns:
       An iterator over a `Photo` a file, in their order; a broken file has an `error`, and the others go on.
@@ -180,7 +180,7 @@ def photos(
     classifier = predictor(model)
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     inspected = (_inspect(Path(path), classifier.template, all_faces, min_score, pictures) for path in paths)
-    return _answered(inspected, classifier, _positive(batch_size, "batch_size"))
+    return _classified(inspected, classifier, _positive(batch_size, "batch_size"))
 
 
 def _inspect(
@@ -194,15 +194,15 @@ def _inspect(
     return Photo(path, [], None, pixels if pictures else None), cuts
 
 
-def _answered(
+def _classified(
     inspected: Iterable[tuple[Photo, list[_CutOut]]], classifier: export.Predictor, batch_size: int
 ) -> Iterator[Photo]:
     def sizes(item: tuple[Photo, list[_CutOut]]) -> tuple[int, int]:
-        return len(item[1]), 0 if item[0].picture is None else item[0].picture.nbytes
+        return max(1, len(item[1])), 0 if item[0].picture is None else item[0].picture.nbytes
 
     for batch in _batches(inspected, sizes, batch_size):
-        named = _named([cuts for _, cuts in batch], classifier)
-        yield from (one._replace(faces=faces) for (one, _), faces in zip(batch, named, strict=True))
+        faces = _classify([cuts for _, cuts in batch], classifier)
+        yield from (one._replace(faces=own) for (one, _), own in zip(batch, faces, strict=True))
 
 
 def film(path: str | os.PathLike[str], every: int = 1, **options: Any) -> Iterator[Frame]:
@@ -256,7 +256,7 @@ def frames(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in _batches(film, lambda frame: (1, frame[2].nbytes), count):
             inspected = [frame for frame in batch if frame[0] % every == 0]
-            faces = _named(list(pool.map(inspect, inspected)), classifier)
+            faces = _classify(list(pool.map(inspect, inspected)), classifier)
             by_number = {frame[0]: own for frame, own in zip(inspected, faces, strict=True)}
             for number, seconds, picture in batch:
                 kept = by_number.get(number, kept)
@@ -277,7 +277,7 @@ def faces(cut_out: Any, *, model: Model = "fer_net") -> list[Face]:
     many = isinstance(cut_out, (list, tuple)) or len(getattr(cut_out, "shape", ())) == 4
     pixels = [_pixels(picture) for picture in (cut_out if many else [cut_out])]
     whole = [_CutOut((0.0, 0.0, float(p.shape[1]), float(p.shape[0])), None, p) for p in pixels]
-    return _named([whole], predictor(model))[0]
+    return _classify([whole], predictor(model))[0]
 
 
 def files_in(path: str | os.PathLike[str], endings: Sequence[str] = ENDINGS) -> list[Path]:
@@ -365,7 +365,7 @@ def _cut_out(picture: np.ndarray, template: Template, all_faces: bool, min_score
     return [_CutOut(found.box, found.score, align(picture, template, box=found)) for found in boxes]
 
 
-def _named(groups: Sequence[Sequence[_CutOut]], classifier: export.Predictor) -> list[list[Face]]:
+def _classify(groups: Sequence[Sequence[_CutOut]], classifier: export.Predictor) -> list[list[Face]]:
     """The faces of each group with their expressions; the model sees those of all groups together."""
     rows = iter(classifier([cut.pixels for cuts in groups for cut in cuts]).tolist())
     return [[_face(cut, next(rows), classifier.classes) for cut in cuts] for cuts in groups]

@@ -179,8 +179,6 @@ def faults(path: Path, source: str) -> list[str]:
 
 
 PENDING = (
-    "experiments/predict.py",
-    "experiments/regenerate.py",
     "experiments/run/common.py",
     "experiments/run/folds.py",
     "fer_tf/models/de_gan.py",
