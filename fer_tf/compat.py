@@ -17,8 +17,15 @@ else:
     keras = tf.keras  # has no __version__ of its own
 
 
+Batch = Mapping[str, tf.Tensor]
+"""What a pipeline gives: image (N, H, W, 1|3) float32 in [0, 1], label (N,) int32, and what a paper adds."""
+
+Terms = dict[str, tf.Tensor]
+"""Name of a loss term, or of a measure -> scalar float32."""
+
+
 class Player(NamedTuple):
-    """One side of a training: the variables it moves and the optimizer that moves them (None before `compile`)."""
+    """One of those who train: the variables it moves and the optimizer that moves them (None before `compile`)."""
 
     variables: Sequence[tf.Variable]
     optimizer: Any
@@ -27,7 +34,8 @@ class Player(NamedTuple):
 class PlayersModel(keras.Model):
     """A Keras model trained by one optimizer per player (classifier, generator, discriminator ...).
 
-    A subclass gives `players()` and `losses_of(name, batch)`; `compile` takes one optimizer for each player.
+    A subclass gives `player_variables`, `losses`, and `classify` or else `infer`. Its constructor names what is logged
+    (`track`). `compile` takes one optimizer for each player. Training, testing and calling follow from these.
     """
 
     xla = False
@@ -47,6 +55,46 @@ class PlayersModel(keras.Model):
     def player_variables(self) -> Sequence[tuple[str, Sequence[tf.Variable]]]:
         """(player name, its trainable variables) in playing order; every subclass gives this."""
         raise TypeError(f"{type(self).__name__} has to define player_variables(), the variables of each player.")
+
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """Every player's loss terms on a batch, from one forward pass; every subclass that is trained gives this.
+
+        Args:
+          batch: of the pipeline.
+          training: False leaves out what training adds: dropout, noise, the batch's statistics in norms.
+        Returns:
+          ({player: {term: scalar float32}}, {measure: scalar float32}). A player descends the sum of its terms.
+          Measures, such as an accuracy, are only logged.
+        """
+        raise TypeError(f"{type(self).__name__} has to define losses(batch, training), the terms of each player.")
+
+    def losses_of(self, name: str, batch: Batch, training: bool = True) -> Terms:
+        """The terms of the player `name` on a batch: {term: scalar float32}, whose sum it descends."""
+        return self.losses(batch, training)[0][name]
+
+    def infer(self, images: tf.Tensor) -> Any:
+        """What calling the model gives for (N, H, W, 1|3) float32 in [0, 1]: by default what `classify` gives."""
+        return self.classify(images)
+
+    def call(self, images: tf.Tensor | Batch, training: bool = False) -> Any:
+        """Inference (`infer`) on images or on the image of a batch, whatever `training` is."""
+        return self.infer(images["image"] if isinstance(images, Mapping) else images)
+
+    def train_step(self, batch: Batch) -> Terms:
+        """Lets each player in turn move down the sum of its terms; all gradients are taken at the same weights."""
+        players = self.players()
+        with tf.GradientTape(persistent=len(players) > 1) as tape:
+            terms, measures = self.losses(batch)
+            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+        for name, player in players.items():
+            minimize(player, totals[name], tape)
+        return self.log_tracked(totals, terms, measures)
+
+    def test_step(self, batch: Batch) -> Terms:
+        """Logs the same terms and measures without what training adds, and moves nothing."""
+        terms, measures = self.losses(batch, training=False)
+        totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+        return self.log_tracked(totals, terms, measures)
 
     def compile(self, *, jit_compile: bool = False, run_eagerly: bool = False, **optimizers: Any) -> None:
         """Sets and builds the optimizer of every player.
@@ -83,8 +131,20 @@ class PlayersModel(keras.Model):
             means[name].update_state(value)
         return {name: means[name].result() for name in values}
 
+    def log_tracked(self, totals: Mapping[str, tf.Tensor], terms: Mapping[str, Terms], measures: Terms) -> Terms:
+        """Logs what `track` names, in its order.
+
+        Args:
+          totals: player -> the sum of its terms, logged as "<player>_loss".
+          terms, measures: of `losses`.
+        """
+        values = {f"{name}_loss": total for name, total in totals.items()}
+        for own in (*terms.values(), measures):
+            values |= own
+        return self.log(**{name: values[name] for name in self._means if name in values})
+
     def track(self, *names: str) -> None:
-        """Creates the means that `log` fills; call it in the constructor with every name that will be logged."""
+        """Creates the means that `log` fills: the columns of history.csv. The constructor calls it."""
         self._logged = [keras.metrics.Mean(name=name) for name in names]
         self.__dict__["_means"] = dict(zip(names, self._logged, strict=True))
 

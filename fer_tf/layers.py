@@ -20,11 +20,36 @@ __all__ = [
     "PReLU",
     "ReflectionPadding",
     "conv_bn",
+    "grey",
+    "normal",
     "residual_block",
+    "scaled",
+    "signed_grey",
 ]
 
 SMALL = 4
 """Pixels a side up to which the convolutions below are matrix products; of the smaller of input and output."""
+
+
+def grey(images: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [0, 1]: ITU-R BT.601's grey of colours."""
+    images = tf.cast(images, tf.float32)
+    return tf.image.rgb_to_grayscale(images) if images.shape[-1] == 3 else images
+
+
+def signed_grey(images: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [-1, 1]."""
+    return 2.0 * grey(images) - 1.0
+
+
+def scaled(channels: int, width: float) -> int:
+    """The printed channels or units times `width`, at least one."""
+    return max(1, round(channels * width))
+
+
+def normal() -> Any:
+    """N(0, 0.02), from which a GAN's kernels start: an instance for each, since one gives all the same numbers."""
+    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 @keras.utils.register_keras_serializable("fer_tf")

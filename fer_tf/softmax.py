@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from fer_tf.compat import PlayersModel, keras, minimize
+from fer_tf.compat import Batch, PlayersModel, Terms, keras
 from fer_tf.layers import Dropout
+from fer_tf.losses import smoothed_cross_entropy
 
 
 class SoftmaxClassifier(PlayersModel):
@@ -18,7 +19,6 @@ class SoftmaxClassifier(PlayersModel):
       classes: names of the K classes, in the order of the outputs.
       trunk: a functional net, (N, H, W, C) float32 as `preprocess` makes it -> [maps (N, h, w, c), features (N, F)
         float32 >= 0].
-      options: the arguments of the subclass's constructor that are not listed here; `get_config` gives them back.
       dropout: rate on the features while training.
       label_smoothing: share of the target spread evenly over the classes.
       seed: of the dropout masks.
@@ -32,22 +32,19 @@ class SoftmaxClassifier(PlayersModel):
         *,
         classes: Sequence[str],
         trunk: keras.Model,
-        options: Mapping[str, Any],
         dropout: float,
         label_smoothing: float,
         seed: int,
         name: str,
-        **keras_options: Any,
+        **options: Any,
     ):
-        super().__init__(name=name, **keras_options)
-        self.classes = tuple(classes)
-        self.options = dict(options)
-        self.label_smoothing, self.seed = label_smoothing, seed
-        self.trunk = trunk
-        self.dropout = Dropout(dropout, seed, dtype="float32", name="hidden_dropout")
+        super().__init__(name=name, **options)
+        self.classes, self.trunk = tuple(classes), trunk
+        self.dropout, self.label_smoothing, self.seed = dropout, label_smoothing, seed
+        self.hidden_dropout = Dropout(dropout, seed, dtype="float32", name="hidden_dropout")
         self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
         hidden = trunk.outputs[1].shape[-1]
-        self.dropout.build((None, hidden))
+        self.hidden_dropout.build((None, hidden))
         self.head.build((None, hidden))
         self.built = True
         self.track("classifier_loss", "accuracy")
@@ -80,58 +77,29 @@ class SoftmaxClassifier(PlayersModel):
         nets = self.__dict__.setdefault("_until_pooling", {})  # not tracked: they are parts of the trunk
         if pooling not in nets:
             try:
-                seen = self.trunk.get_layer(self.POOLING.format(pooling)).input
+                maps = self.trunk.get_layer(self.POOLING.format(pooling)).input
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__} has no pooling number {pooling}.") from error
-            nets[pooling] = keras.Model(self.trunk.inputs, seen, name=f"until_pool{pooling}")
+            nets[pooling] = keras.Model(self.trunk.inputs, maps, name=f"until_pool{pooling}")
         return nets[pooling](self.preprocess(images), training=False)
 
     def logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32, before the softmax."""
-        return self.head(self.dropout(self.features(images, training), training=training))
+        return self.head(self.hidden_dropout(self.features(images, training), training=training))
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities, each row summing to one."""
         return tf.nn.softmax(self.logits(images))
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
-    def classification_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy, the mean over the batch: (N, K) float32, (N,) int -> scalar float32."""
-        k = len(self.classes)
-        target = tf.one_hot(labels, k) * (1.0 - self.label_smoothing) + self.label_smoothing / k
-        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss terms of the classifier on a batch with image and label."""
-        return {"classification_loss": self.classification_loss(self.logits(batch["image"], True), batch["label"])}
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of softmax training."""
-        with tf.GradientTape() as tape:
-            logits = self.logits(batch["image"], training=True)
-            loss = self.classification_loss(logits, batch["label"])
-        minimize(self.players()["classifier"], loss, tape)
-        return self.log(classifier_loss=loss, accuracy=accuracy(logits, batch["label"]))
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss and accuracy without dropout."""
-        logits = self.logits(batch["image"])
-        loss = self.classification_loss(logits, batch["label"])
-        return self.log(classifier_loss=loss, accuracy=accuracy(logits, batch["label"]))
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """Cross-entropy, and accuracy, on a batch with image and label."""
+        logits, labels = self.logits(batch["image"], training), batch["label"]
+        loss = smoothed_cross_entropy(logits, labels, self.label_smoothing)
+        return {"classifier": {"classification_loss": loss}}, {"accuracy": accuracy(logits, labels)}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "name": self.name,
-            "classes": self.classes,
-            **self.options,
-            "dropout": self.dropout.rate,
-            "label_smoothing": self.label_smoothing,
-            "seed": self.seed,
-        }
+        """The constructor's arguments but the trunk; a subclass adds its own."""
+        return {n: getattr(self, n) for n in ("name", "classes", "dropout", "label_smoothing", "seed")}
 
 
 def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """The contract that every model file keeps; `pkgutil` finds them, so a new paper is tested without an edit here."""
 
 import importlib
+import inspect
 import json
 import pkgutil
 import shutil
@@ -34,6 +35,18 @@ def compiled(module, rate=0.05):
     optimizers = {f"{n}_optimizer": keras.optimizers.SGD(rate, momentum=0.9) for n, _ in model.player_variables()}
     model.compile(**optimizers)
     return model, batch
+
+
+def players_of(module):
+    """(tiny model, batch) of each model of the file that is trained."""
+    made = [module.tiny(), *([module.tiny_recogniser()] if hasattr(module, "tiny_recogniser") else [])]
+    return [(model, batch) for model, batch in made if model.player_variables()]
+
+
+def with_sgd(model, rate):
+    """The model, compiled with plain SGD for each player."""
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rate) for name, _ in model.player_variables()})
+    return model
 
 
 def values(variables):
@@ -100,6 +113,86 @@ def test_one_players_step_leaves_the_others_alone(module):
     model.train_step(batch)
     for name, variables in groups.items():
         assert any(np.any(a != b) for a, b in zip(before[name], values(variables), strict=True)), f"{name} stood still"
+
+
+@every
+def test_a_step_moves_each_player_down_the_sum_of_its_terms(module):
+    """By the rate times the gradient at the weights that all players started from."""
+    rate = 0.5
+    for model, batch in players_of(module):
+        start, expected = model.get_weights(), {}
+        for name, _ in model.player_variables():
+            held = {n: v for n, v in vars(model).items() if n in model.get_config() and isinstance(v, keras.Model)}
+            twin = type(model)(**{**model.get_config(), **held})  # draws the same masks and noise
+            twin.set_weights(start)
+            variables = list(dict(twin.player_variables())[name])
+            with tf.GradientTape() as tape:
+                loss = tf.add_n(list(twin.losses_of(name, batch).values()))
+            gradients = tape.gradient(loss, variables)
+            expected[name] = [np.array(v) - rate * g for v, g in zip(variables, gradients, strict=True)]
+        with_sgd(model, rate).train_step(batch)
+        for name, variables in model.player_variables():
+            for variable, value in zip(variables, expected[name], strict=True):
+                scale = max(1.0, float(np.abs(value).max()))
+                np.testing.assert_allclose(np.array(variable) / scale, value / scale, atol=2e-5, err_msg=variable.name)
+
+
+@every
+def test_what_is_logged(module):
+    """A training step logs every column that the model names, in their order; <player>_loss is the sum of its terms."""
+    for model, batch in players_of(module):
+        columns = [metric.name for metric in model.metrics]
+        logs = with_sgd(model, 0.0).train_step(batch)
+        assert list(logs) == columns and len(set(columns)) == len(columns)
+        for metric in model.metrics:
+            metric.reset_state()
+        logs = model.test_step(batch)
+        assert list(logs) == [name for name in columns if name in logs]
+        terms, measures = model.losses(batch, training=False)
+        for name, own in terms.items():
+            total = sum(float(value) for value in own.values())
+            if f"{name}_loss" in columns:
+                assert float(logs[f"{name}_loss"]) == pytest.approx(total, rel=1e-5), name
+            shown = {term: value for term, value in own.items() if term in columns}
+            assert {term: float(logs[term]) for term in shown} == pytest.approx({t: float(v) for t, v in shown.items()})
+        assert {name: float(logs[name]) for name in measures} == pytest.approx(
+            {n: float(v) for n, v in measures.items()}
+        )
+
+
+@every
+def test_a_test_step_draws_nothing_and_moves_nothing(module):
+    for model, batch in players_of(module):
+        before = values(model.weights)
+        first, second = (
+            {p: {t: float(v) for t, v in own.items()} for p, own in model.losses(batch, training=False)[0].items()}
+            for _ in range(2)
+        )
+        with_sgd(model, 0.5).test_step(batch)
+        assert first == second and all(np.isfinite(v) for own in first.values() for v in own.values())
+        metrics = {id(v) for metric in model.metrics for v in metric.variables}
+        for a, b in zip(before, model.weights, strict=True):
+            assert id(b) in metrics or np.array_equal(a, np.array(b)), b.name
+
+
+@every
+def test_arguments_attributes_and_config_bear_one_name(module):
+    for model, _ in (module.tiny(), recogniser(module)):
+        parameters = set(inspect.signature(type(model).__init__).parameters) - {"self", "options"}
+        config = model.get_config()
+        assert parameters - {"weights"} == set(config) - {"weights"}, type(model).__name__
+        for name, value in config.items():
+            own = getattr(model, name, None) if name != "weights" else None
+            own = spec.describe(own) if isinstance(own, keras.Model) else own
+            assert own == value, f"{type(model).__name__}.{name}"
+
+
+@every
+def test_a_batch_is_called_as_its_image_is(module):
+    for model, batch in (module.tiny(), recogniser(module)):
+        whole, image = model(batch), model(batch["image"])
+        for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(image), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @every
@@ -265,6 +358,8 @@ def test_keras_fit(module):
     assert all(len(v) == 2 and np.all(np.isfinite(v)) for v in history.values()) and history
 
 
-def test_compile_is_refused_without_player_variables():
+def test_what_a_subclass_has_to_give_is_named():
     with pytest.raises(TypeError, match="player_variables"):
         PlayersModel().players()
+    with pytest.raises(TypeError, match="losses"):
+        PlayersModel().losses({})

@@ -37,10 +37,10 @@ def test_recogniser_names_a_face(name):
 
 def test_encoders_fit_gcnet():
     model = gcnet.GCNet()
-    before = [np.array(v) for v in (*model.generator.encoder.weights, *model.encoder2.weights)]
+    before = [np.array(v) for v in (*model.generator_net.encoder.weights, *model.encoder2.weights)]
     weights.load(model, weights.released("gcnet_encoder1_rendered"), only="generator/encoder1")
     weights.load(model, weights.released("gcnet_encoder2_rendered"), only="encoder2")
-    after = [np.array(v) for v in (*model.generator.encoder.weights, *model.encoder2.weights)]
+    after = [np.array(v) for v in (*model.generator_net.encoder.weights, *model.encoder2.weights)]
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
 
 

@@ -57,14 +57,15 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from fer_tf import augment, spec
-from fer_tf.compat import Adam, PlayersModel, keras, minimize
+from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
+from fer_tf.losses import cross_entropy, l1_loss, l2_loss, log_loss
 from fer_tf.nets.backbones import build_trunk, preprocess
 from fer_tf.nets.cycle_gan import ImagePool, build_discriminator, build_generator
 from fer_tf.records import CLASSES
@@ -131,19 +132,14 @@ def attention_loss(teacher: Sequence[tf.Tensor], student: Sequence[tf.Tensor], r
     if shapes[0] != shapes[1]:
         raise ValueError(f"Attention is compared stage by stage: the teacher's maps are {shapes[0]}, not {shapes[1]}.")
     total = tf.zeros(())
-    for given, own in zip(teacher, student, strict=True):
-        a, b = (tf.math.l2_normalize(attention(maps), -1, 1e-12) for maps in (given, own))
+    for pair in zip(teacher, student, strict=True):
+        a, b = (tf.math.l2_normalize(attention(maps), -1, 1e-12) for maps in pair)
         squares = tf.math.squared_difference(a, b)
         if reduction == "norm":
             total += tf.reduce_mean(tf.sqrt(tf.maximum(tf.reduce_sum(squares, -1), 1e-12)))  # no gradient at zero
         else:
             total += tf.reduce_mean(squares)
     return total
-
-
-def log_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of eq. (3), (7), (10), the mean over the batch: (N, K) float32, (N,) int -> scalar float32."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
 def beta_of(beta: float | None, reduction: str) -> float:
@@ -207,55 +203,35 @@ class AttentionClassifier(PlayersModel):
         """One player moves everything."""
         return [("classifier", self.trainable_variables)]
 
-    def look(self, images: tf.Tensor, training: bool = False) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 1|3) float32 in [0, 1] -> what the network takes, see `backbones.preprocess`."""
+        return preprocess(images, self.network, self.width, self.pool)
+
+    def maps_and_logits(self, images: tf.Tensor, training: bool = False) -> tuple[list[tf.Tensor], tf.Tensor]:
         """(N, H, W, 1|3) float32 in [0, 1] -> (maps of the stages, (N, h, w, C) each; logits (N, K) float32)."""
-        seen = preprocess(images, self.network, self.width, self.pool)
-        _, *maps, features = self.trunk(seen, training=training)
+        _, *maps, features = self.trunk(self.preprocess(images), training=training)
         return maps, self.head(features)
 
     def first_maps(self, images: tf.Tensor) -> tf.Tensor:
         """Of the first convolution, section 4.2: (N, H, W, 1|3) in [0, 1] -> (N, h, w, C) float32."""
-        seen = preprocess(images, self.network, self.width, self.pool)
-        return tf.cast(self.trunk(seen, training=False)[0], tf.float32)
+        return tf.cast(self.trunk(self.preprocess(images), training=False)[0], tf.float32)
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """What the softmax sees: (N, H, W, 1|3) float32 in [0, 1] -> (N, F) float32."""
-        return self.trunk(preprocess(images, self.network, self.width, self.pool), training=False)[-1]
+        return self.trunk(self.preprocess(images), training=False)[-1]
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
-        return tf.nn.softmax(self.look(images)[1])
+        return tf.nn.softmax(self.maps_and_logits(images)[1])
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """(the terms of eq. (3) or (10), {"accuracy"}) on a batch with image and label."""
-        maps, logits = self.look(batch["image"], training=True)
-        terms = {"classification_loss": log_loss(logits, batch["label"])}
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """The terms of eq. (3), with a teacher those of eq. (10), and accuracy, on a batch with image and label."""
+        maps, logits = self.maps_and_logits(batch["image"], training)
+        terms = {"classification_loss": cross_entropy(logits, batch["label"])}
         if self.taught:
-            teacher = [tf.stop_gradient(m) for m in self.teacher.look(batch["image"])[0]]
+            teacher = [tf.stop_gradient(m) for m in self.teacher.maps_and_logits(batch["image"])[0]]
             terms["attention_loss"] = 0.5 * self.beta * attention_loss(teacher, maps, self.at_reduction)
-        return terms, {"accuracy": accuracy(logits, batch["label"])}
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The terms of eq. (3) or (10)."""
-        return self.losses(batch)[0]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down eq. (3), or eq. (10)."""
-        with tf.GradientTape() as tape:
-            terms, measures = self.losses(batch)
-            total = tf.add_n(list(terms.values()))
-        minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **measures)
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Cross-entropy and accuracy by moving statistics."""
-        logits = self.look(batch["image"])[1]
-        loss = log_loss(logits, batch["label"])
-        return self.log(classification_loss=loss, accuracy=accuracy(logits, batch["label"]))
+        return {"classifier": terms}, {"accuracy": accuracy(logits, batch["label"])}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -322,18 +298,17 @@ class CycleAT(PlayersModel):
         self.discriminator_filters = discriminator_filters or filters
         self.g_sw, self.g_ws = (build_generator(filters=filters, blocks=blocks, name=n) for n in ("g_sw", "g_ws"))
         self.d_w, self.d_s = (build_discriminator(filters=self.discriminator_filters, name=n) for n in ("d_w", "d_s"))
-        terms = ["adversarial_sw", "adversarial_ws", "cycle", "real_w", "fake_w", "real_s", "fake_s"]
-        players = ["discriminators", "generators"]
         if stage == 2:
-            config = {**f_s.get_config(), "teacher": None, "name": "f_w"}
-            self.f_w = AttentionClassifier(**config)
+            self.f_w = AttentionClassifier(**{**f_s.get_config(), "teacher": None, "name": "f_w"})
             self.f_w.set_weights(f_s.get_weights())
-            terms, players = [*terms, "classification", "attention"], [*players, "classifier"]
         self.pools = [ImagePool((size, size, 3), pool, seed + i, name=f"pool_{i}") for i in range(2 * bool(pool))]
         for layer in self.pools:
             layer.build(())
         self.built = True
-        self.track(*(f"{n}_loss" for n in (*players, *terms)), *["accuracy"] * (stage == 2))
+        logged = [name for name, _ in self.player_variables()]
+        logged += ["real_w", "fake_w", "real_s", "fake_s", "adversarial_sw", "adversarial_ws", "cycle"]
+        logged += ["classification", "attention"] * (stage == 2)
+        self.track(*(f"{n}_loss" for n in logged), *["accuracy"] * (stage == 2))
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D_W and D_S; then G_SW and G_WS; then f_W, in stage II."""
@@ -349,70 +324,53 @@ class CycleAT(PlayersModel):
         """G_WS: likewise, to the laboratory."""
         return (self.g_ws(scaled(images), training=False) + 1.0) / 2.0
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> the same faces in the wild, (N, H, W, 3) in [0, 1]."""
-        return self.translate(images["image"] if isinstance(images, Mapping) else images)
+    def infer(self, images: tf.Tensor) -> tf.Tensor:
+        """The same faces in the wild, as `translate` gives them."""
+        return self.translate(images)
 
-    def says(self, logits: tf.Tensor, real: bool) -> tf.Tensor:
+    def adversarial_loss(self, logits: tf.Tensor, real: bool) -> tf.Tensor:
         """-log D or -log(1 - D) of eq. (4), (5), or their least squares; the mean over patches: a scalar float32."""
-        if self.gan_loss == "log":
-            return tf.reduce_mean(tf.nn.softplus(-logits if real else logits))
-        return tf.reduce_mean(tf.square(logits - 1.0 if real else logits))
+        return log_loss(logits, real) if self.gan_loss == "log" else l2_loss(logits, float(real))
 
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """({player: terms}, {"accuracy"} of f_W in stage II) on a batch, from one forward pass."""
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """Every player's terms of eq. (9), and f_W's accuracy in stage II, on a batch with image and auxiliary."""
         x_s, x_w = scaled(batch["image"]), scaled(batch["auxiliary"])
-        to_w, to_s = self.g_sw(x_s, training=True), self.g_ws(x_w, training=True)
-        again_s, again_w = self.g_ws(to_w, training=True), self.g_sw(to_s, training=True)
-        real_w, real_s = self.d_w(x_w, training=True), self.d_s(x_s, training=True)
-        fake_w, fake_s = self.d_w(to_w, training=True), self.d_s(to_s, training=True)
-        if self.pools:
+        to_w, to_s = self.g_sw(x_s, training=training), self.g_ws(x_w, training=training)
+        again_s, again_w = self.g_ws(to_w, training=training), self.g_sw(to_s, training=training)
+        real_w, real_s = self.d_w(x_w, training=training), self.d_s(x_s, training=training)
+        fake_w, fake_s = self.d_w(to_w, training=training), self.d_s(to_s, training=training)
+        pooled_w, pooled_s = fake_w, fake_s
+        if self.pools and training:
             shown_w, shown_s = (pool(fake) for pool, fake in zip(self.pools, (to_w, to_s), strict=True))
-            judged_w, judged_s = self.d_w(shown_w, training=True), self.d_s(shown_s, training=True)
-        else:
-            judged_w, judged_s = fake_w, fake_s
-        cycle = tf.reduce_mean(tf.abs(again_s - x_s)) + tf.reduce_mean(tf.abs(again_w - x_w))
-        terms = {
-            "discriminators": {  # eq. (4) and (5), which they maximise: their negative
-                "real_w_loss": self.says(real_w, True),
-                "fake_w_loss": self.says(judged_w, False),
-                "real_s_loss": self.says(real_s, True),
-                "fake_s_loss": self.says(judged_s, False),
-            },
-            "generators": {
-                "adversarial_sw_loss": self.says(fake_w, True),  # eq. (4)
-                "adversarial_ws_loss": self.says(fake_s, True),  # eq. (5)
-                "cycle_loss": self.lambda_cycle * cycle,  # eq. (6)
-            },
+            pooled_w, pooled_s = self.d_w(shown_w, training=True), self.d_s(shown_s, training=True)
+        cycle = l1_loss(again_s, x_s) + l1_loss(again_w, x_w)
+        discriminators = {  # eq. (4) and (5), which they maximise: their negative
+            "real_w_loss": self.adversarial_loss(real_w, True),
+            "fake_w_loss": self.adversarial_loss(pooled_w, False),
+            "real_s_loss": self.adversarial_loss(real_s, True),
+            "fake_s_loss": self.adversarial_loss(pooled_s, False),
+        }
+        generators = {
+            "adversarial_sw_loss": self.adversarial_loss(fake_w, True),  # eq. (4)
+            "adversarial_ws_loss": self.adversarial_loss(fake_s, True),  # eq. (5)
+            "cycle_loss": self.lambda_cycle * cycle,  # eq. (6)
         }
         if self.stage == 1:
-            return terms, {}
-        taught, measures = self.classifier_losses(batch, (to_w + 1.0) / 2.0)
-        own = taught if self.attention_updates_generator else {"classification_loss": taught["classification_loss"]}
-        return {**terms, "generators": {**terms["generators"], **own}, "classifier": taught}, measures
+            return {"discriminators": discriminators, "generators": generators}, {}
+        classifier, measures = self.classifier_losses(batch, (to_w + 1.0) / 2.0, training)
+        moves = ("classification_loss", *["attention_loss"] * self.attention_updates_generator)
+        generators |= {name: classifier[name] for name in moves}  # eq. (9)
+        return {"discriminators": discriminators, "generators": generators, "classifier": classifier}, measures
 
-    def classifier_losses(self, batch: Mapping[str, tf.Tensor], to_w: tf.Tensor) -> tuple[dict, dict]:
+    def classifier_losses(self, batch: Batch, to_w: tf.Tensor, training: bool) -> tuple[Terms, Terms]:
         """Both terms of eq. (7) on G_SW(x_s) in [0, 1], and f_W's accuracy there."""
-        maps, logits = self.f_w.look(to_w, training=self.batch_statistics)
-        f_s = [tf.stop_gradient(m) for m in self.source_net.look(batch["image"])[0]]
-        return {
-            "classification_loss": log_loss(logits, batch["label"]),
+        maps, logits = self.f_w.maps_and_logits(to_w, training=training and self.batch_statistics)
+        f_s = [tf.stop_gradient(m) for m in self.source_net.maps_and_logits(batch["image"])[0]]
+        terms = {
+            "classification_loss": cross_entropy(logits, batch["label"]),
             "attention_loss": 0.5 * self.beta * attention_loss(f_s, maps, self.at_reduction),
-        }, {"accuracy": accuracy(logits, batch["label"])}
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The terms of "discriminators", "generators" or "classifier"; their sum is what it descends."""
-        return self.losses(batch)[0][name]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of eq. (9): D_W and D_S up L_sum, G_SW, G_WS and f_W down it."""
-        with tf.GradientTape(persistent=True) as tape:
-            losses, measures = self.losses(batch)
-            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
-        for name, player in self.players().items():
-            minimize(player, totals[name], tape)
-        terms = {name: value for part in losses.values() for name, value in part.items()}
-        return self.log(**{f"{name}_loss": total for name, total in totals.items()}, **terms, **measures)
+        }
+        return terms, {"accuracy": accuracy(logits, batch["label"])}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

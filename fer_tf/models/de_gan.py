@@ -39,25 +39,17 @@ and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from fer_tf import augment
-from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.layers import Noise, step_seed
-from fer_tf.nets.dr_gan import (
-    CODE,
-    NOISE,
-    SIZE,
-    STAGES,
-    build_decoder,
-    build_discriminator,
-    build_encoder,
-    normal,
-    scaled,
-)
+from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras, minimize
+from fer_tf.layers import Noise, normal, scaled, step_seed
+from fer_tf.layers import signed_grey as grey
+from fer_tf.losses import cross_entropy
+from fer_tf.nets.dr_gan import CODE, NOISE, SIZE, STAGES, build_decoder, build_discriminator, build_encoder
 from fer_tf.records import CLASSES
 from fer_tf.softmax import SoftmaxClassifier, accuracy
 
@@ -75,19 +67,6 @@ USES = ("both", "code", "residues")
 
 views = augment.de_gan_views
 """The 110 views of section 4.1: five crops of 96x96 x eleven rotations x flip; the centre crop at test."""
-
-
-def grey(images: tf.Tensor) -> tf.Tensor:
-    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [-1, 1], what the nets see."""
-    images = tf.cast(images, tf.float32)
-    if images.shape[-1] == 3:
-        images = tf.image.rgb_to_grayscale(images)
-    return 2.0 * images - 1.0
-
-
-def log_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """-log D_label, the mean over the batch: (N, K) float32, (N,) int -> scalar float32 >= 0."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -201,21 +180,21 @@ class DEGAN(PlayersModel):
         if len(subjects) < 2:
             raise ValueError(f"DE-GAN carries expressions between people: it needs two or more, not {len(subjects)}.")
         self.classes, self.subjects, self.width = tuple(classes), tuple(subjects), width
-        self.code, self.noise_size, self.seed = code, noise, seed
-        self.own_share, self.lambda_own = own_share, lambda_own
+        self.code, self.noise, self.seed = code, noise, seed
+        self.own_share, self.lambda_own, self.ratio, self.near = own_share, lambda_own, ratio, near
         count = len(self.subjects)
         self.encoder = build_encoder(width=width, code=code)
         self.decoder = build_decoder(count, width=width, code=code, noise=noise)
         self.discriminator = build_discriminator(len(self.classes), count, width=width, code=code)
         self.identities = OtherIdentity(count, own_share, seed, name="identities")
-        self.noise = Noise(seed + NOISE_SEED, dtype="float32", name="z")
+        self.z = Noise(seed + NOISE_SEED, dtype="float32", name="z")
         self.pace = Pace(ratio, near, dtype="float32", name="pace_of_d")
-        for layer in (self.identities, self.noise, self.pace):
+        for layer in (self.identities, self.z, self.pace):
             layer.build(())
         self.built = True
-        terms = ("real_expression", "real_identity", "fake", "expression", "identity", "discriminator", "generator")
-        terms += ("own",) * (lambda_own > 0)
-        self.track(*(f"{n}_loss" for n in terms), "accuracy", "identity_accuracy", "discriminator_share")
+        logged = ("discriminator", "generator", "real_expression", "real_identity", "fake", "expression", "identity")
+        logged += ("own",) * (lambda_own > 0)
+        self.track(*(f"{n}_loss" for n in logged), "accuracy", "identity_accuracy", "discriminator_share")
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D; then G, which is encoder and decoder."""
@@ -237,70 +216,58 @@ class DEGAN(PlayersModel):
           (N, 96, 96, 1) float32 in [0, 1].
         """
         code = tf.convert_to_tensor(code, tf.float32)
-        noise = tf.zeros((tf.shape(code)[0], self.noise_size)) if noise is None else noise
+        noise = tf.zeros((tf.shape(code)[0], self.noise)) if noise is None else noise
         return (self.decoder([code, tf.one_hot(identity, len(self.subjects)), noise], training=False) + 1.0) / 2.0
 
     def transfer(self, images: tf.Tensor, identity: tf.Tensor) -> tf.Tensor:
         """The expression of images (N, 96, 96, 1|3) in [0, 1] on the people `identity` (N,) int -> faces in [0, 1]."""
         return self.decode(self.features(images), identity)
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> their expressions on the first of `subjects`."""
-        images = images["image"] if isinstance(images, Mapping) else images
+    def infer(self, images: tf.Tensor) -> tf.Tensor:
+        """Their expressions on the first of `subjects`: (N, 96, 96, 1|3) in [0, 1] -> (N, 96, 96, 1) in [0, 1]."""
         return self.transfer(images, tf.zeros(tf.shape(images)[:1], tf.int32))
 
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """({player: terms}, D's accuracies on real faces) on a batch, from one forward pass."""
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """Both players' terms and D's accuracies on real faces; at test everybody gets the next person's identity."""
         image, expression, own = grey(batch["image"]), batch["label"], batch["subject"]
-        wanted = self.identities(own)  # y^idx
-        z = self.noise(tf.zeros((tf.shape(image)[0], self.noise_size)), training=True)
-        f = self.encoder(image, training=True)[-1]
-        fake = self.decoder([f, tf.one_hot(wanted, len(self.subjects)), z], training=True)
-        e, i = self.discriminator(image, training=True)
-        e_fake, i_fake = self.discriminator(fake, training=True)
-        terms = {
-            "discriminator": {  # eq. (1), which D maximises: its negative
-                "real_expression_loss": log_loss(e, expression),
-                "real_identity_loss": log_loss(i, own),
-                "fake_loss": log_loss(e_fake, tf.fill(tf.shape(expression), len(self.classes))),
-            },
-            "generator": {  # eq. (2), likewise
-                "expression_loss": log_loss(e_fake, expression),
-                "identity_loss": log_loss(i_fake, wanted),
-            },
+        identity = self.identities(own) if training else (own + 1) % len(self.subjects)  # y^idx
+        z = self.z(tf.zeros((tf.shape(image)[0], self.noise)), training=training)
+        f = self.encoder(image, training=training)[-1]
+        fake = self.decoder([f, tf.one_hot(identity, len(self.subjects)), z], training=training)
+        e, i = self.discriminator(image, training=training)
+        e_fake, i_fake = self.discriminator(fake, training=training)
+        discriminator = {  # eq. (1), which D maximises: its negative
+            "real_expression_loss": cross_entropy(e, expression),
+            "real_identity_loss": cross_entropy(i, own),
+            "fake_loss": cross_entropy(e_fake, tf.fill(tf.shape(expression), len(self.classes))),
+        }
+        generator = {  # eq. (2), likewise
+            "expression_loss": cross_entropy(e_fake, expression),
+            "identity_loss": cross_entropy(i_fake, identity),
         }
         if self.lambda_own:
-            kept = tf.cast(wanted == own, tf.float32)
-            away = tf.math.divide_no_nan(
-                tf.reduce_sum(kept * tf.reduce_mean(tf.abs(fake - image), (1, 2, 3))), tf.reduce_sum(kept)
-            )
-            terms["generator"]["own_loss"] = self.lambda_own * away
-        return terms, {"accuracy": accuracy(e, expression), "identity_accuracy": accuracy(i, own)}
+            keeps = tf.cast(identity == own, tf.float32)
+            away = tf.reduce_sum(keeps * tf.reduce_mean(tf.abs(fake - image), (1, 2, 3)))
+            generator["own_loss"] = self.lambda_own * tf.math.divide_no_nan(away, tf.reduce_sum(keeps))
+        measures = {"accuracy": accuracy(e, expression), "identity_accuracy": accuracy(i, own)}
+        return {"discriminator": discriminator, "generator": generator}, measures
 
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The terms of "discriminator" or "generator"; their sum is what it descends."""
-        return self.losses(batch)[0][name]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, batch: Batch) -> Terms:
         """One step: D up eq. (1) if it is its turn, G up eq. (2)."""
         with tf.GradientTape(persistent=True) as tape:
-            losses, accuracies = self.losses(batch)
-            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
-        moves = self.pace(tf.minimum(*accuracies.values()))
+            terms, measures = self.losses(batch)
+            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+        moves = self.pace(tf.minimum(measures["accuracy"], measures["identity_accuracy"]))
         players = self.players()
         minimize(players["discriminator"], totals["discriminator"], tape, when=moves)
         minimize(players["generator"], totals["generator"], tape)
-        logs = {f"{name}_loss": total for name, total in totals.items()}
-        share = tf.cast(moves, tf.float32)
-        return self.log(
-            **logs, **losses["discriminator"], **losses["generator"], **accuracies, discriminator_share=share
-        )
+        measures["discriminator_share"] = tf.cast(moves, tf.float32)
+        return self.log_tracked(totals, terms, measures)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "subjects", "width", "code", "own_share", "lambda_own", "seed")
-        own = {n: getattr(self, n) for n in names} | {"noise": self.noise_size}
-        return {**own, "ratio": self.pace.ratio, "near": self.pace.near}
+        names = ("name", "classes", "subjects", "width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
+        return {n: getattr(self, n) for n in (*names, "seed")}
 
 
 def build_local(maps: Any, *, width: float = 1.0, name: str = "local") -> Any:
@@ -377,8 +344,8 @@ class DEGANClassifier(PlayersModel):
     def features(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
         """What each classifier sees: images (N, 96, 96, 1|3) in [0, 1] -> [(N, F_i) float32, the fifth's last]."""
         *maps, f = (tf.stop_gradient(x) for x in self.encoder(grey(images), training=False))
-        seen = [net(residue, training=training) for net, residue in zip(self.locals, maps, strict=False)]
-        return [*seen, tf.concat([f, *seen] if self.uses != "residues" else seen, -1)]
+        local = [net(residue, training=training) for net, residue in zip(self.locals, maps, strict=False)]
+        return [*local, tf.concat([f, *local] if self.uses != "residues" else local, -1)]
 
     def logits(self, images: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
         """Of the classifiers `numbers`: images in [0, 1] -> [(N, K) float32]."""
@@ -388,35 +355,14 @@ class DEGANClassifier(PlayersModel):
         """The fifth classifier's: (N, 96, 96, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
         return tf.nn.softmax(self.logits(images)[-1])
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """({l<i>_loss: lambda_i L_i} of eq. (3), the fifth's accuracy) on a batch with image and label."""
-        found = self.logits(batch["image"], training=True)
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """l<i>_loss, lambda_i L_i of eq. (3), and the fifth's accuracy, on a batch with image and label."""
+        logits, labels = self.logits(batch["image"], training), batch["label"]
         terms = {
-            f"l{n}_loss": self.lambdas[n - 1] * log_loss(logits, batch["label"])
-            for n, logits in zip(self.numbers, found, strict=True)
+            f"l{i}_loss": self.lambdas[i - 1] * cross_entropy(own, labels)
+            for i, own in zip(self.numbers, logits, strict=True)
         }
-        return terms, {"accuracy": accuracy(found[-1], batch["label"])}
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The weighted terms of eq. (3)."""
-        return self.losses(batch)[0]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down eq. (3)."""
-        with tf.GradientTape() as tape:
-            terms, measures = self.losses(batch)
-            total = tf.add_n(list(terms.values()))
-        minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **measures)
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The fifth classifier's loss and accuracy."""
-        logits = self.logits(batch["image"])[-1]
-        return self.log(l5_loss=log_loss(logits, batch["label"]), accuracy=accuracy(logits, batch["label"]))
+        return {"classifier": terms}, {"accuracy": accuracy(logits[-1], labels)}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -425,7 +371,7 @@ class DEGANClassifier(PlayersModel):
 
 @keras.utils.register_keras_serializable("fer_tf")
 class EncoderCNN(SoftmaxClassifier):
-    """CNN (baseline) of Tables 1 to 3: the encoder's convolutions and a softmax on the mean of its last maps.
+    """CNN (baseline) of Tables 1 to 3: the encoder's convolutions and a softmax on the mean of its last maps, above -1.
 
     Args:
       classes: names of the K classes, expressions or people.
@@ -449,22 +395,22 @@ class EncoderCNN(SoftmaxClassifier):
         super().__init__(
             classes=classes,
             trunk=keras.Model(net.inputs, net.outputs[-2:], name="trunk"),
-            options={"width": width, "code": code},
             dropout=dropout,
             label_smoothing=label_smoothing,
             seed=seed,
             name=name,
             **options,
         )
+        self.width, self.code = width, code
         self.head.kernel.assign(normal()(tuple(self.head.kernel.shape)))
-
-    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """(N, 96, 96, 1|3) float32 in [0, 1] -> (N, code) float32, means of ELUs: above -1."""
-        return super().features(images, training)
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 96, 96, 1|3) float32 in [0, 1] -> (N, 96, 96, 1) float32 in [-1, 1]."""
         return grey(images)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "width": self.width, "code": self.code}
 
 
 def optimizer(rate: Any = 1e-4) -> Any:

@@ -21,14 +21,15 @@ pictures are stretched to 128x110 as they are, so that pre-training sees faces 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from fer_tf import augment
-from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.layers import PReLU
+from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras
+from fer_tf.layers import PReLU, scaled, signed_grey
+from fer_tf.losses import cross_entropy, decay_loss
 from fer_tf.records import CLASSES
 from fer_tf.softmax import accuracy
 
@@ -74,11 +75,6 @@ def stage(x: Any, channels: int, units: int, name: str) -> list[Any]:
     return [down, x]
 
 
-def scaled(channels: int, width: float) -> int:
-    """The printed channels times `width`, at least one."""
-    return max(1, round(channels * width))
-
-
 def build_base(*, width: float = 1.0, size: tuple[int, int] = SIZE, name: str = "base") -> Any:
     """S_theta of Table 1: (N, 112, 96, 1) in [-1, 1] -> (N, 14, 12, 128)."""
     inputs = x = keras.Input((*size, 1), name="face")
@@ -111,11 +107,6 @@ def am_softmax_logits(cosines: tf.Tensor, labels: tf.Tensor | None, margin: floa
     if labels is not None:
         cosines = cosines - margin * tf.one_hot(labels, cosines.shape[-1])
     return scale * cosines
-
-
-def true_class_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """-log y^i, eq. (3) and l_a of section 2.3, the mean over the batch: (N, K), (N,) int -> scalar float32."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
 
 def confusion_loss(logits: tf.Tensor) -> tf.Tensor:
@@ -169,14 +160,14 @@ class ED2L(PlayersModel):
         count, hidden = len(self.classes), scaled(HIDDEN, width)
         self.classifier = dense(count, use_bias=False, dtype="float32", name="classifier")
         self.classifier.build((None, hidden))
-        logs = ["classifier_loss", "distilling_loss", "decay_loss", "accuracy"]
         if dispelling:
             self.dispelling_branch = build_branch(width=width, size=self.size, name="dispelling")
             self.dispeller = dense(count, dtype="float32", name="dispeller")
             self.dispeller.build((None, hidden))
-            logs += ["dispeller_loss", "confusion_loss", "dispeller_accuracy"]
         self.built = True
-        self.track(*logs)
+        dispelled = ["dispeller_loss", "confusion_loss"] * dispelling
+        accuracies = ["accuracy", *["dispeller_accuracy"] * dispelling]
+        self.track("classifier_loss", "distilling_loss", *dispelled, "decay_loss", *accuracies)
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """One player moves everything; which loss reaches which part is a matter of gradients (`losses`)."""
@@ -184,18 +175,15 @@ class ED2L(PlayersModel):
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, H, W, 1) float32 in [-1, 1]."""
-        images = tf.cast(images, tf.float32)
-        if images.shape[-1] == 3:
-            images = tf.image.rgb_to_grayscale(images)
-        return 2.0 * images - 1.0
+        return signed_grey(images)
 
     def branches(self, images: tf.Tensor, training: bool = False) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
         """Eq. (1) and (4): {"t": (down-sampled maps (N, 7, 6, 256), f_t (N, 256)), and "p" likewise if it is there}."""
         shared = self.base(self.preprocess(images), training=training)
-        found = {"t": tuple(self.distilling_branch(shared, training=training))}
+        ends = {"t": tuple(self.distilling_branch(shared, training=training))}
         if self.dispelling:
-            found["p"] = tuple(self.dispelling_branch(shared, training=training))
-        return found
+            ends["p"] = tuple(self.dispelling_branch(shared, training=training))
+        return ends
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """f_t of eq. (1): (N, 112, 96, 1|3) float32 in [0, 1] -> (N, 256) float32."""
@@ -214,10 +202,6 @@ class ED2L(PlayersModel):
         """y_t without the margin: (N, 112, 96, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities."""
         return tf.nn.softmax(am_softmax_logits(self.cosines(self.features(images)), None, self.margin, self.scale))
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
     def dispeller_logits(self, features: tf.Tensor, *, frozen: bool = False) -> tf.Tensor:
         """W_p f_p + b_p of section 2.3: (N, 256) -> (N, K) float32; `frozen` keeps gradients from W_p and b_p."""
         weights, bias = (tf.convert_to_tensor(v) for v in (self.dispeller.kernel, self.dispeller.bias))
@@ -225,45 +209,22 @@ class ED2L(PlayersModel):
             weights, bias = tf.stop_gradient(weights), tf.stop_gradient(bias)
         return tf.matmul(features, weights) + bias
 
-    def decay_loss(self) -> tf.Tensor:
-        """weight_decay / 2 * ||theta||^2, whose gradient is weight_decay * theta: scalar float32."""
-        return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in self.trainable_variables])
-
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """(the weighted terms of eq. (6) and the decay, accuracies) on a batch with image and label."""
-        labels, found = batch["label"], self.branches(batch["image"], training=True)
-        cosines = self.cosines(found["t"][1])
-        logits_t = am_softmax_logits(cosines, labels, self.margin, self.scale)  # eq. (2)
-        terms = {"distilling_loss": self.lambda_t * true_class_loss(logits_t, labels)}  # l_t, eq. (3)
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """The weighted terms of eq. (6) and the decay, on a batch with image and label; no margin but in training."""
+        labels, ends = batch["label"], self.branches(batch["image"], training)
+        cosines = self.cosines(ends["t"][1])
+        logits_t = am_softmax_logits(cosines, labels if training else None, self.margin, self.scale)  # eq. (2)
+        terms = {"distilling_loss": self.lambda_t * cross_entropy(logits_t, labels)}  # l_t, eq. (3)
         measures = {"accuracy": accuracy(cosines, labels)}
         if self.dispelling:
-            f_p = found["p"][1]
-            told = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
-            fooled = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
-            terms["dispeller_loss"] = self.lambda_p * true_class_loss(told, labels)  # l_a, section 2.3
-            terms["confusion_loss"] = self.lambda_p * confusion_loss(fooled)  # l_p, eq. (5)
-            measures["dispeller_accuracy"] = accuracy(told, labels)
-        terms["decay_loss"] = self.decay_loss()
-        return terms, measures
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The weighted terms of eq. (6) and the decay; their sum is what is descended."""
-        return self.losses(batch)[0]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down eq. (6), all parts at once."""
-        with tf.GradientTape() as tape:
-            terms, measures = self.losses(batch)
-            total = tf.add_n(list(terms.values()))
-        minimize(self.players()["classifier"], total, tape)
-        return self.log(classifier_loss=total, **terms, **measures)
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """l_t without its margin, and accuracy."""
-        logits = am_softmax_logits(self.cosines(self.features(batch["image"])), None, self.margin, self.scale)
-        return self.log(
-            distilling_loss=true_class_loss(logits, batch["label"]), accuracy=accuracy(logits, batch["label"])
-        )
+            f_p = ends["p"][1]
+            logits_p = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
+            confused = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
+            terms["dispeller_loss"] = self.lambda_p * cross_entropy(logits_p, labels)  # l_a, section 2.3
+            terms["confusion_loss"] = self.lambda_p * confusion_loss(confused)  # l_p, eq. (5)
+            measures["dispeller_accuracy"] = accuracy(logits_p, labels)
+        terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)
+        return {"classifier": terms}, measures
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -30,7 +30,7 @@ import tensorflow as tf
 
 from fer_tf import augment
 from fer_tf.compat import keras
-from fer_tf.layers import conv_bn, residual_block
+from fer_tf.layers import conv_bn, grey, residual_block
 from fer_tf.records import CLASSES
 from fer_tf.softmax import SoftmaxClassifier
 
@@ -81,9 +81,7 @@ def preprocess(images: tf.Tensor) -> tf.Tensor:
     Returns:
       (N, H, W, 1) float32; a flat picture gives zeros.
     """
-    images = tf.cast(images, tf.float32)
-    if images.shape[-1] == 3:
-        images = tf.image.rgb_to_grayscale(images)
+    images = grey(images)
     mean, variance = tf.nn.moments(images, [1, 2, 3], keepdims=True)
     return (images - mean) * tf.math.rsqrt(variance + 1e-4)
 
@@ -144,21 +142,24 @@ class FERNet(SoftmaxClassifier):
         name: str = "fer_net",
         **options: Any,
     ):
-        trunk = {"width": width, "blocks": blocks, "hidden": hidden}
         super().__init__(
             classes=classes,
-            trunk=build_trunk(**trunk),
-            options=trunk,
+            trunk=build_trunk(width=width, blocks=blocks, hidden=hidden),
             dropout=dropout,
             label_smoothing=label_smoothing,
             seed=seed,
             name=name,
             **options,
         )
+        self.width, self.blocks, self.hidden = width, blocks, hidden
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """Grey, each face at mean 0 and standard deviation 1: see the function of this name."""
         return preprocess(images)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **{n: getattr(self, n) for n in ("width", "blocks", "hidden")}}
 
 
 def tiny() -> tuple[FERNet, dict[str, tf.Tensor]]:

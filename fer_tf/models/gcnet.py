@@ -27,18 +27,21 @@ as eq. (5) is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from fer_tf import augment
-from fer_tf.compat import Adam, PlayersModel, keras, minimize
-from fer_tf.layers import Dropout
+from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
+from fer_tf.layers import Dropout, grey, scaled
+from fer_tf.losses import cross_entropy, decay_loss
 from fer_tf.nets import dcgan
-from fer_tf.nets.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder, scaled
+from fer_tf.nets.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder
 from fer_tf.records import CLASSES
+from fer_tf.schedules import InverseDecay
 from fer_tf.softmax import accuracy
 
 TEMPLATE = "gcnet"
@@ -47,8 +50,30 @@ TEMPLATE = "gcnet"
 HIDDEN = (SIZE // 2) ** 2 * len(ENCODER) // 2 ** len(ENCODER)
 """Section IV-A: (0.5 * 64)^2 * 3 / 2^3 = 384 units of the fully connected layer."""
 
-VARIANTS = ("S1R1", "S0R0", "S1R0", "S0R1", "cnn", "metric_cnn")
-"""Fig. 2: (f), (c), (d), (e), (a), (b). S is eq. (6), R is eq. (7)."""
+
+class Variant(NamedTuple):
+    """What a network of Fig. 2 has.
+
+    Attributes:
+      compares: a generator; what is classified is delta of eq. (2), else e.
+      contrasts: eq. (6), the "S" of its name.
+      reconstructs: two decoders and eq. (7), the "R" of its name.
+    """
+
+    compares: bool
+    contrasts: bool
+    reconstructs: bool
+
+
+VARIANTS = {
+    "S1R1": Variant(compares=True, contrasts=True, reconstructs=True),
+    "S0R0": Variant(compares=True, contrasts=False, reconstructs=False),
+    "S1R0": Variant(compares=True, contrasts=True, reconstructs=False),
+    "S0R1": Variant(compares=True, contrasts=False, reconstructs=True),
+    "cnn": Variant(compares=False, contrasts=False, reconstructs=False),
+    "metric_cnn": Variant(compares=False, contrasts=True, reconstructs=False),
+}
+"""Fig. 2: (f), (c), (d), (e), (a), (b)."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +109,17 @@ class Views:
 views = Views()
 
 
-def mean_of_half_squares(given: tf.Tensor, wanted: tf.Tensor, kept: tf.Tensor | None = None) -> tf.Tensor:
-    """1/2 ||given - wanted||^2 of eq. (5), (8), (9), averaged over the pixels and the batch.
+def mean_of_half_squares(output: tf.Tensor, target: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """1/2 ||output - target||^2 of eq. (5), (8), (9), averaged over the pixels and the batch.
 
     Args:
-      given, wanted: (N, H, W, 1) float32.
-      kept: (N,) bool; the others count as zero.
+      output, target: (N, H, W, 1) float32.
+      counted: (N,) bool; the others count as zero.
     Returns:
       Scalar float32 >= 0.
     """
-    half = 0.5 * tf.reduce_mean(tf.math.squared_difference(given, wanted), (1, 2, 3))
-    return tf.reduce_mean(half if kept is None else tf.where(kept, half, tf.zeros_like(half)))
+    half = 0.5 * tf.reduce_mean(tf.math.squared_difference(output, target), (1, 2, 3))
+    return tf.reduce_mean(half if counted is None else tf.where(counted, half, tf.zeros_like(half)))
 
 
 def distance(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
@@ -122,7 +147,13 @@ def contrastive_vector(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
 
 
 GENERATORS = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
-"""Fig. 7."""
+"""Fig. 7. The auto-encoder is Table I's."""
+
+
+def refuse_unknown(what: str, value: str, known: Iterable[str]) -> None:
+    """Raises ValueError, which names all that are known, where an argument's value is none of them."""
+    if value not in known:
+        raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -169,64 +200,65 @@ class GCNet(PlayersModel):
         **options: Any,
     ):
         super().__init__(name=name, **options)
-        for what, value, known in (
-            ("variant", variant, VARIANTS),
-            ("generator", generator, tuple(GENERATORS)),
-            ("padding", padding, ("same", "valid")),
-        ):
-            if value not in known:
-                raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
-        self.classes, self.variant, self.generator_name, self.padding = tuple(classes), variant, generator, padding
+        refuse_unknown("variant", variant, VARIANTS)
+        refuse_unknown("generator", generator, GENERATORS)
+        refuse_unknown("padding", padding, ("same", "valid"))
+        self.classes, self.variant, self.generator, self.padding = tuple(classes), variant, generator, padding
         self.margin, self.lambda_c, self.lambda_g, self.lambda_s = margin, lambda_c, lambda_g, lambda_s
         self.lambda_ri, self.lambda_rr, self.weight_decay = lambda_ri, lambda_rr, weight_decay
-        self.width, self.seed = width, seed
+        self.dropout, self.width, self.seed = dropout, width, seed
+        self.compares, self.contrasts, self.reconstructs = VARIANTS[variant]
         self.encoder2 = build_encoder(width=width, padding=padding, name="encoder2")
-        self.compares, reconstructs = variant.startswith("S"), variant.endswith("R1")
-        logs = ["classifier_loss", "classification_loss", "decay_loss", "accuracy"]
         if self.compares:
-            self.generator = GENERATORS[generator](width=width, padding=padding, seed=seed)
-            logs += ["generation_loss", *self.generator.logs]
-        if reconstructs:
+            self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
+        if self.reconstructs:
             self.decoder_i = build_decoder(self.encoder2, width=width, padding=padding, name="decoder_i")
             self.decoder_r = build_decoder(self.encoder2, width=width, padding=padding, name="decoder_r")
-            logs += ["reconstruction_input_loss", "reconstruction_reference_loss"]
-        if variant in ("S1R0", "S1R1", "metric_cnn"):
-            logs += ["contrastive_loss", "margin_share"]
-        self.dropout = Dropout(dropout, seed, dtype="float32", name="dropout")
+        self.code_dropout = Dropout(dropout, seed, dtype="float32", name="dropout")
         self.hidden = keras.layers.Dense(scaled(HIDDEN, width), "relu", dtype="float32", name="hidden")
         self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
-        size = 1
-        for side in self.encoder2.outputs[0].shape[1:]:
-            size *= side
-        self.dropout.build((None, size))
+        size = math.prod(self.encoder2.outputs[0].shape[1:])
+        self.code_dropout.build((None, size))
         self.hidden.build((None, size))
         self.head.build((None, scaled(HIDDEN, width)))
         self.built = True
-        self.track(*logs)
+        self.track(*self.logged())
+
+    def logged(self) -> list[str]:
+        """The columns of history.csv."""
+        names = ["accuracy", *["margin_share"] * self.contrasts]
+        names += [f"{name}_loss" for name, _ in self.player_variables() if name != "decoder"]  # classifier's terms, too
+        names += ["generation_loss", *self.generator_net.terms] if self.compares else []
+        names += ["classification_loss", *["contrastive_loss"] * self.contrasts]
+        names += ["reconstruction_input_loss", "reconstruction_reference_loss"] * self.reconstructs
+        return [*names, "decay_loss"]
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all but the decoders; the decoders, whose rate is ten times it."""
-        decoders = [getattr(self, n).trainable_variables for n in ("decoder_i", "decoder_r") if hasattr(self, n)]
-        groups, judge = [], []
-        if self.compares:
-            decoders.append(self.generator.decoder.trainable_variables)
-            judge = getattr(self.generator, "discriminator", None)
-            judge = judge.trainable_variables if judge is not None else []
-        others = {id(v) for part in (*decoders, judge) for v in part}
-        groups.append(("classifier", [v for v in self.trainable_variables if id(v) not in others]))
-        if decoders:
-            groups.append(("decoder", [v for part in decoders for v in part]))
-        return [("discriminator", judge), *groups] if judge else groups
+        decoders = [self.decoder_i, self.decoder_r] if self.reconstructs else []
+        decoders += [self.generator_net.decoder] if self.compares else []
+        players = {
+            "discriminator": self.generator_net.discriminator.trainable_variables if self.adversarial else [],
+            "classifier": [],
+            "decoder": [v for net in decoders for v in net.trainable_variables],
+        }
+        taken = {id(v) for variables in players.values() for v in variables}
+        players["classifier"] = [v for v in self.trainable_variables if id(v) not in taken]
+        return [(name, variables) for name, variables in players.items() if variables]
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the generator is a DCGAN, which has a discriminator."""
+        return self.compares and self.generator_net.discriminator is not None
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1|3) in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1]."""
-        images = tf.cast(images, tf.float32)
-        return tf.image.rgb_to_grayscale(images) if images.shape[-1] == 3 else images
+        return grey(images)
 
     def encode(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Encoder2: (N, 64, 64, 1) -> (e (N, p) float32, [code, three argmax maps], which the decoders take)."""
-        found = self.encoder2(images, training=training)
-        return tf.cast(tf.reshape(found[0], (-1, self.hidden.kernel.shape[0])), tf.float32), found
+        maps = self.encoder2(images, training=training)
+        return tf.cast(tf.reshape(maps[0], (-1, self.hidden.kernel.shape[0])), tf.float32), maps
 
     def regenerate(self, images: tf.Tensor) -> tf.Tensor:
         """The generated reference of eq. (3): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1].
@@ -236,7 +268,7 @@ class GCNet(PlayersModel):
         """
         if not self.compares:
             raise ValueError(f"The variant {self.variant} generates nothing: use one of S0R0, S1R0, S0R1, S1R1.")
-        return tf.clip_by_value(self.generator(self.preprocess(images))[0], 0.0, 1.0)
+        return tf.clip_by_value(self.generator_net(self.preprocess(images))[0], 0.0, 1.0)
 
     def reconstruct(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(input, reference) as the decoders of eq. (8) and (9) give them back: (N, 64, 64, 1) float32 in [0, 1] each.
@@ -244,10 +276,10 @@ class GCNet(PlayersModel):
         Raises:
           ValueError: the variant has no such decoders.
         """
-        if not hasattr(self, "decoder_i"):
+        if not self.reconstructs:
             raise ValueError(f"The variant {self.variant} reconstructs nothing: use S0R1 or S1R1.")
         images = self.preprocess(images)
-        pairs = ((self.decoder_i, images), (self.decoder_r, self.generator(images)[0]))
+        pairs = ((self.decoder_i, images), (self.decoder_r, self.generator_net(images)[0]))
         return tuple(tf.clip_by_value(d(self.encode(x)[1], training=False), 0.0, 1.0) for d, x in pairs)
 
     def vector(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -255,96 +287,68 @@ class GCNet(PlayersModel):
         e, _ = self.encode(images, training)
         if not self.compares:
             return e
-        return contrastive_vector(e, self.encode(self.generator(images, training=training)[0], training)[0])
+        return contrastive_vector(e, self.encode(self.generator_net(images, training=training)[0], training)[0])
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """The 384 values of the first fully connected layer, for Figs. 5 and 6: images in [0, 1] -> (N, 384) >= 0."""
         return self.hidden(self.vector(self.preprocess(images)))
 
-    def named(self, vector: tf.Tensor, training: bool) -> tf.Tensor:
-        """Dropout, FC-384, logits: (N, p) -> (N, K) float32."""
-        return self.head(self.hidden(self.dropout(vector, training=training)))
+    def logits(self, vector: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Dropout, FC-384, the last layer: what is classified (N, p) -> (N, K) float32."""
+        return self.head(self.hidden(self.code_dropout(vector, training=training)))
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities; no neutral face is needed."""
         return tf.nn.softmax(self.head(self.features(images)))
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> (N, K) probabilities."""
-        return self.classify(images["image"] if isinstance(images, Mapping) else images)
-
-    def decay_loss(self) -> tf.Tensor:
-        """weight_decay / 2 * ||theta||^2, whose gradient is weight_decay * theta: scalar float32."""
-        return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in self.trainable_variables])
-
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """({player: weighted terms}, what else is logged) on a batch, from one forward pass."""
-        image, labels = self.preprocess(batch["image"]), batch["label"]
-        kept, terms, logs, judged = batch.get("has_reference"), {}, {}, {}
-        e, code = self.encode(image, training=True)
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """The weighted terms of eq. (4) and the decay, which classifier and decoders share; the discriminator's two."""
+        image, labels, counted = self.preprocess(batch["image"]), batch["label"], batch.get("has_reference")
+        neutral = self.preprocess(batch["reference"]) if self.compares or self.contrasts else None
+        terms, measures, discriminator = {}, {}, {}
+        e, code = self.encode(image, training)
         vector = e
-        wanted = self.preprocess(batch["reference"]) if self.variant != "cnn" else None
         if self.compares:
-            reference, more = self.generator(image, training=True)  # eq. (3)
-            terms["generation_loss"] = self.lambda_g * mean_of_half_squares(reference, wanted, kept)  # eq. (5)
+            reference, more = self.generator_net(image, training=training)  # eq. (3)
+            terms["generation_loss"] = self.lambda_g * mean_of_half_squares(reference, neutral, counted)  # eq. (5)
             terms |= {name: self.lambda_g * loss for name, loss in more.items()}
-            e_r, code_r = self.encode(reference, training=True)
+            e_r, code_r = self.encode(reference, training)
             vector = contrastive_vector(e, e_r)  # eq. (2)
-            if hasattr(self.generator, "discriminator"):
-                judged = self.generator.discriminator_losses(wanted, reference, kept)
-        elif self.variant == "metric_cnn":
-            e_r, _ = self.encode(wanted, training=True)
-        logits = self.named(vector, training=True)
-        named = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        terms["classification_loss"] = self.lambda_c * tf.reduce_mean(named)
-        logs["accuracy"] = accuracy(logits, labels)
-        if "contrastive_loss" in self._means:
-            alpha = tf.cast(labels != self.neutral, tf.float32)
-            pulled = contrastive_loss(e, e_r, alpha, self.margin)
-            if self.variant == "metric_cnn" and kept is not None:
-                pulled = tf.where(kept, pulled, tf.zeros_like(pulled))
-            terms["contrastive_loss"] = self.lambda_s * tf.reduce_mean(pulled)  # eq. (6)
-            close = tf.cast(distance(e, e_r) < self.margin, tf.float32) * alpha
-            logs["margin_share"] = tf.math.divide_no_nan(tf.reduce_sum(close), tf.reduce_sum(alpha))
-        if hasattr(self, "decoder_i"):
-            back, back_r = self.decoder_i(code, training=True), self.decoder_r(code_r, training=True)
+            if self.adversarial:
+                discriminator = self.generator_net.discriminator_losses(neutral, reference, counted, training)
+        elif self.contrasts:
+            e_r, _ = self.encode(neutral, training)
+        logits = self.logits(vector, training)
+        terms["classification_loss"] = self.lambda_c * cross_entropy(logits, labels)
+        measures["accuracy"] = accuracy(logits, labels)
+        if self.contrasts:
+            real = None if self.compares else counted  # a generated reference is there for everybody
+            terms["contrastive_loss"], measures["margin_share"] = self.contrast(e, e_r, labels, real)
+        if self.reconstructs:
+            back, back_r = self.decoder_i(code, training=training), self.decoder_r(code_r, training=training)
             terms["reconstruction_input_loss"] = self.lambda_ri * mean_of_half_squares(back, image)  # eq. (8)
-            terms["reconstruction_reference_loss"] = self.lambda_rr * mean_of_half_squares(back_r, wanted, kept)  # (9)
-        terms["decay_loss"] = self.decay_loss()
-        players = {name: judged if name == "discriminator" else terms for name, _ in self.player_variables()}
-        return players, logs
+            loss = mean_of_half_squares(back_r, neutral, counted)
+            terms["reconstruction_reference_loss"] = self.lambda_rr * loss  # eq. (9)
+        terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)
+        return {n: discriminator if n == "discriminator" else terms for n, _ in self.player_variables()}, measures
 
-    @property
-    def neutral(self) -> int:
-        """Index of "neutral" in the classes; -1 without it."""
-        return self.classes.index("neutral") if "neutral" in self.classes else -1
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The weighted terms of eq. (4) and the decay; of "discriminator", its two."""
-        return self.losses(batch)[0][name]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down eq. (4)."""
-        with tf.GradientTape(persistent=True) as tape:
-            players, logs = self.losses(batch)
-            totals = {name: tf.add_n(list(terms.values())) for name, terms in players.items()}
-        for name, player in self.players().items():
-            minimize(player, totals[name], tape)
-        logs |= {f"{name}_loss": total for name, total in totals.items() if name != "decoder"}
-        return self.log(**logs, **players["classifier"])
-
-    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Cross-entropy and accuracy without dropout."""
-        logits = self.head(self.features(batch["image"]))
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], logits))
-        return self.log(classification_loss=loss, accuracy=accuracy(logits, batch["label"]))
+    def contrast(
+        self, e: tf.Tensor, e_r: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(the weighted eq. (6), whose alpha is 0 for a neutral input; the share of the others within the margin)."""
+        neutral = self.classes.index("neutral") if "neutral" in self.classes else -1
+        alpha = tf.cast(labels != neutral, tf.float32)
+        loss = contrastive_loss(e, e_r, alpha, self.margin)
+        loss = loss if counted is None else tf.where(counted, loss, tf.zeros_like(loss))
+        close = tf.cast(distance(e, e_r) < self.margin, tf.float32) * alpha
+        share = tf.math.divide_no_nan(tf.reduce_sum(close), tf.reduce_sum(alpha))
+        return self.lambda_s * tf.reduce_mean(loss), share
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "variant", "padding", "margin", "lambda_c", "lambda_g", "lambda_s", "lambda_ri")
-        names += ("lambda_rr", "weight_decay", "width", "seed")
-        found = {n: getattr(self, n) for n in names}
-        return {**found, "generator": self.generator_name, "dropout": self.dropout.rate}
+        names = ("name", "classes", "variant", "generator", "padding", "margin", "lambda_c", "lambda_g", "lambda_s")
+        names += ("lambda_ri", "lambda_rr", "dropout", "weight_decay", "width", "seed")
+        return {n: getattr(self, n) for n in names}
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -370,70 +374,40 @@ class Autoencoder(PlayersModel):
         **options: Any,
     ):
         super().__init__(name=name, **options)
-        for what, value, known in (("generator", generator, GENERATORS), ("target", target, ("image", "reference"))):
-            if value not in known:
-                raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
-        self.generator_name, self.target, self.width, self.padding, self.seed = generator, target, width, padding, seed
-        self.generator = GENERATORS[generator](width=width, padding=padding, seed=seed)
+        refuse_unknown("generator", generator, GENERATORS)
+        refuse_unknown("target", target, ("image", "reference"))
+        self.generator, self.target, self.width, self.padding, self.seed = generator, target, width, padding, seed
+        self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
         self.built = True
-        self.track("autoencoder_loss", "reconstruction_loss", *self.generator.logs)
+        players = [f"{name}_loss" for name, _ in self.player_variables()]
+        self.track(*players, "reconstruction_loss", *self.generator_net.terms)
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all the rest."""
-        judge = getattr(self.generator, "discriminator", None)
-        own = judge.trainable_variables if judge is not None else []
+        discriminator = self.generator_net.discriminator
+        own = [] if discriminator is None else discriminator.trainable_variables
         rest = [v for v in self.trainable_variables if not any(v is w for w in own)]
         return [("discriminator", own), ("autoencoder", rest)] if own else [("autoencoder", rest)]
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """(N, 64, 64, 1) float32 in [0, 1], or a batch, -> the face that is made of it, (N, 64, 64, 1) >= 0."""
-        return self.generator(images["image"] if isinstance(images, Mapping) else images, training=training)[0]
+    def infer(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, 64, 64, 1) float32 in [0, 1] -> the face that is made of it, (N, 64, 64, 1) >= 0."""
+        return self.generator_net(images)[0]
 
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def losses_of(self, name: str, batch: Batch, training: bool = True) -> Terms:
         """Half squares between the made face and the target, as in eq. (5) and (8), with what the generator adds."""
-        wanted, kept = batch[self.target], batch.get("has_reference") if self.target == "reference" else None
-        made, more = self.generator(batch["image"], training=True)
+        target, counted = batch[self.target], batch.get("has_reference") if self.target == "reference" else None
+        face, more = self.generator_net(batch["image"], training=training)
         if name == "discriminator":
-            return self.generator.discriminator_losses(wanted, made, kept)
-        return {"reconstruction_loss": mean_of_half_squares(made, wanted, kept), **more}
+            return self.generator_net.discriminator_losses(target, face, counted, training)
+        return {"reconstruction_loss": mean_of_half_squares(face, target, counted), **more}
 
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of each player."""
-        logs = {}
-        with tf.GradientTape(persistent=True) as tape:
-            terms = {name: self.losses_of(name, batch) for name, _ in self.player_variables()}
-            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
-        for name, player in self.players().items():
-            minimize(player, totals[name], tape)
-            logs[f"{name}_loss"] = totals[name]
-        return self.log(**logs, **terms["autoencoder"])
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """Each player's terms, from a forward pass of its own."""
+        return {name: self.losses_of(name, batch, training) for name, _ in self.player_variables()}, {}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        found = {n: getattr(self, n) for n in ("name", "target", "width", "padding", "seed")}
-        return {**found, "generator": self.generator_name}
-
-
-@keras.utils.register_keras_serializable("fer_tf")
-class InverseDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Caffe's "inv" policy of section IV-A: rate * (1 + gamma * step)^-power.
-
-    Args:
-      rate: at step 0.
-      gamma, power: of the policy.
-    """
-
-    def __init__(self, rate: float = 0.001, gamma: float = 1e-4, power: float = 0.75):
-        super().__init__()
-        self.rate, self.gamma, self.power = rate, gamma, power
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        """Step number -> scalar float32."""
-        return self.rate * tf.pow(1.0 + self.gamma * tf.cast(step, tf.float32), -self.power)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {n: getattr(self, n) for n in ("rate", "gamma", "power")}
+        return {n: getattr(self, n) for n in ("name", "generator", "target", "width", "padding", "seed")}
 
 
 def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, **policy: float) -> dict[str, Any]:
@@ -448,13 +422,13 @@ def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, *
       {"<player>_optimizer": optimizer}; a DCGAN's discriminator has Adam 2e-4, beta1 0.5.
     """
 
-    def made(name: str) -> Any:
+    def optimizer(name: str) -> Any:
         if name == "discriminator":
             return Adam(2e-4, beta_1=0.5)
         own = InverseDecay(rate * (multiplier if name == "decoder" else 1.0), **policy)
         return keras.optimizers.SGD(own, momentum=0.9, nesterov=True)
 
-    return {f"{name}_optimizer": made(name) for name, _ in model.player_variables()}
+    return {f"{name}_optimizer": optimizer(name) for name, _ in model.player_variables()}
 
 
 def full() -> GCNet:

@@ -37,15 +37,18 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from fer_tf import augment, spec
-from fer_tf.compat import Adam, BatchNorm, PlayersModel, keras, minimize
-from fer_tf.layers import Conv2D, Conv2DTranspose, Dropout
+from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras
+from fer_tf.layers import Conv2D, Conv2DTranspose, Dropout, normal
+from fer_tf.layers import signed_grey as grey
+from fer_tf.losses import l1_loss, l2_loss, log_loss
 from fer_tf.records import CLASSES
+from fer_tf.schedules import LinearEnd
 
 TEMPLATE = "ia_gen"
 """The frame of a face for `faces.align`: 70x70."""
@@ -60,11 +63,6 @@ DISCRIMINATOR = (64, 128, 256, 512, 1)
 
 views = augment.ia_gen_views
 """The 110 views of section IV-A: 11 rotations x 5 crops of 64x64 x flip; the centre crop at test."""
-
-
-def normal() -> Any:
-    """N(0, 0.02), for every kernel."""
-    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def build_generator(*, width: float = 1.0, dropout: float = 0.5, seed: int = 0, name: str = "generator") -> Any:
@@ -131,19 +129,6 @@ def scaled(channels: Sequence[int], width: float) -> list[int]:
     return [max(1, round(c * width)) for c in channels]
 
 
-def grey(images: tf.Tensor) -> tf.Tensor:
-    """(N, H, W, 1|3) in [0, 1] -> (N, H, W, 1) float32 in [-1, 1], what the generators and D see."""
-    images = tf.cast(images, tf.float32)
-    if images.shape[-1] == 3:
-        images = tf.image.rgb_to_grayscale(images)
-    return 2.0 * images - 1.0
-
-
-def log_loss(logits: tf.Tensor, real: bool) -> tf.Tensor:
-    """-log D (real) or -log[1 - D], the mean over pairs and patches: logits (N, h, w, 1) -> scalar float32 >= 0."""
-    return tf.reduce_mean(tf.nn.softplus(-logits if real else logits))
-
-
 @keras.utils.register_keras_serializable("fer_tf")
 class ExpressionGAN(PlayersModel):
     """One conditional GAN, which redraws any face with one expression. Eq. (1) to (7), section III-A.
@@ -200,29 +185,28 @@ class ExpressionGAN(PlayersModel):
         """G(I): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1], without dropout."""
         return (self.generator(grey(images), training=False) + 1.0) / 2.0
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Inference: images, or a batch of the pipeline, -> the faces with this model's expression."""
-        return self.regenerate(images["image"] if isinstance(images, Mapping) else images)
+    def infer(self, images: tf.Tensor) -> tf.Tensor:
+        """The faces with this model's expression."""
+        return self.regenerate(images)
 
     def content_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """L_cont^MSE of eq. (4), or the L1 that section III-A puts in its place: (N, H, W, 1) twice -> scalar."""
-        difference = target - output
-        return tf.reduce_mean(tf.abs(difference) if self.content == "l1" else tf.square(difference))
+        return l1_loss(output, target) if self.content == "l1" else l2_loss(output, target)
 
     def perceptual_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """L_cont^pep, the mean squared difference of phi. Eq. (5): (N, H, W, 1) in [-1, 1] twice -> scalar."""
         if self.feature_net is None:
             return tf.zeros(())
         pair = (tf.stop_gradient(target), output)
-        wanted, given = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
-        return tf.reduce_mean(tf.math.squared_difference(tf.cast(wanted, tf.float32), tf.cast(given, tf.float32)))
+        phi_target, phi_output = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
+        return l2_loss(tf.cast(phi_output, tf.float32), tf.cast(phi_target, tf.float32))
 
-    def losses(self, batch: Mapping[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
-        """The weighted terms of both players on a batch with image and target, from one forward pass."""
+    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
+        """The weighted terms of both players on a batch with image and target: `train_step` makes eq. (7) of them."""
         image, target = grey(batch["image"]), grey(batch["target"])
-        output = self.generator(image, training=True)
-        real = self.discriminator(tf.concat([image, target], -1), training=True)
-        fake = self.discriminator(tf.concat([image, output], -1), training=True)
+        output = self.generator(image, training=training)
+        real = self.discriminator(tf.concat([image, target], -1), training=training)
+        fake = self.discriminator(tf.concat([image, output], -1), training=training)
         return {
             "discriminator": {  # eq. (1), which D maximises: its negative
                 "real_loss": log_loss(real, True),
@@ -233,21 +217,7 @@ class ExpressionGAN(PlayersModel):
                 "content_loss": self.lambda_ * self.alpha * self.content_loss(output, target),  # eq. (4)
                 "perceptual_loss": self.lambda_ * self.beta * self.perceptual_loss(output, target),  # eq. (5)
             },
-        }
-
-    def losses_of(self, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The weighted terms of "discriminator" or "generator"; their sum is what it descends."""
-        return self.losses(batch)[name]
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of eq. (7): D up eq. (1), G down eq. (6)."""
-        with tf.GradientTape(persistent=True) as tape:
-            losses = self.losses(batch)
-            totals = {name: tf.add_n(list(terms.values())) for name, terms in losses.items()}
-        for name, player in self.players().items():
-            minimize(player, totals[name], tape)
-        logs = {f"{name}_loss": total for name, total in totals.items()}
-        return self.log(**logs, **losses["generator"])
+        }, {}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -309,9 +279,8 @@ class IAGen(PlayersModel):
         redrawn = tf.reshape(redrawn, (-1, len(self.classes), redrawn.shape[-1]))
         return tf.norm(self.feature_net.features(images)[:, None] - redrawn, axis=-1)
 
-    def call(self, images: tf.Tensor | Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
-        """Inference: generated (N, K, 64, 64, 1), distances (N, K), probabilities (N, K), prediction (N,) int32."""
-        images = images["image"] if isinstance(images, Mapping) else images
+    def infer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """{generated (N, K, 64, 64, 1), distances (N, K), probabilities (N, K), prediction (N,) int32}."""
         generated = self.regenerate(images)
         distances = self.distances(images, generated)
         return {
@@ -323,36 +292,12 @@ class IAGen(PlayersModel):
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """softmax(-distance / temperature): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32."""
-        return self(images)["probabilities"]
+        return self.infer(images)["probabilities"]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("name", "classes", "width", "temperature")
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
-
-
-@keras.utils.register_keras_serializable("fer_tf")
-class LinearEnd(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that is constant, then falls linearly to zero, as in pix2pix's own code.
-
-    Args:
-      rate: at the start.
-      steps: in all; later ones have rate 0.
-      share: of the steps, the last ones, over which it falls; in (0, 1].
-    """
-
-    def __init__(self, rate: float, steps: int, share: float):
-        super().__init__()
-        self.rate, self.steps, self.share = rate, steps, share
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        """Step number -> scalar float32."""
-        left = (self.steps - tf.cast(step, tf.float32)) / (self.share * self.steps)
-        return self.rate * tf.clip_by_value(left, 0.0, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {n: getattr(self, n) for n in ("rate", "steps", "share")}
 
 
 def optimizer(rate: float = 2e-4, *, steps: int = 0, decay: float = 0.0) -> Any:

@@ -27,7 +27,8 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf.compat import keras
-from fer_tf.layers import Dropout, conv_bn
+from fer_tf.layers import Dropout, conv_bn, scaled
+from fer_tf.nets.vgg import MEAN
 
 RESIDUAL = {
     "resnet10": ("basic", (1, 1, 1, 1)), "resnet18": ("basic", (2, 2, 2, 2)), "resnet38": ("bottleneck", (3, 3, 3, 3)),
@@ -39,9 +40,6 @@ VGG = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Network -> convolutions between two poolings."""
 
 NETWORKS = (*RESIDUAL, "alexnet", *VGG)
-
-MEAN = (103.939, 116.779, 123.68)
-"""Mean blue, green and red of ImageNet, in [0, 255], which keras.applications' weights expect to be taken away."""
 
 
 def from_applications(network: str, width: float = 1.0, pool: bool = True) -> bool:
@@ -108,12 +106,12 @@ def build_trunk(
         return _vgg(network, size, width, seed, name)
     inputs = keras.Input((None, None, 3), name="face")
     kind, counts = RESIDUAL[network]
-    first = x = conv_bn(inputs, _scaled(64, width), "first", size=7, stride=2)
+    first = x = conv_bn(inputs, scaled(64, width), "first", size=7, stride=2)
     x = keras.layers.MaxPooling2D(3, 2, "same", name="first_pool")(x) if pool else x
     stages = []
     for stage, count in enumerate(counts, 1):
         for i in range(count):
-            channels, stride = _scaled(32 * 2**stage, width), 2 if stage > 1 and i == 0 else 1
+            channels, stride = scaled(32 * 2**stage, width), 2 if stage > 1 and i == 0 else 1
             x = _block(x, kind, channels, stride, f"stage{stage}_{i}")
         stages.append(x)
     return keras.Model(inputs, [first, *stages, _mean(x)], name=name)
@@ -155,11 +153,11 @@ def _alexnet(size: int, width: float, seed: int, name: str) -> Any:
     maps, printed = [], ((96, 11, 4), (256, 5, 1), (384, 3, 1), (384, 3, 1), (256, 3, 1))
     for i, (channels, kernel, stride) in enumerate(printed, 1):
         options = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal", "name": f"conv{i}"}
-        x = keras.layers.Conv2D(_scaled(channels, width), kernel, stride, **options)(x)
+        x = keras.layers.Conv2D(scaled(channels, width), kernel, stride, **options)(x)
         if i in (1, 2, 5):
             maps.append(x)
             x = keras.layers.MaxPooling2D(3, 2, "same", name=f"pool{i}")(x)
-    return keras.Model(inputs, [maps[0], *maps, _hidden(x, _scaled(4096, width), seed)], name=name)
+    return keras.Model(inputs, [maps[0], *maps, _hidden(x, scaled(4096, width), seed)], name=name)
 
 
 def _vgg(network: str, size: int, width: float, seed: int, name: str) -> Any:
@@ -167,13 +165,13 @@ def _vgg(network: str, size: int, width: float, seed: int, name: str) -> Any:
     inputs = x = keras.Input((size, size, 3), name="face")
     maps, first = [], None
     for block, count in enumerate(VGG[network], 1):
-        channels = _scaled(min(512, 32 * 2**block), width)
+        channels = scaled(min(512, 32 * 2**block), width)
         for i in range(1, count + 1):
             x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"block{block}_conv{i}")(x)
             first = x if first is None else first
         maps.append(x)
         x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
-    return keras.Model(inputs, [first, *maps, _hidden(x, _scaled(4096, width), seed)], name=name)
+    return keras.Model(inputs, [first, *maps, _hidden(x, scaled(4096, width), seed)], name=name)
 
 
 def _application(network: str, size: int, weights: str | os.PathLike[str] | None, seed: int, name: str) -> Any:
@@ -196,8 +194,3 @@ def _application(network: str, size: int, weights: str | os.PathLike[str] | None
         ends = [f"conv{s}_block{n}_out" for s, n in enumerate(RESIDUAL[network][1], 2)]
         last, first = _mean(base.output), "conv1_relu"
     return keras.Model(inputs, [base.get_layer(n).output for n in (first, *ends)] + [last], name=name)
-
-
-def _scaled(channels: int, width: float) -> int:
-    """Channels times the width, at least one."""
-    return max(1, round(channels * width))

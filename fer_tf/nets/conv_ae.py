@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf.compat import BatchNorm, keras
-from fer_tf.layers import MaxPoolWithArgmax, MaxUnpooling
+from fer_tf.layers import MaxPoolWithArgmax, MaxUnpooling, scaled
 
 SIZE = 64
 """Pixels a side of a view."""
@@ -17,11 +17,6 @@ ENCODER = ((5, 32), (3, 64), (3, 96))
 
 DECODER = ((3, 64), (3, 32), (5, 1))
 """Table I: of the transposed ones."""
-
-
-def scaled(channels: int, width: float) -> int:
-    """The printed channels times `width`, at least one."""
-    return max(1, round(channels * width))
 
 
 def build_encoder(*, width: float = 1.0, padding: str = "same", name: str = "encoder") -> Any:
@@ -55,7 +50,8 @@ def build_decoder(encoder: Any, *, width: float = 1.0, padding: str = "same", na
 class ConvAE(keras.layers.Layer):
     """G of eq. (3) as Table I has it: Encoder1 and a decoder that unpools where it pooled."""
 
-    logs: tuple[str, ...] = ()
+    terms: tuple[str, ...] = ()
+    discriminator = None
 
     def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
         super().__init__(name="generator", **options)

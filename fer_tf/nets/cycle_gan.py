@@ -23,12 +23,7 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf.compat import keras
-from fer_tf.layers import InstanceNorm, ReflectionPadding, step_seed
-
-
-def normal() -> Any:
-    """N(0, 0.02), for every kernel."""
-    return keras.initializers.RandomNormal(stddev=0.02)
+from fer_tf.layers import InstanceNorm, ReflectionPadding, normal, step_seed
 
 
 def build_generator(*, filters: int = 64, blocks: int = 9, channels: int = 3, name: str = "generator") -> Any:
@@ -115,15 +110,15 @@ class ImagePool(keras.layers.Layer):
 
     def __init__(self, shape: tuple[int, int, int], size: int = 50, seed: int = 0, **options: Any):
         super().__init__(**options)
-        self.shape_of_a_fake, self.size, self.seed = tuple(shape), size, seed
+        self.shape, self.size, self.seed = tuple(shape), size, seed
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the pool, the count of what is in it, and the step counter."""
         options = {"initializer": "zeros", "trainable": False}
         self.seed_step = self.add_weight(name="seed_step", shape=(), dtype="int32", **options)
         self.seed_count = self.add_weight(name="seed_count", shape=(), dtype="int32", **options)
-        shape = (self.size, *self.shape_of_a_fake)
-        self.seed_pool = self.add_weight(name="seed_pool", shape=shape, dtype="float32", **options)
+        pool = (self.size, *self.shape)
+        self.seed_pool = self.add_weight(name="seed_pool", shape=pool, dtype="float32", **options)
         self.built = True
 
     def call(self, fakes: tf.Tensor) -> tf.Tensor:
@@ -153,4 +148,4 @@ class ImagePool(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "shape": self.shape_of_a_fake, "size": self.size, "seed": self.seed}
+        return {**super().get_config(), "shape": self.shape, "size": self.size, "seed": self.seed}

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf.compat import BatchNorm, keras
-from fer_tf.layers import Noise
+from fer_tf.layers import Noise, normal, scaled
+from fer_tf.losses import log_loss
 
 SIZE = 64
 """Pixels a side."""
@@ -17,16 +18,6 @@ CHANNELS = (64, 128, 256, 512)
 
 CODE = 100
 """Size of the generator's code."""
-
-
-def normal() -> Any:
-    """N(0, 0.02), for every kernel: an instance for each, since one gives all the same numbers."""
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def scaled(channels: int, width: float) -> int:
-    """The published channels times `width`, at least one."""
-    return max(1, round(channels * width))
 
 
 def build_encoder(outputs: int, *, width: float = 1.0, name: str = "encoder") -> Any:
@@ -58,7 +49,8 @@ def build_decoder(*, width: float = 1.0, name: str = "decoder") -> Any:
 class ConvVAE(keras.layers.Layer):
     """Fig. 7 (b): DCGAN's discriminator as encoder, twice the code at its end, and its generator as decoder."""
 
-    logs: tuple[str, ...] = ("kl_loss",)
+    terms: tuple[str, ...] = ("kl_loss",)
+    discriminator = None
 
     def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
         super().__init__(name="generator", **options)
@@ -73,15 +65,14 @@ class ConvVAE(keras.layers.Layer):
         mean, log_variance = tf.split(self.encoder(images, training=training), 2, -1)
         code = mean + tf.exp(0.5 * log_variance) * self.noise(mean, training=training)
         kl = -0.5 * tf.reduce_sum(1.0 + log_variance - tf.square(mean) - tf.exp(log_variance), -1)
-        return self.decoder(code, training=training), {
-            "kl_loss": tf.reduce_mean(kl) / SIZE**2
-        }  # as eq. (5) is a mean over them
+        terms = {"kl_loss": tf.reduce_mean(kl) / SIZE**2}  # as eq. (5) is a mean over them
+        return self.decoder(code, training=training), terms
 
 
 class DCGAN(keras.layers.Layer):
     """Fig. 7 (c): a fixed random projection as encoder, DCGAN's generator, and its discriminator of neutral faces."""
 
-    logs: tuple[str, ...] = ("adversarial_loss", "discriminator_loss")
+    terms: tuple[str, ...] = ("adversarial_loss",)
 
     def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
         super().__init__(name="generator", **options)
@@ -98,18 +89,19 @@ class DCGAN(keras.layers.Layer):
         """(N, 64, 64, 1) in [0, 1] -> a reference face in [0, 1], and what fools the discriminator, a pixel."""
         code = self.projection(tf.reshape(2.0 * images - 1.0, (-1, SIZE * SIZE)))
         face = self.decoder(code, training=training)
-        if not training:
-            return face, {}
-        fooled = tf.reduce_mean(tf.nn.softplus(-self.discriminator(face, training=True)))
+        fooled = log_loss(self.discriminator(face, training=training), real=True)
         return face, {"adversarial_loss": fooled / SIZE**2}  # as above
 
     def discriminator_losses(
-        self, real: tf.Tensor, fake: tf.Tensor, kept: tf.Tensor | None = None
+        self, real: tf.Tensor, fake: tf.Tensor, counted: tf.Tensor | None = None, training: bool = True
     ) -> dict[str, tf.Tensor]:
-        """-log D(real) and -log(1 - D(fake)), means over the batch; real faces that are not `kept` count as zero."""
-        told = tf.nn.softplus(-self.discriminator(real, training=True))[:, 0]
-        told = told if kept is None else tf.where(kept, told, tf.zeros_like(told))
-        return {
-            "real_loss": tf.reduce_mean(told),
-            "fake_loss": tf.reduce_mean(tf.nn.softplus(self.discriminator(tf.stop_gradient(fake), training=True))),
-        }
+        """What the discriminator descends: log losses, means over the batch.
+
+        Args:
+          real, fake: (N, 64, 64, 1) float32 in [0, 1]; the fakes have no gradient from here.
+          counted: (N,) bool; the other real faces count as zero.
+          training: whether norms use the batch's statistics.
+        """
+        real_logits = self.discriminator(real, training=training)
+        fake_logits = self.discriminator(tf.stop_gradient(fake), training=training)
+        return {"real_loss": log_loss(real_logits, True, counted), "fake_loss": log_loss(fake_logits, False)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from fer_tf.compat import BatchNorm, keras
+from fer_tf.layers import normal, scaled
 
 SIZE = 96
 """Pixels a side of a view, and of a generated face."""
@@ -26,16 +27,6 @@ CODE = 350
 
 NOISE = 50
 """N^z."""
-
-
-def normal() -> Any:
-    """N(0, 0.02), for every kernel."""
-    return keras.initializers.RandomNormal(stddev=0.02)
-
-
-def scaled(channels: int, width: float) -> int:
-    """The read channels times `width`, at least one."""
-    return max(1, round(channels * width))
 
 
 def conv(x: Any, channels: int, name: str, *, stride: int = 1, up: bool = False) -> Any:

@@ -111,7 +111,7 @@ def test_work_of_a_training_step_from_the_layers():
 
 def test_the_paper_model_is_built_where_it_needs_no_argument():
     model, batch, size = feed.build(fer_net, tiny=False)
-    assert size == "paper" and model.options["width"] == 64 and batch["image"].shape[0] == 6
+    assert size == "paper" and model.width == 64 and batch["image"].shape[0] == 6
     assert model.players()["classifier"].optimizer is not None
 
 

@@ -260,7 +260,7 @@ def test_the_papers_numbers():
     losses = {"lambda_s": 1, "lambda_g": 1, "lambda_ri": 0.25, "lambda_rr": 0.25, "lambda_c": 1, "margin": 1}
     losses |= {"weight_decay": 1e-4, "variant": "S1R1", "padding": "same"}
     assert {name: getattr(model, name) for name in losses} == losses
-    assert model.dropout.rate == 0.5 and model.hidden.units == 384 and model.head.units == 7
+    assert model.dropout == model.code_dropout.rate == 0.5 and model.hidden.units == 384 and model.head.units == 7
     kernels = [tuple(model.encoder2.get_layer(f"conv{i}").kernel.shape) for i in (1, 2, 3)]
     assert kernels == [(5, 5, 1, 32), (3, 3, 32, 64), (3, 3, 64, 96)]
     for name, rate in (("classifier", 0.001), ("decoder", 0.01)):
@@ -306,8 +306,8 @@ def test_settings_reach_the_nets(quarters):
         assert rates == pytest.approx({"rate": first_rate, "gamma": 0.5, "power": 0.3})
         assert shares(model.encoder2, 0.75) == second and shares(model.encoder2, 0.25) == 0
         if model.compares:
-            assert shares(model.generator.encoder, 0.25) == first and shares(model.generator.encoder, 0.75) == 0
-            assert shares(model.generator.decoder, 0.25) == shares(model.generator.decoder, 0.75) == 0
+            assert shares(model.generator_net.encoder, 0.25) == first and shares(model.generator_net.encoder, 0.75) == 0
+            assert shares(model.generator_net.decoder, 0.25) == shares(model.generator_net.decoder, 0.75) == 0
 
 
 def test_pretraining_needs_no_expression(monkeypatch, tmp_path):

@@ -169,7 +169,7 @@ def test_the_large_nets_matter():
         assert made.std() > 0.2 and np.abs(made - other(x_s)).mean() > 0.2 and np.abs(made - one(x_w)).mean() > 0.2
     f_s, f_w = (np.log(net.classify(batch["image"])) for net in (model.source_net, model.f_w))
     assert np.abs(f_s - f_w).mean() > 0.2 and f_s.std(0).mean() > 0.05
-    maps = [model.source_net.look(batch["image"])[0], model.f_w.look(batch["image"])[0]]
+    maps = [model.source_net.maps_and_logits(batch["image"])[0], model.f_w.maps_and_logits(batch["image"])[0]]
     assert distance(*maps, "norm") > 0.3
 
 
@@ -178,7 +178,7 @@ def test_classify_by_hand():
     model = large()[0].f_w
     images = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
     first, *stages, _ = (np.array(m) for m in model.trunk(2 * images - 1, training=False))
-    maps, logits = model.look(images)
+    maps, logits = model.maps_and_logits(images)
     assert len(maps) == 4 and all(np.allclose(a, b, atol=1e-5) for a, b in zip(maps, stages, strict=True))
     mean = stages[-1].mean((1, 2))
     np.testing.assert_allclose(model.features(images), mean, rtol=1e-4, atol=1e-5)
@@ -212,8 +212,8 @@ def test_equations_3_and_10_by_hand(reduction):
     terms, measures = model.losses(batch)
     probabilities, labels = model.classify(batch["image"]).numpy(), batch["label"].numpy()
     entropy = -np.mean(np.log(probabilities[np.arange(6), labels]))
-    apart = distance(*(net.look(batch["image"])[0] for net in (teacher, model)), reduction)
-    check_terms(terms, {"classification_loss": entropy, "attention_loss": beta / 2 * apart})
+    apart = distance(*(net.maps_and_logits(batch["image"])[0] for net in (teacher, model)), reduction)
+    check_terms(terms["classifier"], {"classification_loss": entropy, "attention_loss": beta / 2 * apart})
     check_terms(alone.losses_of("classifier", batch), {"classification_loss": entropy})
     assert float(measures["accuracy"]) == pytest.approx(np.mean(probabilities.argmax(-1) == labels))
 
@@ -239,7 +239,7 @@ def test_equations_4_to_8_by_hand(gan_loss, reduction):
     back = np.abs(model.g_ws(to_w) - x_s).mean() + np.abs(model.g_sw(to_s) - x_w).mean()
     seen, labels = (to_w + 1) / 2, batch["label"].numpy()
     p = model.f_w.classify(seen).numpy()
-    apart = distance(model.source_net.look(batch["image"])[0], model.f_w.look(seen)[0], reduction)
+    apart = distance(model.source_net.maps_and_logits(batch["image"])[0], model.f_w.maps_and_logits(seen)[0], reduction)
     classifier = {
         "classification_loss": -np.mean(np.log(p[np.arange(6), labels])), "attention_loss": beta / 2 * apart
     }  # fmt: skip

@@ -168,7 +168,7 @@ def test_equations_1_and_2_by_hand():
     terms, right = model.losses(batch)
     labels, own = batch["label"].numpy(), batch["subject"].numpy()
     x, wanted = 2 * batch["image"].numpy() - 1, twin.identities(batch["subject"]).numpy()
-    z = twin.noise(tf.zeros((6, 4)), training=True).numpy()
+    z = twin.z(tf.zeros((6, 4)), training=True).numpy()
     assert np.all(wanted != own) and 0.6 < np.std(z) < 1.5 and np.all(np.std(z, 0) > 0.1)
     f = twin.encoder(x, training=True)[-1].numpy()
 
@@ -271,7 +271,7 @@ def test_the_baseline_by_hand():
     np.testing.assert_allclose(model.classify(batch["image"]), p, atol=1e-4)
     np.testing.assert_allclose(model(batch), p, atol=1e-4)
     features = trunk_by_hand(model.trunk, x, training=True)[-1]
-    kept = twin.dropout(tf.ones((6, 8)), training=True).numpy()
+    kept = twin.hidden_dropout(tf.ones((6, 8)), training=True).numpy()
     assert {*kept.ravel()} == {0.0, 2.0}
     target = np.eye(6)[labels] * (1 - smoothing) + smoothing / 6
     wanted, whole = (

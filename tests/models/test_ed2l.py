@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from fer_tf import training
 from fer_tf.compat import keras
+from fer_tf.losses import cross_entropy
 from fer_tf.models import ed2l
 
 PARTS = ("base", "distilling_branch", "classifier", "dispelling_branch", "dispeller")
@@ -81,7 +82,7 @@ def test_equations_2_and_3_by_hand(margin):
         y = np.exp(s * (row[true] - margin)) / (np.exp(s * (row[true] - margin)) + others)
         losses.append(-np.log(y))
     logits = ed2l.am_softmax_logits(tf.constant(cosine, tf.float32), tf.constant(labels), margin, s)
-    assert float(ed2l.true_class_loss(logits, tf.constant(labels))) == pytest.approx(np.mean(losses), rel=1e-4)
+    assert float(cross_entropy(logits, tf.constant(labels))) == pytest.approx(np.mean(losses), rel=1e-4)
     plain = ed2l.am_softmax_logits(tf.constant(cosine, tf.float32), None, margin, s)
     np.testing.assert_allclose(plain, s * cosine, rtol=1e-4)
 
@@ -142,9 +143,9 @@ def test_equation_6_weighs_the_terms():
 
 def test_decay_is_l2_in_the_gradient():
     """The decay's gradient is 5e-4 times each variable; the other kind is the optimizer's."""
-    model, _ = ed2l.tiny()
+    model, batch = ed2l.tiny()
     with tf.GradientTape() as tape:
-        loss = model.decay_loss()
+        loss = model.losses_of("classifier", batch)["decay_loss"]
     gradients = tape.gradient(loss, model.trainable_variables)
     for gradient, variable in zip(gradients, model.trainable_variables, strict=True):
         np.testing.assert_allclose(gradient, 5e-4 * np.array(variable), atol=1e-7)

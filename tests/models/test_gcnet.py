@@ -135,7 +135,7 @@ def codes(model, batch):
     """(what Encoder2 gives of the image, of its reference, the reference) in training; generated where it is."""
     reference = batch["reference"]
     if model.variant[0] == "S":
-        generator = model.generator
+        generator = model.generator_net
         reference = generator.decoder(generator.encoder(batch["image"], training=True), training=True)
     return *(model.encoder2(x, training=True) for x in (batch["image"], reference)), reference
 
@@ -182,7 +182,7 @@ def test_every_term_by_hand(variant):
     assert {name: float(value) for name, value in terms.items()} == pytest.approx(wanted, rel=3e-4)
     assert [name for name, _ in model.player_variables()] == ["classifier"] + ["decoder"] * (variant[0] == "S")
     model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.0) for name, _ in model.player_variables()})
-    model.dropout.seed_step.assign(0)
+    model.code_dropout.seed_step.assign(0)
     logs = {name: float(value) for name, value in model.train_step(batch).items()}
     assert logs.pop("accuracy") == pytest.approx(right) and logs.pop("margin_share", None) == pytest.approx(close)
     assert logs == pytest.approx({**wanted, "classifier_loss": sum(wanted.values())}, rel=3e-4)
@@ -241,7 +241,7 @@ def test_answers_by_hand(variant):
     code = model.encoder2(image, training=False)
     vector = flat(code)
     if variant[0] == "S":
-        reference = model.generator.decoder(model.generator.encoder(image, training=False), training=False)
+        reference = model.generator_net.decoder(model.generator_net.encoder(image, training=False), training=False)
         code_r = model.encoder2(reference, training=False)
         vector = delta(flat(code), flat(code_r))
         np.testing.assert_allclose(model.regenerate(image), np.clip(reference, 0, 1), atol=1e-5)
@@ -264,7 +264,7 @@ def test_answers_by_hand(variant):
 def test_adversarial_terms_by_hand():
     """Fig. 7 (c): G minimises -log D(G(X)), D minimises -log D(X_r) - log(1 - D(G(X))); unsure is log 2."""
     model, batch = large(variant="S0R0", generator="dcgan")
-    generator = model.generator
+    generator = model.generator_net
     code = (2 * np.reshape(batch["image"], (6, -1)) - 1) @ np.array(generator.projection.kernel)
     fake = generator.decoder(code, training=True)
     real, made = (generator.discriminator(x, training=True) for x in (batch["reference"], fake))
@@ -279,9 +279,11 @@ def test_adversarial_terms_by_hand():
 def test_variational_terms_by_hand():
     """Fig. 7 (b): a face from mean + deviation * noise, and the divergence from N(0, 1), a pixel's share of it."""
     model, batch = large(variant="S0R0", generator="conv_vae")
-    mean, log_variance = np.split(np.array(model.generator.encoder(batch["image"], training=True), np.float64), 2, -1)
+    mean, log_variance = np.split(
+        np.array(model.generator_net.encoder(batch["image"], training=True), np.float64), 2, -1
+    )
     noise = Noise(3, name="twin")(tf.zeros((6, 100)), training=True).numpy()
-    face = model.generator.decoder(mean + np.exp(log_variance / 2) * noise, training=True)
+    face = model.generator_net.decoder(mean + np.exp(log_variance / 2) * noise, training=True)
     kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(-1).mean() / 4096
     assert kl > 1e-3 and np.std(face) > 0.05
     terms = model.losses_of("classifier", batch)
@@ -297,10 +299,10 @@ def test_generators_of_fig_7_train_and_answer(generator):
     model.compile(**gcnet.optimizers(model))
     players = [name for name, _ in model.player_variables()]
     assert players == (["discriminator"] if generator == "dcgan" else []) + ["classifier", "decoder"]
-    before = [np.array(v) for v in model.generator.trainable_variables]
+    before = [np.array(v) for v in model.generator_net.trainable_variables]
     logs = model.train_step(batch)
-    assert all(np.isfinite(float(v)) for v in logs.values()) and set(model.generator.logs) <= set(logs)
-    moved = [np.any(a != np.array(v)) for a, v in zip(before, model.generator.trainable_variables, strict=True)]
+    assert all(np.isfinite(float(v)) for v in logs.values()) and set(model.generator_net.terms) <= set(logs)
+    moved = [np.any(a != np.array(v)) for a, v in zip(before, model.generator_net.trainable_variables, strict=True)]
     assert all(moved)
     face = model.regenerate(batch["image"])
     assert face.shape == (6, 64, 64, 1) and 0 <= face.numpy().min() and face.numpy().max() <= 1
@@ -348,7 +350,9 @@ def test_optimizers_by_hand(given):
     model = gcnet.GCNet(width=1 / 16)
     model.compile(**gcnet.optimizers(model, **given))
     told = {"rate": 0.001, "multiplier": 10.0, "gamma": 1e-4, "power": 0.75, **given}
-    decoders = {id(v) for part in (model.decoder_i, model.decoder_r, model.generator.decoder) for v in part.variables}
+    decoders = {
+        id(v) for part in (model.decoder_i, model.decoder_r, model.generator_net.decoder) for v in part.variables
+    }
     for name, player in model.players().items():
         own = [v for v in model.trainable_variables if (id(v) in decoders) == (name == "decoder")]
         assert {id(v) for v in player.variables} == {id(v) for v in own}
@@ -404,7 +408,7 @@ def test_autoencoder_gives_encoder_1_its_start():
         last = float(model.train_step(batch)["autoencoder_loss"])
     assert last < first
     net = gcnet.GCNet(width=1 / 8)
-    net.generator.set_weights(model.generator.get_weights())
+    net.generator_net.set_weights(model.generator_net.get_weights())
     np.testing.assert_allclose(net.regenerate(batch["image"]), np.clip(model(batch), 0, 1), atol=1e-6)
 
 
@@ -419,7 +423,7 @@ def test_a_generator_alone_makes_the_reference_of_those_who_have_one(generator):
         model = gcnet.Autoencoder(generator=generator, target=target, width=1 / 16, seed=1)
         losses[target] = float(model.losses_of("autoencoder", given)["reconstruction_loss"])
         if generator == "dcgan":  # its encoder draws nothing
-            made = model.generator(batch["image"], training=True)[0].numpy()
+            made = model.generator_net(batch["image"], training=True)[0].numpy()
             own = 0.5 * ((made - batch[target].numpy()) ** 2).mean((1, 2, 3))
             by_hand = (own * kept.numpy() if target == "reference" else own).mean()
             assert losses[target] == pytest.approx(by_hand, rel=1e-3)
@@ -427,7 +431,7 @@ def test_a_generator_alone_makes_the_reference_of_those_who_have_one(generator):
     model.compile(**gcnet.optimizers(model, 0.1))
     before = [np.array(v) for v in model.trainable_variables]
     logs = model.train_step(given)
-    assert all(np.isfinite(float(v)) for v in logs.values()) and set(model.generator.logs) <= set(logs)
+    assert all(np.isfinite(float(v)) for v in logs.values()) and set(model.generator_net.terms) <= set(logs)
     assert all(np.any(a != np.array(v)) for a, v in zip(before, model.trainable_variables, strict=True))
     with pytest.raises(ValueError, match="Unknown target"):
         gcnet.Autoencoder(target="neutral")

@@ -58,7 +58,8 @@ def test_hidden_layers_are_the_papers():
     model = vgg.VGGNet(width=1 / 16)
     between = model.trunk.get_layer("fc1_dropout")
     assert [model.trunk.get_layer(name).units for name in ("fc1", "fc2")] == [4096, 4096]
-    assert (between.rate, model.dropout.rate) == (0.5, 0.5) and between.seed != model.dropout.seed
+    assert (between.rate, model.hidden_dropout.rate) == (0.5, 0.5)
+    assert between.seed != model.hidden_dropout.seed
 
 
 def test_weights_of_keras_give_their_outputs(theirs, file):

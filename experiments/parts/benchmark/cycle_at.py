@@ -72,8 +72,9 @@ def parts(model: cycle_at.CycleAT, x_s: tf.Tensor, x_w: tf.Tensor) -> dict[str, 
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(fakes)
             logits = [[net(x, training=True) for x in pair] for net, pair in pairs]
-            own = tf.add_n([model.says(real, True) + model.says(fake, False) for real, fake in logits])
-            fooled = tf.add_n([model.says(fake, True) for _, fake in logits])
+            loss = model.adversarial_loss
+            own = tf.add_n([loss(real, True) + loss(fake, False) for real, fake in logits])
+            fooled = tf.add_n([loss(fake, True) for _, fake in logits])
         return _one_of_each([*tape.gradient(own, discriminators), *tape.gradient(fooled, fakes)])
 
     def moved() -> tf.Tensor:

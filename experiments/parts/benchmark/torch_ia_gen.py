@@ -194,12 +194,11 @@ def twin(model: Any, precision: str) -> ExpressionGAN:
     Raises:
       RuntimeError: a net has another number of parameters; the message names it.
     """
-    options = model.feature_net.options
     made = ExpressionGAN(
         width=model.width,
         dropout=model.dropout,
-        feature_width=options["width"],
-        feature_blocks=options["blocks"],
+        feature_width=model.feature_net.width,
+        feature_blocks=model.feature_net.blocks,
         precision=precision,
     )
     theirs = {"discriminator": model.discriminator, "generator": model.generator, "phi": model.feature_net.trunk}

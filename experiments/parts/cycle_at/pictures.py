@@ -84,7 +84,7 @@ def draw_attention(
     shown = one_of_each(test.records, source.f_s.classes)
     images = domains.pictures(settings, shown)
     seen = images.astype(np.float32) / 255.0
-    maps = {name: np.abs(np.asarray(net.look(seen)[0][STAGE], np.float32)) for name, net in nets.items()}
+    maps = {name: np.abs(np.asarray(net.maps_and_logits(seen)[0][STAGE], np.float32)) for name, net in nets.items()}
     figures.save(figures.heatmaps(images, maps, [r.expression for r in shown]), place / "attention.png")
 
 

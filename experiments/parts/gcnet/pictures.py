@@ -31,7 +31,7 @@ def draw_faces(
         if not model.compares:
             continue
         rows, titles = [images, model.regenerate(images).numpy()], ["input", "generated reference"]
-        if hasattr(model, "decoder_i"):
+        if model.reconstructs:
             back, back_r = (x.numpy() for x in model.reconstruct(images))
             rows, titles = [*rows, back_r, back], [*titles, "reconstructed reference", "reconstructed input"]
         picture = figures.grid([*rows, real], row_titles=[*titles, "real neutral"])
