@@ -107,11 +107,11 @@ class PlayersModel(keras.Model):
         Raises:
           ValueError: a player without an optimizer, or an optimizer without a player; the message names it.
         """
-        wanted = {f"{name}_optimizer" for name, _ in self.player_variables()}
-        if wanted != set(optimizers):
+        expected = {f"{name}_optimizer" for name, _ in self.player_variables()}
+        if expected != set(optimizers):
             raise ValueError(
                 f"{type(self).__name__}.compile takes one optimizer for each player: "
-                f"missing {sorted(wanted - set(optimizers))}, unknown {sorted(set(optimizers) - wanted)}."
+                f"missing {sorted(expected - set(optimizers))}, unknown {sorted(set(optimizers) - expected)}."
             )
         self.xla = jit_compile
         if KERAS_3:
@@ -293,8 +293,8 @@ else:
 def precision_of(layer: Any) -> str | None:
     """The half-precision policy of a layer or of the first below it that has one, else its own; None without any."""
     own = getattr(getattr(layer, "dtype_policy", None), "name", None)
-    found = [own, *(precision_of(below) for below in sublayers(layer))]
-    return next((name for name in found if name and name != "float32"), own)
+    policies = [own, *(precision_of(below) for below in sublayers(layer))]
+    return next((name for name in policies if name and name != "float32"), own)
 
 
 def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:
@@ -305,9 +305,9 @@ def optimizer_variables(model: keras.Model) -> Mapping[str, list[tf.Variable]]:
 def _variables(optimizer: Any) -> list[tf.Variable]:
     """An optimizer's own: slots, step, loss scale."""
     variables = optimizer.variables
-    found = list(variables() if callable(variables) else variables)
+    variables = list(variables() if callable(variables) else variables)
     scale = None if KERAS_3 else getattr(optimizer, "_loss_scale", None)  # Keras 2 keeps it apart
-    return found + [getattr(scale, name) for name in ("current_loss_scale", "counter") if hasattr(scale, name)]
+    return variables + [getattr(scale, name) for name in ("current_loss_scale", "counter") if hasattr(scale, name)]
 
 
 def sublayers(layer: Any) -> list[Any]:

@@ -257,10 +257,10 @@ class MaxPoolWithArgmax(keras.layers.Layer):
         """(N, 2h, 2w, C) -> [(N, h, w, C), (N, h, w, C) int32]."""
         _, height, width, channels = even(inputs.shape, self.name)
         pooled = tf.nn.max_pool2d(inputs, 2, 2, "VALID")
-        places, found = corners(height // 2, width // 2, channels), tf.stop_gradient(pooled)
-        argmax = places[3] + tf.zeros_like(found, tf.int32)
+        places, maxima = corners(height // 2, width // 2, channels), tf.stop_gradient(pooled)
+        argmax = places[3] + tf.zeros_like(maxima, tf.int32)
         for quarter, place in reversed(list(zip(quarters(tf.stop_gradient(inputs)), places, strict=True))[:3]):
-            argmax = tf.where(quarter == found, place, argmax)
+            argmax = tf.where(quarter == maxima, place, argmax)
         return pooled, argmax
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -19,17 +19,17 @@ def describe(model: Any) -> dict[str, Any] | None:
     return {"model": f"{module}.{type(model).__name__}", "config": model.get_config()}
 
 
-def build(given: Any) -> Any:
+def build(described: Any) -> Any:
     """Builds the model that a spec describes; what is no spec (a model, or None) comes back as it is.
 
     Raises:
       ValueError: a spec that names no model of this package.
     """
-    if not isinstance(given, Mapping):
-        return given
-    module, _, name = str(given.get("model")).rpartition(".")
+    if not isinstance(described, Mapping):
+        return described
+    module, _, name = str(described.get("model")).rpartition(".")
     try:
         kind = getattr(importlib.import_module(f"fer_tf.models.{module}"), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"fer_tf.models has no {given.get('model')!r}: {error}") from error
-    return kind(**given["config"])
+        raise ValueError(f"fer_tf.models has no {described.get('model')!r}: {error}") from error
+    return kind(**described["config"])

@@ -181,8 +181,8 @@ def _application(network: str, size: int, weights: str | os.PathLike[str] | None
     kind = {"resnet50": "ResNet50", "resnet101": "ResNet101", "vgg16": "VGG16", "vgg19": "VGG19"}[network]
     inputs = keras.Input((size, size, 3) if network in VGG else (None, None, 3), name="face")
     try:
-        given = None if weights is None else os.fspath(weights)
-        base = getattr(keras.applications, kind)(include_top=False, weights=given, input_tensor=inputs)
+        file = None if weights is None else os.fspath(weights)
+        base = getattr(keras.applications, kind)(include_top=False, weights=file, input_tensor=inputs)
     except Exception as error:  # Keras raises bare Exceptions, too
         reason = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{weights} weights of {network} cannot be had ({reason}): give Keras' file.") from error
