@@ -312,7 +312,7 @@ def test_the_papers_numbers():
     assert (paper.max_steps, paper.max_subjects, paper.only_folds) == (None, 0, "")
     net = classifier.build(paper, paper.labels, 7, 0, None, None)
     assert net.classifier_optimizer.momentum == 0.9 and not net.classifier_optimizer.nesterov
-    assert net.dropout.rate == 0.5 and net.label_smoothing == 0
+    assert net.dropout == net.hidden_dropout.rate == 0.5 and net.label_smoothing == 0
     found = rates(net.classifier_optimizer, 0, 139, 140, 279, 280)
     np.testing.assert_allclose(found, np.array([1, 1, 0.8, 0.8, 0.64]) * 0.001, rtol=1e-5)
     gan = gans.build(paper, "anger", net, 30, 0)
