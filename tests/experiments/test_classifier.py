@@ -37,7 +37,7 @@ def test_vgg_is_trained_by_the_papers_numbers():
     """IA-gen's section IV-A gives its VGG those of FER-Net: momentum, dropout, rate; seven batches an epoch."""
     paper = fer_net.Settings(preset="paper", classifier="vgg16", init="none", width=4)
     net = classifier.build(paper, paper.labels, 7, 0, None, None)
-    assert net.classifier_optimizer.momentum == 0.9 and net.dropout.rate == 0.5
+    assert net.classifier_optimizer.momentum == 0.9 and net.dropout == net.hidden_dropout.rate == 0.5
     assert net.trunk.get_layer("fc1_dropout").rate == 0.5
     schedule = net.classifier_optimizer.get_config()["learning_rate"]["config"]
     expected = {"initial_learning_rate": 0.001, "decay_rate": 0.8, "decay_steps": 140, "staircase": True}

@@ -61,7 +61,7 @@ def test_the_papers_numbers():
     paper = script.Settings(preset="paper", init="none")
     assert (paper.folds, paper.runs, paper.batch_size, paper.views, paper.max_steps) == (10, 8, 100, 0, None)
     net = classifier.build(paper, paper.labels, 7, 0, None, None)
-    assert net.classifier_optimizer.momentum == 0.9 and net.dropout.rate == 0.5
+    assert net.classifier_optimizer.momentum == 0.9 and net.dropout == net.hidden_dropout.rate == 0.5
     schedule = net.classifier_optimizer.get_config()["learning_rate"]["config"]
     expected = {"initial_learning_rate": 0.001, "decay_rate": 0.8, "decay_steps": 140, "staircase": True}
     assert {name: schedule[name] for name in expected} == expected
