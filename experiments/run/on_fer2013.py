@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from fer_tf import evaluation, files, pipeline, training, weights
 from fer_tf.datasets import fer2013
@@ -32,8 +33,21 @@ class PreTraining(Init, Training):
 
 
 def parts(settings: PreTraining) -> dict[str, list[Record]]:
-    """Split -> its pictures, of --data_dir."""
-    return {split: fer2013.records(settings.data_dir, splits=(split,)) for split in fer2013.SPLITS}
+    """Split -> its pictures, of --data_dir; a sentence on stderr where both tests are one."""
+    listed = {split: fer2013.records(settings.data_dir, splits=(split,)) for split in fer2013.SPLITS}
+    if [r.key() for r in listed["public_test"]] == [r.key() for r in listed["private_test"]]:
+        print(
+            f"{settings.data_dir} has one test: the epoch is chosen on the very pictures that are tested.",
+            file=sys.stderr,
+        )
+    return listed
+
+
+def grey(record: Record) -> np.ndarray:
+    """The picture, (48, 48) uint8."""
+    if isinstance(record.image, np.ndarray):
+        return record.image
+    return np.asarray(Image.fromarray(pipeline.read_image(record)).convert("L"))
 
 
 def tests(listed: dict[str, list[Record]], module: Any) -> tuple[pipeline.Batches, pipeline.Batches]:
@@ -106,7 +120,7 @@ def release(
       settings, listed, experiment, folder, out, dtype: as in `train`.
     """
     public, private = tests(listed, sys.modules[type(model).__module__])
-    pictures = {split: np.stack([record.image for record in part]) for split, part in listed.items()}
+    pictures = {split: np.stack([grey(record) for record in part]) for split, part in listed.items()}
     right = np.equal(*evaluation.predict(model, private))
     new = ~fer2013.duplicates_of(pictures["private_test"], pictures["train"])
     metric = {

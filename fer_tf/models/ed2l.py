@@ -1,22 +1,36 @@
 """ED2L: distil the expression from a face in one branch, dispel it from another.
 
 Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Recognition" (PRICAI 2019). Table 1:
-`build_base`, `build_branch`. Eq. (1) to (6), sections 2.2 to 2.4: `ED2L`. Section 3.1: `views`, `optimizer`. Tables 2
-to 5, Figs. 3 to 5 are made by `experiments/ed2l.py`.
+`build_base`, `build_branch`. Eq. (1) to (6), sections 2.2 to 2.4: `ED2L`. Section 3.1: `views`, `optimizer`. Section
+3.3: `experiments/pretrain_ed2l.py`. Tables 2 to 5 and Figs. 3 to 5 are made by `experiments/ed2l.py`.
 
-**Readings** (what the paper leaves open). A residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in
-SphereFace's nets; PReLU has one slope a channel, 0.25 at first. FC-256 is linear, with a bias, on the flattened maps;
-9,905,543 parameters with seven classes. Fully connected weights start uniform in +-1/sqrt(inputs), as in frameworks of
-the time: with Keras's own start the dispeller's logits start larger, and lambda_p = 10 drowns l_t for longer. Pixels
-are 2 x - 1. In eq. (2) f_t and the columns of W have length one, as in additive margin softmax; no margin at test. The
-introduction lets l_p move base, branch and dispeller, section 2.3 base and branch: `confusion_updates_dispeller`
-(True). The weight decay is L2 in the gradient, on every trainable variable, as frameworks of the time had it:
-`weight_decay` here, a loss term; `optimizer(decoupled=...)` gives the other kind. Batch norm's momentum is 0.9. The
-centre patch is tested. Heat-maps (Fig. 5) sum the down-sampling layer after its PReLU. The rate stays at its "initial"
-1e-4 (a schedule is an argument of `optimizer`); convolutions start from He's normal distribution. FER-2013's 48x48
-pictures are stretched to 128x110 as they are, so that pre-training sees faces 16 % narrower than the aligned ones.
+**Readings**, where the paper is silent:
 
-**Deviations**: faces are found by dlib, not by MTCNN.
+- 2.1, Table 1: a residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in SphereFace's nets. Convolutions
+  have no bias, since a norm follows each, and start from He's normal distribution.
+- 2.1, PReLU: one slope a channel, 0.25 at first. Batch norm's momentum is 0.9, its epsilon 1e-3.
+- Table 1, FC-256: linear, with a bias, on the flattened maps. The whole net has 9,905,543 parameters with seven classes.
+- Table 1, fully connected layers: weights start uniform in +-1/sqrt(inputs), as in frameworks of the time. With Keras's
+  own start the dispeller's logits start larger, and lambda_p = 10 drowns l_t for longer.
+- Eq. (2): f_t and the columns of W have length one, as in the additive margin softmax that it is named after. W has no
+  bias. There is no margin at test, where nobody knows the true class.
+- Eq. (3), (5) and l_a: the mean over the batch.
+- Eq. (5): as printed, the cross-entropy to the uniform distribution; the sentence above it says negative entropy.
+- Eq. (5), whom it moves: the introduction says base, branch and dispeller, section 2.3 base and branch.
+  `confusion_updates_dispeller` is True, the introduction's.
+- Eq. (6): one optimizer moves all parts at once. l_a's gradient ends at the dispeller, as section 2.3 says.
+- 3.1, alignment: faces are framed as in FER-2013. Pixels are 2 x - 1.
+- 3.1, weight decay: L2 in the gradient, on every trainable variable, as frameworks of the time had it:
+  `weight_decay` here, a loss term. `optimizer(decoupled=...)` gives the other kind.
+- 3.1, "initial learning rate": it stays there. A schedule is an argument of `optimizer`.
+- 3.1, test: the centre patch, not mirrored.
+- 3.3: classifier and dispeller are new after pre-training. FER-2013's 48x48 pictures are stretched to 128x110 as they
+  are, so that pre-training sees faces 16 % narrower than the aligned ones.
+- 3.5, Fig. 5: the down-sampling layer's maps are those after its PReLU.
+
+**Deviations**, where something printed is changed:
+
+- 3.1: faces are found by dlib, not by MTCNN.
 """
 
 from __future__ import annotations

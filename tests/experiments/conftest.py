@@ -117,6 +117,11 @@ class Planted:
         """`planted_records`."""
         return planted_records(*args, **options)
 
+    @staticmethod
+    def marks(images):
+        """`marks`."""
+        return marks(np.asarray(images))
+
     def plant(self, listed=None, **more):
         """Makes `listed` (`planted_records()` when left out) what "rendered" holds, and further data sets by name."""
         sets = {"rendered": planted_records() if listed is None else listed, **more}

@@ -1,41 +1,55 @@
-"""`python -m experiments.ed2l --preset=smoke`: the rows, the pictures, and what is refused."""
+"""`experiments.ed2l`: the rows and what they start from, the paper's numbers, the pictures, and what is refused."""
 
+import contextlib
+import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from experiments import ed2l as script
-from fer_tf import export, weights
+from experiments.parts.ed2l import net
+from experiments.run import data, fitting
+from fer_tf import evaluation, export, figures, weights
+from fer_tf.compat import keras
 from fer_tf.models import ed2l
+from fer_tf.records import Fold
 
 CLASSES = ("anger", "happiness")
-SMOKE = ("ed2l", "--preset=smoke", "--precision=float32")
+NAMES = ("Baseline", "ED2L", "Baseline, pre-trained", "ED2L, pre-trained")
 
 
 @pytest.fixture(scope="module")
-def run(cli, tmp_path_factory):
-    """A finished smoke run of one fold, all four rows: its folder, its flags and what it printed."""
-    folder = tmp_path_factory.mktemp("ed2l")
-    for name, dispelling in (("whole", True), ("half", False)):
-        model = ed2l.ED2L(width=1 / 16, dispelling=dispelling, classes=("a", "b", "c"))
-        weights.save(model, folder / f"{name}.h5", provenance={})
-    rows = "baseline,ed2l,baseline_pretrained,ed2l_pretrained"
-    start = (f"--init={folder / 'whole.h5'}", f"--baseline_init={folder / 'half.h5'}")
-    given = (f"--workdir={folder / 'run'}", f"--rows={rows}", "--only_folds=0", *start)
-    done = cli(*SMOKE, *given)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "run", given, done.stdout
+def files(tmp_path_factory):
+    """Settings of weights to start from, ED2L's and the baseline's; of as many classes as are tested."""
+    folder = tmp_path_factory.mktemp("start")
+    for number, (name, dispelling) in enumerate((("init", True), ("baseline_init", False))):
+        tf.random.set_seed(number)
+        keras.utils.set_random_seed(number)
+        model = ed2l.ED2L(width=1 / 16, dispelling=dispelling, classes=("fear", "sadness"))
+        weights.save(model, folder / f"{name}.h5", provenance={"datasets": ["fer2013"]})
+    return {name: folder / f"{name}.h5" for name in ("init", "baseline_init")}
+
+
+@pytest.fixture(scope="module")
+def run(files, tmp_path_factory):
+    """A finished run of one fold, all four rows: its settings, its results and what it printed."""
+    folder, printed = tmp_path_factory.mktemp("ed2l"), io.StringIO()
+    rows = tuple(script.ROWS)
+    made = script.Settings(preset="smoke", precision="float32", workdir=folder, rows=rows, only_folds="0", **files)
+    with contextlib.redirect_stdout(printed):
+        results = script.run(made)
+    return made, results, printed.getvalue()
 
 
 def test_four_rows_are_in_the_table_and_the_files(run):
-    folder, _, printed = run
-    found = json.loads((folder / "metrics.json").read_text())
-    names = ("Baseline", "ED2L", "Baseline, pre-trained", "ED2L, pre-trained")
-    assert tuple(found["methods"]) == names and all(f"\n{name} " in printed for name in names)
-    assert [np.sum(m["last"]["confusion"]) for m in found["methods"].values()] == [12] * 4
+    _, results, printed = run
+    told = json.loads((results.folder / "metrics.json").read_text())
+    assert tuple(told["methods"]) == tuple(results.methods) == tuple(results.models) == NAMES
+    assert results.table in printed and all(f"\n{name} " in results.table for name in NAMES)
+    assert [np.sum(m["last"]["confusion"]) for m in told["methods"].values()] == [12] * 4
     pictures = (
         "tsne",
         "heatmaps_ed2l_0",
@@ -45,54 +59,181 @@ def test_four_rows_are_in_the_table_and_the_files(run):
         "confusion_baseline__pre_trained",
     )
     for name in pictures:
-        with Image.open(folder / f"{name}.png") as picture:
+        with Image.open(results.folder / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, name
+    histories = [(results.folder / "run0/fold0" / row / "history.csv").read_text() for row in script.ROWS]
+    assert len({*histories}) == 4
+    assert [model.dispelling for model in results.models.values()] == [False, True, False, True]
 
 
 def test_the_exported_model_is_the_last_row(run):
-    predictor = export.load(run[0] / "export")
+    _, results, _ = run
+    predictor = export.load(results.export)
     p = predictor(list(np.random.default_rng(0).integers(0, 256, (3, 90, 80), dtype=np.uint8)))
     assert p.shape == (3, 2) and predictor.classes == CLASSES and np.allclose(p.sum(-1), 1, atol=1e-5)
     assert predictor.metadata["row"] == "ed2l_pretrained" and predictor.metadata["model"] == "ED2L"
 
 
-def test_presets_name_rows():
-    for preset in ("paper", "quick", "smoke"):
-        rows = script.Settings(preset=preset).rows
-        assert rows and {*rows} <= {*script.ROWS}
+@pytest.mark.slow
+def test_a_finished_run_draws_again_without_training(run):
+    made, results, _ = run
+    (results.folder / "tsne.png").unlink()
+    checkpoint = results.folder / "run0/fold0/ed2l/checkpoint/checkpoint"
+    before = checkpoint.stat().st_mtime_ns
+    assert script.run(made).methods == results.methods
+    assert (results.folder / "tsne.png").is_file() and checkpoint.stat().st_mtime_ns == before
 
 
-def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(planted, tmp_path):
-    """Every row, both folds: the faces themselves say who they are."""
+def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(planted, monkeypatch, tmp_path):
+    """Every row, both folds: the faces themselves say who they are. Fig. 4 is of the first fold, Fig. 5 of the last."""
+    drawn = []
+    monkeypatch.setattr(script, "draw_features", lambda models, test, *rest: drawn.append((*models, planted.see(test))))
+    monkeypatch.setattr(script, "draw_maps", lambda row, model, test, *rest: drawn.append((row, planted.see(test))))
     planted.plant()
-    script.run(script.Settings(preset="smoke", precision="float32", max_subjects=0, workdir=str(tmp_path)))
+    script.run(script.Settings(preset="smoke", precision="float32", max_subjects=0, workdir=tmp_path))
     assert len(planted.trained) == 2 * 2
     planted.check(tmp_path)
+    assert [(*words, sorted(seen.people)) for *words, seen in drawn] == [
+        ("baseline", "ed2l", ["P0", "P1", "P2"]),
+        ("ed2l", ["P3", "P4", "P5"]),
+    ]
 
 
-def test_pretrained_rows_start_from_the_files(run):
-    """Two steps of 1e-4 leave the base near its file, and far from the row without pre-training."""
-    first = {
-        row: Path(run[0] / "run0/fold0" / row / "history.csv").read_text()
-        for row in ("ed2l", "ed2l_pretrained", "baseline_pretrained")
-    }
-    assert len(set(first.values())) == 3
+@pytest.mark.parametrize("row", script.ROWS)
+def test_each_row_starts_from_its_own_weights(files, row):
+    """All of them but what names expressions, which is new, though it would fit."""
+    made = script.Settings(preset="smoke", rows=(row,), **files)
+    start = script.starts(made)
+    model = script.build(made, row, CLASSES, 10, start.get(row))
+    assert model.dispelling is row.startswith("ed2l")
+    if not row.endswith("_pretrained"):
+        assert start == {}
+        return
+    name = "init" if model.dispelling else "baseline_init"
+    assert start == {row: files[name]}
+    file = ed2l.ED2L(width=1 / 16, dispelling=model.dispelling, classes=("fear", "sadness"))
+    weights.load(file, files[name])
+    same = ["base", "distilling_branch", *(["dispelling_branch"] if model.dispelling else [])]
+    for part in same:
+        for a, b in zip(getattr(model, part).get_weights(), getattr(file, part).get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for part in ("classifier", *(["dispeller"] if model.dispelling else [])):
+        assert np.abs(np.array(getattr(model, part).kernel) - np.array(getattr(file, part).kernel)).min() > 0
 
 
-@pytest.mark.slow
-def test_a_finished_run_draws_again_without_training(cli, run):
-    folder, given, _ = run
-    (folder / "tsne.png").unlink()
-    before = (folder / "run0/fold0/ed2l/checkpoint/checkpoint").stat().st_mtime_ns
-    done = cli(*SMOKE, *given)
-    assert done.returncode == 0 and (folder / "tsne.png").is_file()
-    assert (folder / "run0/fold0/ed2l/checkpoint/checkpoint").stat().st_mtime_ns == before
+def test_settings_reach_the_net_and_its_optimizer():
+    """Each its own argument; the rate falls by a cosine to its share."""
+    own = {"margin": 0.1, "scale": 7.0, "lambda_t": 2.0, "lambda_p": 3.0, "weight_decay": 0.25, "width": 0.0625}
+    made = script.Settings(preset="smoke", **own, confusion_updates_dispeller=False, rate=0.5, decay_to=0.2)
+    model = script.build(made, "ed2l", CLASSES, 10, None)
+    assert {name: getattr(model, name) for name in own} == own and model.confusion_updates_dispeller is False
+    assert model.classes == CLASSES and model.base.get_layer("conv1_down_conv").filters == 2
+    assert rates_at(model, (0, 5, 10, 20)) == pytest.approx([0.5, 0.5 * (0.2 + 0.8 / 2), 0.1, 0.1])
+
+
+def rates_at(model, steps):
+    """The learning rate at some steps."""
+    schedule = model.classifier_optimizer._learning_rate
+    return [float(schedule(step)) for step in steps]
+
+
+def test_the_papers_numbers(planted, monkeypatch, tmp_path):
+    """Section 3.1 and Table 1, read off what `--preset=paper` builds; "about 100 epochs", 10 folds (section 3.2)."""
+    calls = []
+
+    def fit_and_test(settings, build, learn, test, place, strategy, *, epochs=None, **more):
+        calls.append((build(), learn, test, epochs or settings.epochs, more))
+        return evaluation.Outcome(calls[-1][0], {"last": (np.zeros(1, int), np.zeros(1, int))})
+
+    monkeypatch.setattr(fitting, "fit_and_test", fit_and_test)
+    listed = planted.people(people=4)
+    fold = Fold((0, 1, 2), (3, 4))
+    made = script.Settings(preset="paper", precision="float32")
+    assert made.folds == 10 and made.rows == tuple(script.ROWS) and made.fold_order == "contiguous"
+    script.one_fold(made.replace(rows=("baseline", "ed2l")), listed, fold, CLASSES, 0, tmp_path)
+    for (model, learn, test, epochs, more), dispelling in zip(calls, (False, True), strict=True):
+        assert model.dispelling is dispelling and epochs == 100 and "max_steps" not in more
+        assert (model.margin, model.scale, model.lambda_t, model.lambda_p) == (0.35, 30, 1, 10)
+        optimizer = model.classifier_optimizer
+        assert isinstance(optimizer, keras.optimizers.Adam)
+        assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
+        assert model.weight_decay == 5e-4 and not optimizer.weight_decay and not optimizer.amsgrad
+        steps = 100 * len(learn)
+        assert rates_at(model, (0, steps // 2, steps)) == pytest.approx([1e-4] * 3)
+        assert learn.batch_size == 64 and learn.views_per_epoch == 10 * 3 and learn.training and not test.training
+        assert learn.template.size == (128, 110) and learn.channels == 1
+        assert {tuple(b["image"].shape[1:]) for b in learn.epoch(0)} == {(112, 96, 1)}
+        assert model.base.get_layer("conv1_down_conv").filters == 32
+        assert model.distilling_branch.get_layer("fc").units == 256
+        assert model.base.input_shape == (None, 112, 96, 1)
+    assert made.max_steps is None and made.confusion_updates_dispeller
+
+
+def test_figure_4_is_of_every_rows_own_features(planted, monkeypatch, tmp_path):
+    made, listed = script.Settings(preset="smoke"), planted.people(people=4)
+    models = {row: script.build(made, row, CLASSES, 1, None) for row in ("baseline", "ed2l")}
+    test = data.batches(made, listed, CLASSES, ed2l, 0, False, batch_size=5)
+    shown = []
+    monkeypatch.setattr(figures, "tsne", lambda *args, **options: shown.append((args, options)))
+    script.draw_features(models, test, CLASSES, 3, tmp_path)
+    (((features, labels, classes), options),) = shown
+    assert [CLASSES[k] for k in labels] == [r.expression for r in listed]
+    assert classes == CLASSES and options == {"seed": 3}
+    images = np.concatenate([b["image"] for b in test.epoch(0)])
+    assert list(features) == ["Baseline", "ED2L"]
+    for name, model in zip(features, models.values(), strict=True):
+        shared = model.base(2 * images - 1, training=False)
+        by_hand = model.distilling_branch(shared, training=False)[1]
+        np.testing.assert_allclose(features[name], by_hand, atol=1e-5)
+        assert np.std(by_hand, 0).max() > 1e-3
+
+
+def test_figure_5_shows_both_branches_of_two_people(planted, monkeypatch, tmp_path):
+    """Each person's own faces, one an expression, with the maps of these very faces under their branch's name."""
+    made = script.Settings(preset="smoke")
+    listed = [r for r in planted.people(people=4) if r.subject != "P0" or r.expression == "happiness"]
+    model = script.build(made, "ed2l", CLASSES, 1, None)
+    test = data.batches(made, listed, CLASSES, ed2l, 0, False)
+    shown, places = [], []
+    monkeypatch.setattr(figures, "heatmaps", lambda *args: shown.append(args))
+    monkeypatch.setattr(figures, "save", lambda picture, path: places.append(path.name))
+    script.draw_maps("ed2l", model, test, CLASSES, tmp_path)
+    assert places == ["heatmaps_ed2l_0.png", "heatmaps_ed2l_1.png"]
+    assert [titles for _, _, titles in shown] == [["happiness"], ["anger", "happiness"]]
+    for (images, maps, _), person in zip(shown, ("P0", "P1"), strict=True):
+        assert {*planted.marks(images)} == {person}
+        expected = model.maps(images)
+        assert list(maps) == ["ED2L-t", "ED2L-p"]
+        for name in "tp":
+            np.testing.assert_allclose(maps[f"ED2L-{name}"], expected[name], atol=1e-5)
+    assert np.abs(shown[1][1]["ED2L-t"] - shown[1][1]["ED2L-p"]).max() > 1e-3
+
+
+def test_weights_that_have_seen_the_people_are_refused_before_anything_is_trained(planted, files, tmp_path):
+    planted.plant()
+    seen = tmp_path / "seen.h5"
+    weights.save(ed2l.ED2L(width=1 / 16, classes=CLASSES), seen, provenance={"datasets": ["fer2013", "rendered"]})
+    made = script.Settings(preset="smoke", workdir=tmp_path, rows=("baseline", "ed2l_pretrained"), init=seen)
+    with pytest.raises(ValueError, match="--init=.*seen.h5 was trained on everybody in rendered"):
+        script.run(made)
+    with pytest.raises(ValueError, match="--baseline_init=.*seen.h5 was trained on everybody"):
+        script.run(made.replace(rows=("baseline_pretrained",), baseline_init=seen))
+    assert not planted.trained
 
 
 def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
     cases = {
         "--rows=ed2l,gcnet": "gcnet is none of baseline, ed2l",
-        ("--rows=ed2l_pretrained", "--init=none"): "starts from pre-trained weights",
+        "--rows=": "--rows=: 1 or more are wanted",
+        ("--rows=ed2l_pretrained", "--init=none"): "starts from pre-trained weights: give --init",
+        ("--rows=baseline_pretrained", "--baseline_init=none"): "give --baseline_init",
         ("--rows=ed2l_pretrained", "--init=fer_net_fer2013"): "does not fit the model",
     }
-    refused(SMOKE[0], cases, *SMOKE[1:], f"--workdir={tmp_path}")
+    refused("ed2l", cases, "--preset=smoke", "--precision=float32", f"--workdir={tmp_path}")
+
+
+def test_the_nets_arguments_are_all_of_the_settings():
+    """A field that the net has and the settings pass on, by one name."""
+    model = net.build(script.Settings(preset="smoke"), CLASSES, True)
+    assert {*net.ARGUMENTS} <= {*model.get_config()}
+    assert {*model.get_config()} - {*net.ARGUMENTS} == {"name", "classes", "dispelling", "size"}

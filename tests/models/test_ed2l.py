@@ -96,13 +96,132 @@ def test_equation_5_by_hand_and_its_minimum():
     assert by_hand > np.log(5)
 
 
+LABELS = [0, 2, 1, 1, 1, 0]
+UNEQUAL = {"margin": 0.2, "scale": 5.0, "lambda_t": 2.0, "lambda_p": 3.0, "weight_decay": 0.01}
+
+
+def strong(**options):
+    """A small net all of whose weights matter, with moving statistics that are no batch's, and a batch of six faces."""
+    training.setup(seed=0, precision="float32")
+    model = ed2l.ED2L(width=1 / 16, classes=("a", "b", "c"), **{**UNEQUAL, **options})
+    rng = np.random.default_rng(1)
+    nets = [getattr(model, part) for part in PARTS if hasattr(model, part)]
+    for layer in (layer for net in nets for layer in getattr(net, "layers", [net])):
+        if "norm" in layer.name:
+            shape = layer.gamma.shape
+            layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
+            layer.beta.assign(rng.normal(0, 0.3, shape))
+            layer.moving_mean.assign(rng.normal(0, 0.3, shape))
+            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
+        elif layer.name in ("fc", "classifier", "dispeller"):
+            layer.kernel.assign(rng.normal(0, 0.1 if layer.name == "fc" else 1.0, layer.kernel.shape))
+            if layer.bias is not None:
+                layer.bias.assign(rng.normal(0, 0.5, layer.bias.shape))
+    images = np.kron(rng.uniform(0, 1, (6, 7, 6, 1)), np.ones((1, 16, 16, 1))).astype(np.float32)  # coarse, so unlike
+    if model.dispelling:  # logits of about 1
+        f_p = features_by_hand(model, images, True, "dispelling_branch")
+        model.dispeller.kernel.assign(np.array(model.dispeller.kernel) / (4 * f_p.std()))
+    return model, {"image": tf.constant(images), "label": tf.constant(LABELS)}
+
+
+def features_by_hand(model, images, training_, branch="distilling_branch"):
+    """f_t or f_p of eq. (1) and (4), from pixels in [-1, 1]."""
+    return getattr(model, branch)(model.base(2 * images - 1, training=training_), training=training_)[1].numpy()
+
+
+def softmax(logits):
+    """(N, K) -> probabilities."""
+    parts = np.exp(np.float64(logits) - logits.max(1, keepdims=True))
+    return parts / parts.sum(1, keepdims=True)
+
+
+def cosine_by_hand(f, model):
+    """Of eq. (2): features and columns of length one."""
+    w = np.array(model.classifier.kernel)
+    return (f / np.linalg.norm(f, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=0))
+
+
+def terms_by_hand(model, batch):
+    """Eq. (6) and the decay, in NumPy, from the features of a training step; and the two accuracies."""
+    rows, labels = np.arange(6), np.array(LABELS)
+    cosine = cosine_by_hand(features_by_hand(model, batch["image"], True), model)
+    logits = model.scale * (cosine - model.margin * (labels[:, None] == np.arange(3)))
+    terms = {"distilling_loss": model.lambda_t * np.mean(-np.log(softmax(logits)[rows, labels]))}
+    shares = {"accuracy": np.mean(cosine.argmax(1) == labels)}
+    if model.dispelling:
+        f_p = features_by_hand(model, batch["image"], True, "dispelling_branch")
+        logits_p = f_p @ np.array(model.dispeller.kernel) + np.array(model.dispeller.bias)
+        y_p = softmax(logits_p)
+        terms["dispeller_loss"] = model.lambda_p * np.mean(-np.log(y_p[rows, labels]))
+        terms["confusion_loss"] = model.lambda_p * np.mean(-np.log(y_p).sum(1) / 3)
+        shares["dispeller_accuracy"] = np.mean(logits_p.argmax(1) == labels)
+    squares = sum(np.sum(np.array(v, np.float64) ** 2) for v in model.trainable_variables)
+    terms["decay_loss"] = model.weight_decay / 2 * squares
+    return terms, shares
+
+
+@pytest.mark.parametrize("dispelling", [True, False])
+def test_equation_6_term_by_term(dispelling):
+    model, batch = strong(dispelling=dispelling)
+    expected, shares = terms_by_hand(model, batch)
+    losses = model.losses_of("classifier", batch)
+    assert {*losses} == {*expected} and len({*expected}) == (4 if dispelling else 2)
+    for name, value in expected.items():
+        assert float(losses[name]) == pytest.approx(value, rel=1e-4), name
+    # the margin, the batch's own statistics and the range of pixels are seen in these numbers
+    moving = cosine_by_hand(features_by_hand(model, batch["image"], False), model)
+    batchs = cosine_by_hand(features_by_hand(model, batch["image"], True), model)
+    bare = cosine_by_hand(features_by_hand(model, (batch["image"] + 1) / 2, True), model)
+    assert np.abs(moving - batchs).max() > 0.1 and np.abs(bare - batchs).max() > 0.01
+    model.compile(classifier_optimizer=ed2l.optimizer())
+    logs = {name: float(value) for name, value in model.train_step(batch).items()}
+    assert logs["classifier_loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
+    for name, value in {**expected, **shares}.items():
+        assert logs[name] == pytest.approx(value, rel=1e-4), name
+    assert len({*shares.values()}) == len(shares), "two accuracies that differ"
+
+
+@pytest.mark.parametrize("options", [{}, {"confusion_updates_dispeller": False}, {"dispelling": False}], ids=str)
+def test_a_step_is_the_gradient_of_the_terms_sum(options):
+    """Plain descent of length one moves every variable by minus that gradient; without any one term, elsewhere."""
+    model, batch = strong(**options)
+    variables = model.trainable_variables
+    with tf.GradientTape(persistent=True) as tape:
+        terms = model.losses_of("classifier", batch)
+        total = sum(terms.values())
+    gradient = [np.array(g) for g in tape.gradient(total, variables)]
+    without = {
+        name: [0 if g is None else np.array(g) for g in tape.gradient(term, variables)] for name, term in terms.items()
+    }
+    assert all(max(np.abs(g).max() for g in parts) > 1e-2 for parts in without.values())
+    before = [np.array(v) for v in variables]
+    model.compile(classifier_optimizer=keras.optimizers.SGD(1.0))
+    model.train_step(batch)
+    for v, old, g in zip(variables, before, gradient, strict=True):
+        np.testing.assert_allclose(old - np.array(v), g, atol=1e-4 * (1 + np.abs(g).max()))
+
+
 def test_probabilities_are_of_the_cosines():
-    """classify: features and weights of length one, s = 30, no margin."""
-    model, batch = ed2l.tiny()
-    f, w = model.features(batch["image"]).numpy(), np.array(model.classifier.kernel)
-    cosine = (f / np.linalg.norm(f, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=0))
-    expected = np.exp(30 * cosine) / np.exp(30 * cosine).sum(1, keepdims=True)
-    np.testing.assert_allclose(model.classify(batch["image"]), expected, atol=1e-4)
+    """classify: the moving statistics, features and weights of length one, s, no margin; grey of RGB; a batch, too."""
+    model, batch = strong()
+    expected = softmax(5 * cosine_by_hand(features_by_hand(model, batch["image"], False), model))
+    np.testing.assert_allclose(model.classify(batch["image"]), expected, atol=1e-5)
+    np.testing.assert_allclose(model(batch), expected, atol=1e-5)
+    np.testing.assert_allclose(model(batch["image"], training=True), expected, atol=1e-5)
+    assert expected.std(0).min() > 0.01 and expected.max() > 0.6
+    rgb = np.random.default_rng(2).uniform(0, 1, (2, *ed2l.SIZE, 3)).astype(np.float32)
+    grey = rgb @ np.array([[0.2989], [0.5870], [0.1140]], np.float32)
+    np.testing.assert_allclose(model.classify(rgb), model.classify(grey), atol=1e-4)
+    np.testing.assert_allclose(model.features(batch["image"]), features_by_hand(model, batch["image"], False), 1e-4)
+
+
+def test_a_test_step_has_no_margin():
+    model, batch = strong()
+    logs = {name: float(value) for name, value in model.test_step(batch).items()}
+    cosine = cosine_by_hand(features_by_hand(model, batch["image"], False), model)
+    y_t = softmax(5 * cosine)[np.arange(6), LABELS]
+    assert logs["distilling_loss"] == pytest.approx(np.mean(-np.log(y_t)), rel=1e-4)
+    assert logs["accuracy"] == pytest.approx(np.mean(cosine.argmax(1) == LABELS))
 
 
 def moved(model, batch, term):
@@ -117,28 +236,11 @@ def moved(model, batch, term):
 @pytest.mark.parametrize("updates", [True, False])
 def test_which_part_each_loss_moves(updates):
     """Sections 2.2 and 2.3: l_t its branch and the base; l_a the dispeller alone; l_p branch, base, and as asked."""
-    training.setup(seed=0, precision="float32")
-    model = ed2l.ED2L(width=1 / 16, classes=("a", "b", "c"), confusion_updates_dispeller=updates)
-    batch = {**ed2l.tiny()[1], "label": tf.constant([0, 1, 2, 0, 1, 2])}
+    model, batch = strong(confusion_updates_dispeller=updates)
     assert moved(model, batch, "distilling_loss") == {"base", "distilling_branch", "classifier"}
     assert moved(model, batch, "dispeller_loss") == {"dispeller"}
     fooling = {"base", "dispelling_branch"} | ({"dispeller"} if updates else set())
     assert moved(model, batch, "confusion_loss") == fooling
-
-
-def test_equation_6_weighs_the_terms():
-    """Ten times lambda_t or lambda_p is ten times the term, and nothing else."""
-    batch, found = ed2l.tiny()[1], []
-    for weights in ({}, {"lambda_t": 10.0}, {"lambda_p": 100.0}):
-        training.setup(seed=0, precision="float32")
-        model = ed2l.ED2L(width=1 / 16, classes=tuple("abcdef"), **weights)
-        found.append({k: float(v) for k, v in model.losses_of("classifier", batch).items()})
-    plain, distilling, dispelling = found
-    factor = {"distilling_loss": (10, 1), "dispeller_loss": (1, 10), "confusion_loss": (1, 10), "decay_loss": (1, 1)}
-    for term, (by_t, by_p) in factor.items():
-        assert distilling[term] == pytest.approx(by_t * plain[term], rel=1e-3)
-        assert dispelling[term] == pytest.approx(by_p * plain[term], rel=1e-3)
-    assert model.lambda_t == 1 and ed2l.ED2L(width=1 / 16).lambda_p == 10
 
 
 def test_decay_is_l2_in_the_gradient():
@@ -151,6 +253,7 @@ def test_decay_is_l2_in_the_gradient():
         np.testing.assert_allclose(gradient, 5e-4 * np.array(variable), atol=1e-7)
     assert ed2l.optimizer(decoupled=0.01).weight_decay == 0.01
     plain = ed2l.optimizer()
+    assert not plain.weight_decay
     assert [float(x) for x in (plain.learning_rate, plain.beta_1, plain.beta_2, plain.epsilon)] == pytest.approx(
         [1e-4, 0.9, 0.999, 1e-8]
     )
@@ -162,10 +265,20 @@ def test_views_are_the_ten_patches():
 
 
 def test_maps_of_both_branches():
-    model, batch = ed2l.tiny()
+    """Fig. 5: the PReLU after each branch's own down-sampling convolution, at test."""
+    model, batch = strong()
+    shared, expected = model.base(2 * batch["image"] - 1, training=False), {}
+    for name, branch in (("t", model.distilling_branch), ("p", model.dispelling_branch)):
+        x = shared
+        for part in ("conv", "norm", "prelu"):
+            layer = branch.get_layer(f"branch_down_{part}")
+            x = layer(x, training=False) if part == "norm" else layer(x)
+        expected[name] = x.numpy()
     maps = model.maps(batch["image"])
     assert {n: tuple(m.shape) for n, m in maps.items()} == {"t": (6, 7, 6, 16), "p": (6, 7, 6, 16)}
-    assert not np.allclose(maps["t"], maps["p"])
+    for name, value in expected.items():
+        np.testing.assert_allclose(maps[name], value, atol=1e-4)
+    assert np.abs(expected["t"] - expected["p"]).max() > 0.1
     assert set(ed2l.ED2L(width=1 / 16, dispelling=False).maps(batch["image"])) == {"t"}
 
 

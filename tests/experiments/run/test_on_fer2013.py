@@ -1,0 +1,136 @@
+"""Training on FER-2013: the epoch is chosen on the public test, the private one is read once, and said beside it."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from experiments.run import on_fer2013, settings
+from fer_tf import evaluation, pipeline, training, weights
+from fer_tf.compat import PlayersModel, keras
+from fer_tf.models import fer_net
+from fer_tf.records import EXPRESSIONS, content_hashes
+
+TEMPLATE, views = "ia_gen", fer_net.views
+"""As a model file has them: the model below is of this module."""
+COUNTS = {"train": 6, "public_test": 8, "private_test": 10}
+GREY = {"train": 10, "public_test": 90, "private_test": 170}
+
+
+@settings.command({"paper": {}})
+class Toy(on_fer2013.PreTraining):
+    """None of its own."""
+
+
+class Scripted(PlayersModel):
+    """Names a face as 0 or 1 by one weight, which each epoch's step sets to the next of `answers`.
+
+    The public test is half and more of class 1, the private of class 0.
+    """
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = tf.constant(answers)
+        self.answer = keras.layers.Dense(1, use_bias=False, name="answer")
+        self.answer.build((None, 1))
+        self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False)
+        self.built, self.classes = True, on_fer2013.SHOWN
+        self.track("loss")
+
+    def classify(self, images):
+        answer = tf.cast(tf.round(tf.convert_to_tensor(self.answer.kernel)[0, 0]), tf.int32)
+        return tf.one_hot(tf.fill((tf.shape(images)[0],), answer), 7)
+
+    def train_step(self, batch):
+        step = tf.cast(tf.convert_to_tensor(self.count), tf.int32)
+        self.answer.kernel.assign([[tf.cast(self.answers[step], tf.float32)]])
+        self.count.assign_add(1.0)
+        return self.log(loss=tf.reduce_mean(batch["image"]))
+
+    def player_variables(self):
+        return [("classifier", self.trainable_variables)]
+
+    def get_config(self):
+        return {"name": self.name, "answers": self.answers.numpy().tolist()}
+
+
+def pictures(folder, labels, copies=0):
+    """The three files; the first `copies` private pictures are training pictures, one grey level brighter."""
+    rng = np.random.default_rng(0)
+    images = {
+        split: (GREY[split] + rng.integers(0, 60, (count, 48, 48))).astype(np.uint8) for split, count in COUNTS.items()
+    }
+    images["private_test"][:copies] = images["train"][:copies] + 1
+    for split, image in images.items():
+        np.savez(folder / f"fer2013_{split}.npz", image=image, label=np.array(labels[split], np.uint8))
+    return images
+
+
+ANGER, DISGUST = EXPRESSIONS.index("anger"), EXPRESSIONS.index("disgust")  # classes 0 and 1 of those that are shown
+LABELS = {
+    "train": [ANGER, DISGUST] * 3,
+    "public_test": [ANGER] * 3 + [DISGUST] * 5,
+    "private_test": [ANGER] * 8 + [DISGUST] * 2,
+}
+
+
+def test_the_epoch_is_chosen_on_the_public_test_and_the_private_one_is_read_once(tmp_path, monkeypatch, capsys):
+    images = pictures(tmp_path, LABELS, copies=3)
+    made = Toy(data_dir=tmp_path, epochs=3, batch_size=6, precision="float32", progress=False, seed=4)
+    listed, model = on_fer2013.parts(made), Scripted([0, 1, 2])
+    data = pipeline.batches(
+        listed["train"], classes=on_fer2013.SHOWN, template=TEMPLATE, views=views, batch_size=6, seed=0
+    )
+    seen, predict = [], evaluation.predict
+    monkeypatch.setattr(evaluation, "predict", lambda m, d: seen.append({r.split for r in d.records}) or predict(m, d))
+    strategy = training.setup(precision="float32")
+    on_fer2013.train(made, model, data, listed, strategy, tmp_path, "toy", tmp_path / "w.h5", "float16")
+    # three epochs on the public test; then each test once, with the second epoch's weights
+    assert sorted(map(sorted, seen)) == [["private_test"]] + [["public_test"]] * 4
+    assert seen[:3] == [{"public_test"}] * 3
+    metric = json.loads((tmp_path / "metrics.json").read_text())
+    assert metric == {
+        "public_test": 5 / 8,
+        "private_test": 2 / 10,
+        "private_test_without_training_pictures": pytest.approx(2 / 7),
+        "private_test_pictures_in_training": 3,
+    }
+    about, kept = weights.provenance(tmp_path / "w.h5"), Scripted([0])
+    weights.load(kept, tmp_path / "w.h5")
+    assert float(np.array(kept.answer.kernel)[0, 0]) == 1
+    assert about["metric"] == metric and about["datasets"] == ["fer2013"] and about["seed"] == 4
+    digest = hashlib.sha256("".join(content_hashes(listed["train"])).encode()).hexdigest()
+    assert about["data"] == f"FER-2013 train, sha256 {digest}" and "init" not in about
+    assert about["config"] == {"answers": [0, 1, 2]} and tuple(about["classes"]) == on_fer2013.SHOWN
+    assert str(tmp_path) not in json.dumps(about) and "private_test 0.2000" in capsys.readouterr().out
+    assert images["train"].shape == (6, 48, 48)
+
+
+def test_the_start_is_in_the_provenance(tmp_path):
+    pictures(tmp_path, LABELS)
+    weights.save(Scripted([0]), tmp_path / "start.h5", provenance={"data": "before", "datasets": ["mmi"]})
+    made = Toy(data_dir=tmp_path, init=tmp_path / "start.h5", precision="float32")
+    training.setup(precision="float32")
+    on_fer2013.release(made, Scripted([0]), on_fer2013.parts(made), "toy", tmp_path, tmp_path / "w.h5")
+    assert weights.provenance(tmp_path / "w.h5")["init"]["data"] == "before"
+
+
+def test_class_folders_have_one_test_and_that_is_said(tmp_path, capsys):
+    """Pictures that lie in files are read; both tests are the same, so the epoch is chosen on what is tested."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 4), ("test", 3)):
+        for folder in ("angry", "disgust"):
+            (tmp_path / part / folder).mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(0, 256, (48, 48), dtype=np.uint8)
+                Image.fromarray(image).save(tmp_path / part / folder / f"{i}.png")
+    made = Toy(data_dir=tmp_path, precision="float32")
+    listed = on_fer2013.parts(made)
+    assert "has one test: the epoch is chosen on the very pictures that are tested" in capsys.readouterr().err
+    record = listed["train"][0]
+    np.testing.assert_array_equal(on_fer2013.grey(record), np.asarray(Image.open(record.image)))
+    on_fer2013.release(made, Scripted([0]), listed, "toy", tmp_path, tmp_path / "w.h5")
+    assert json.loads((tmp_path / "metrics.json").read_text())["private_test"] == 0.5
