@@ -9,7 +9,6 @@ of all. absl's flags are known to run/command_line.py alone, and nothing is long
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -179,25 +178,9 @@ def faults(path: Path, source: str) -> list[str]:
     return broken + [f"imports {'.'.join(name)}" for name in own if name[1] not in allowed]
 
 
-PENDING = (
-    "experiments/run/common.py",
-    "experiments/run/folds.py",
-)
-"""Files that break a rule still; each has to go from here when it no longer does."""
-
-
-PENDED = pytest.mark.xfail(reason="not converted yet", strict=True)
-
-
-def marked(path: Path) -> Any:
-    """The parameter of a file, an expected failure while it is pending."""
-    name = str(path.relative_to(ROOT))
-    return pytest.param(path, id=name, marks=PENDED if name in PENDING else [])
-
-
-@pytest.mark.parametrize("path", map(marked, FILES))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_keeps_the_rules(path):
-    assert faults(path.relative_to(ROOT), path.read_text()) == []
+    assert faults(path.relative_to(ROOT), path.read_text(encoding="utf-8")) == []
 
 
 def test_every_room_is_in_the_table():
@@ -211,12 +194,12 @@ def test_the_folder_lists_the_commands_and_nothing_else():
     assert others - {"__pycache__", "runs"} == {"__init__.py", "__main__.py", "run", "parts", "colab", "RESULTS.md"}
 
 
-@pytest.mark.parametrize("path", [marked(ROOT / "experiments" / f"{name}.py") for name in COMMANDS])
-def test_a_file_of_experiments_is_a_command(path):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_file_of_experiments_is_a_command(name):
     """It says how it is run, has settings and a function of them, and runs."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8"))
     doc = ast.get_docstring(tree) or ""
-    assert f"python -m experiments.{path.stem}" in doc and doc.split("\n")[0].endswith(".")
+    assert f"python -m experiments.{name}" in doc and doc.split("\n")[0].endswith(".")
     made = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     assert isinstance(made["Settings"], ast.ClassDef) and ast.get_docstring(made["Settings"])
     assert [a.arg for a in made["run"].args.args] == ["settings"]

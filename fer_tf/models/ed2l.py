@@ -9,7 +9,7 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
 - 2.1, Table 1: a residual unit is x + PReLU(norm(conv(PReLU(norm(conv(x)))))), as in SphereFace's nets. Convolutions
   have no bias, since a norm follows each, and start from He's normal distribution.
 - 2.1, PReLU: one slope a channel, 0.25 at first. Batch norm's momentum is 0.9, its epsilon 1e-3.
-- Table 1, FC-256: linear, with a bias, on the flattened maps. The whole net has 9,905,543 parameters with seven classes.
+- Table 1, FC-256: linear, with a bias, on the flattened maps. The net has 9,905,543 parameters with seven classes.
 - Table 1, fully connected layers: weights start uniform in +-1/sqrt(inputs), as in frameworks of the time. With Keras's
   own start the dispeller's logits start larger, and lambda_p = 10 drowns l_t for longer.
 - Eq. (2): f_t and the columns of W have length one, as in the additive margin softmax that it is named after. W has no

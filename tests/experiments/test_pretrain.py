@@ -182,5 +182,7 @@ def test_ed2l_and_its_baseline(pictures, tmp_path, dispelling):
     assert weights.provenance(tmp_path / "w.h5")["metric"] == about["metric"]
 
 
-def test_missing_data_is_one_sentence(refused, tmp_path):
-    refused("pretrain", {f"--data_dir={tmp_path}": "fer2013_train.npz"}, *SMOKE, f"--workdir={tmp_path / 'run'}")
+@pytest.mark.parametrize("command", [pretrain, pretrain_ed2l])
+def test_missing_data_is_one_sentence(tmp_path, command):
+    with pytest.raises(FileNotFoundError, match="fer2013_train.npz is missing"):
+        command.run(command.Settings(preset="smoke", data_dir=tmp_path, workdir=tmp_path / "run"))

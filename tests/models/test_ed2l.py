@@ -106,20 +106,25 @@ def strong(**options):
     model = ed2l.ED2L(width=1 / 16, classes=("a", "b", "c"), **{**UNEQUAL, **options})
     rng = np.random.default_rng(1)
     nets = [getattr(model, part) for part in PARTS if hasattr(model, part)]
-    for layer in (layer for net in nets for layer in getattr(net, "layers", [net])):
+    layers = [layer for net in nets for layer in getattr(net, "layers", [net])]
+    for layer in layers:
         if "norm" in layer.name:
             shape = layer.gamma.shape
             layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
             layer.beta.assign(rng.normal(0, 0.3, shape))
-            layer.moving_mean.assign(rng.normal(0, 0.3, shape))
-            layer.moving_variance.assign(rng.uniform(0.5, 2.0, shape))
         elif layer.name in ("fc", "classifier", "dispeller"):
             layer.kernel.assign(rng.normal(0, 0.1 if layer.name == "fc" else 1.0, layer.kernel.shape))
             if layer.bias is not None:
                 layer.bias.assign(rng.normal(0, 0.5, layer.bias.shape))
     images = np.kron(rng.uniform(0, 1, (6, 7, 6, 1)), np.ones((1, 16, 16, 1))).astype(np.float32)  # coarse, so unlike
+    for branch in [part for part in PARTS if part.endswith("branch") and hasattr(model, part)] * 15:
+        f_p = features_by_hand(model, images, True, branch)
+    for layer in layers:  # near the batch's, so that faces stay unlike, and clearly not the batch's
+        if "norm" in layer.name:
+            variance = np.array(layer.moving_variance)
+            layer.moving_mean.assign(np.array(layer.moving_mean) + rng.normal(0, 0.2, variance.shape) * variance**0.5)
+            layer.moving_variance.assign(variance * rng.uniform(0.7, 1.6, variance.shape))
     if model.dispelling:  # logits of about 1
-        f_p = features_by_hand(model, images, True, "dispelling_branch")
         model.dispeller.kernel.assign(np.array(model.dispeller.kernel) / (4 * f_p.std()))
     return model, {"image": tf.constant(images), "label": tf.constant(LABELS)}
 
