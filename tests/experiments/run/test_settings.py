@@ -16,9 +16,7 @@ from experiments.run.settings import setting
 from fer_tf import records
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = sorted(
-    path.stem for path in (ROOT / "experiments").glob("*.py") if "\nclass Settings(" in path.read_text("utf-8")
-)
+COMMANDS = sorted(p.stem for p in (ROOT / "experiments").glob("*.py") if not p.stem.startswith("__"))
 PRESETS = {
     "paper": {"folds": 10, "rate": 0.25, "names": ("a", "b")},
     "quick": {"rate": 0.5, "epochs": 3, "names": ["b"]},
@@ -224,10 +222,6 @@ def test_what_binds_a_run():
     assert json.loads(json.dumps(bound)) == bound and list(bound) == sorted(bound)
     given = {name + "_" * (name == "lambda"): tuple(v) if isinstance(v, list) else v for name, v in bound.items()}
     assert settings.bound(Toy(**given)) == bound
-
-
-def test_commands_are_found():
-    assert {"ed2l", "fer_net", "pretrain", "pretrain_ed2l"} <= {*COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
