@@ -101,7 +101,9 @@ def run(shifts, test, folder, epochs=None, **options):
     return outcome
 
 
-@pytest.mark.parametrize("shifts, best", [((0, 1, 2), 1), ((1, 0, 2), 1), ((2, 0, 1), 1), ((0, 0, 2), 0)])
+@pytest.mark.parametrize(
+    "shifts, best", [((0, 1, 2), 1), ((1, 0, 2), 1), ((2, 0, 1), 1), ((2, 2, 0), 2), ((0, 0, 2), 2)]
+)
 def test_the_model_is_of_the_last_epoch_and_the_best_is_tested_beside_it(tmp_path, shifts, best):
     outcome = run(shifts, faces(False), tmp_path)
     tested = {which: pair[1].tolist() for which, pair in outcome.tested.items()}

@@ -146,15 +146,15 @@ def cosine_by_hand(f, model):
     return (f / np.linalg.norm(f, axis=1, keepdims=True)) @ (w / np.linalg.norm(w, axis=0))
 
 
-def terms_by_hand(model, batch):
-    """Eq. (6) and the decay, in NumPy, from the features of a training step; and the two accuracies."""
-    rows, labels = np.arange(6), np.array(LABELS)
-    cosine = cosine_by_hand(features_by_hand(model, batch["image"], True), model)
-    logits = model.scale * (cosine - model.margin * (labels[:, None] == np.arange(3)))
+def terms_by_hand(model, batch, training_):
+    """Eq. (6) and the decay, in NumPy, from the features of a step of training or testing; and the two accuracies."""
+    rows, labels, margin = np.arange(6), np.array(LABELS), model.margin if training_ else 0
+    cosine = cosine_by_hand(features_by_hand(model, batch["image"], training_), model)
+    logits = model.scale * (cosine - margin * (labels[:, None] == np.arange(3)))
     terms = {"distilling_loss": model.lambda_t * np.mean(-np.log(softmax(logits)[rows, labels]))}
     shares = {"accuracy": np.mean(cosine.argmax(1) == labels)}
     if model.dispelling:
-        f_p = features_by_hand(model, batch["image"], True, "dispelling_branch")
+        f_p = features_by_hand(model, batch["image"], training_, "dispelling_branch")
         logits_p = f_p @ np.array(model.dispeller.kernel) + np.array(model.dispeller.bias)
         y_p = softmax(logits_p)
         terms["dispeller_loss"] = model.lambda_p * np.mean(-np.log(y_p[rows, labels]))
@@ -168,7 +168,7 @@ def terms_by_hand(model, batch):
 @pytest.mark.parametrize("dispelling", [True, False])
 def test_equation_6_term_by_term(dispelling):
     model, batch = strong(dispelling=dispelling)
-    expected, shares = terms_by_hand(model, batch)
+    expected, shares = terms_by_hand(model, batch, True)
     losses = model.losses_of("classifier", batch)
     assert {*losses} == {*expected} and len({*expected}) == (4 if dispelling else 2)
     for name, value in expected.items():
@@ -221,12 +221,14 @@ def test_probabilities_are_of_the_cosines():
 
 
 def test_a_test_step_has_no_margin():
+    """The same terms by the moving statistics, and nothing moves."""
     model, batch = strong()
+    before = model.get_weights()
+    expected, shares = terms_by_hand(model, batch, False)
     logs = {name: float(value) for name, value in model.test_step(batch).items()}
-    cosine = cosine_by_hand(features_by_hand(model, batch["image"], False), model)
-    y_t = softmax(5 * cosine)[np.arange(6), LABELS]
-    assert logs["distilling_loss"] == pytest.approx(np.mean(-np.log(y_t)), rel=1e-4)
-    assert logs["accuracy"] == pytest.approx(np.mean(cosine.argmax(1) == LABELS))
+    for name, value in {**expected, **shares}.items():
+        assert logs[name] == pytest.approx(value, rel=1e-4), name
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def moved(model, batch, term):
