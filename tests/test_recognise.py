@@ -137,7 +137,15 @@ def test_exif_rotation_is_applied_to_files_bytes_and_pillow(astronaut, released,
     with Image.open(tmp_path / "a.png") as opened:
         for given in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), opened):
             assert recognise.photo(given, model=released) == expected
-        assert opened.size == (512, 512) and opened.getpixel((0, 0))  # the caller's image is not closed
+
+
+def test_a_pillow_image_stays_open_at_the_frame_where_it_is(astronaut, released, tmp_path):
+    shown = Image.fromarray(astronaut)
+    Image.new("RGB", (512, 512), "grey").save(tmp_path / "a.gif", save_all=True, append_images=[shown])
+    assert recognise.photo(tmp_path / "a.gif", model=released) == []  # of a file the first
+    with Image.open(tmp_path / "a.gif") as opened:
+        counts = [opened.seek(number) or len(recognise.photo(opened, model=released)) for number in (0, 1, 0)]
+    assert counts == [0, 1, 0]
 
 
 def test_largest_first_doubtful_ones_left_out_and_none_is_an_empty_list(astronaut, released):
