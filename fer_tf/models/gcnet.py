@@ -6,23 +6,30 @@ IV-E: `fer_tf/nets/dcgan.py`. Section IV-A: `views`, `optimizers`, `Autoencoder`
 Encoder2, by identification, is the variant "cnn" with people for classes. Tables II to VI, Figs. 4 to 8 and 11 are made
 by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 
-**Readings** (what the paper leaves open). `padding="same"`: the whole S1R1 net has 2,736,365 weights with seven
-classes, the "3M" of section IV-C; with "valid" 1,704,173, the "1.7 M" of section IV-E. No bias before a norm. The last
-ReLU of a decoder stays: pixels live in [0, 1]. e of eq. (2) is the flattened last map; FC-384 has a ReLU. Eq. (5),
-(8), (9): means over the pixels and the batch. As sums they diverge at the printed rates: the shift of a decoder's last
-norm alone sees a curvature of 4,096 (`lambda_g=4096` is the sum). Eq. (6): on the un-normalised e, margin 1 (not
-given), alpha = 0 for a neutral input. Two such codes are some 15 apart (rendered people), so that a margin of 1 never
-binds, and without a neutral class eq. (6) is zero: `margin_share` logs how often it binds, `margin=20` does. Encoder2
-normalises image and reference as two batches. The metric-learning CNN classifies e and has eq. (6) with the real
-neutral. Who has no neutral is left out of eq. (5) and (9) alone. The view is a crop, then affine, flip, intensity,
-CLAHE (clip 2.0, 8x8 tiles); the centre crop at test. Convolutions start from He's normal distribution. Caffe's "inv"
-policy is rate (1 + gamma step)^-power: the text's 0.75 is the power, gamma is Caffe's 1e-4. The decoders' rate is ten
-times the others'. Weight decay is L2 in the gradient of `GCNet`; `Autoencoder` has none. VAE and DCGAN have DCGAN's
-layers (a code of 100), a sigmoid at the end, and batch norm; the DCGAN's encoder is a fixed random projection, and its
-discriminator sees real and generated neutral faces. The KL and the adversarial term are divided by the 4,096 pixels,
-as eq. (5) is.
+**Readings** (what the paper leaves open; those of Table I and Fig. 7 stand with their networks)
 
-**Deviations**: faces are found and aligned by dlib.
+- Eq. (2): e is the last map of Encoder2, flattened.
+- Eq. (5), (9): a face whose person has no neutral one counts as zero there, and in full everywhere else.
+- Eq. (6), m: not given; 1. Two codes are some 15 apart (rendered people), so 1 never binds; `margin=20` does.
+  `margin_share` logs how often it binds.
+- Eq. (6), y_r: neutral, so alpha = 0 for a neutral input. Without that class eq. (6) is zero beyond the margin.
+- Fig. 2 (b): the metric-learning CNN classifies e. Its eq. (6) takes the real neutral face for reference.
+- Fig. 2 (c) to (f): Encoder2 normalises the images and the references as two batches.
+- Section IV-A, "first fully-connected layer": it has a ReLU.
+- Section IV-A, "set to 10": the decoders' rate is ten times the others'.
+- Section IV-A, "'inverse' learning policy", "gamma term of 0.75": Caffe's "inv", rate (1 + gamma step)^-power. 0.75 is
+  the power; gamma is Caffe's usual 1e-4.
+- Section IV-A, weight decay: an L2 term in the gradient of every weight, norms and biases too.
+- Section IV-A, augmentation: the order is crop, affine, flip, intensity, CLAHE. Angles reach 10 degrees, scales 0.9 to
+  1.1, shifts 5 %, intensities 0.8 to 1.2. CLAHE clips at 2.0 in 8x8 tiles. The centre crop is tested. An image and
+  its reference share a view.
+
+**Deviations** (what is printed and differs here)
+
+- Eq. (5), (8), (9): means over the 4,096 pixels, where ||.||^2 is a sum (`lambda_g=4096`). The sum diverges at the
+  printed rates: the shift of a decoder's last norm alone sees a curvature of 4,096.
+- Section IV-A, weight decay: `Autoencoder` has none.
+- Section IV-A, "based on 5 points": dlib finds them.
 """
 
 from __future__ import annotations
@@ -169,7 +176,7 @@ class GCNet(PlayersModel):
       generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7.
       padding: of the convolutions, "same" or "valid".
       margin: m of eq. (6).
-      lambda_c, lambda_g, lambda_s: weights of the classification and of eq. (5) and (6) in eq. (4).
+      lambda_c, lambda_g, lambda_s: weights of the classification (0: Fig. 8 (d)) and of eq. (5) and (6) in eq. (4).
       lambda_ri, lambda_rr: weights of eq. (8) and (9) in eq. (7).
       dropout: before the fully connected layer.
       weight_decay: of the L2 term, weight_decay / 2 * ||theta||^2.

@@ -1,4 +1,12 @@
-"""GCNet's auto-encoder (Table I): a convolutional encoder, and a decoder that unpools where it pooled."""
+"""GCNet's auto-encoder (Table I): a convolutional encoder, and a decoder that unpools where it pooled.
+
+**Readings** (what the paper leaves open)
+
+- Table I, padding: "same". The whole S1R1 net then has 2,736,365 weights with seven classes, the "3M" of section IV-C.
+  With "valid" it has 1,704,173, the "1.7 M" of section IV-E.
+- Table I, "Conv. BNorm": no convolution has a bias before its norm. Kernels start from He's normal distribution.
+- Table I, "MaxUnPool": a pooling's largest value returns to where it was, as its encoder's argmax says; the rest is 0.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +28,14 @@ DECODER = ((3, 64), (3, 32), (5, 1))
 
 
 def build_encoder(*, width: float = 1.0, padding: str = "same", name: str = "encoder") -> Any:
-    """En of Table I: (N, 64, 64, 1) in [0, 1] -> [code (N, 8, 8, 96), three argmax maps int32, first pooling first]."""
+    """En of Table I.
+
+    Args:
+      width: times the printed channels.
+      padding: "same", or "valid", which gives maps of 6x6.
+    Returns:
+      A net: (N, 64, 64, 1) in [0, 1] -> [code (N, 8, 8, 96) >= 0, three argmax maps int32, first pooling first].
+    """
     inputs = x = keras.Input((SIZE, SIZE, 1), name="face")
     places = []
     for i, (size, channels) in enumerate(ENCODER, 1):
@@ -33,7 +48,14 @@ def build_encoder(*, width: float = 1.0, padding: str = "same", name: str = "enc
 
 
 def build_decoder(encoder: Any, *, width: float = 1.0, padding: str = "same", name: str = "decoder") -> Any:
-    """De of Table I: what `encoder` gives -> a face (N, 64, 64, 1) float32 >= 0; it unpools where that pooled."""
+    """De of Table I; it unpools where the encoder pooled. Its last ReLU is printed, too: pixels are not negative.
+
+    Args:
+      encoder: of `build_encoder`.
+      width, padding: as the encoder's.
+    Returns:
+      A net: what `encoder` gives -> a face (N, 64, 64, 1) float32 >= 0.
+    """
     shapes = [tuple(output.shape[1:]) for output in encoder.outputs]
     inputs = [keras.Input(shapes[0], name="code")]
     inputs += [keras.Input(s, dtype="int32", name=f"place{i}") for i, s in enumerate(shapes[1:], 1)]

@@ -1,4 +1,20 @@
-"""DCGAN's two networks (Radford, Metz, Chintala, ICLR 2016) on grey 64x64 faces; GCNet generates with them (Fig. 7)."""
+"""DCGAN's two networks (Radford, Metz, Chintala, ICLR 2016) on grey 64x64 faces; GCNet generates with them (Fig. 7).
+
+**Readings** (what GCNet's paper leaves open)
+
+- Section IV-E, "the network structure in the literature of DCGANs": 4x4 kernels, stride 2, 64 to 512 channels, a
+  code of 100; batch norm after each layer but either net's last and the discriminator's first. With the VAE and padding
+  "valid" GCNet has 9.52 M weights, where the section says 9.6 M.
+- Fig. 7 (b), the VAE's loss: KL(q || N(0, 1)) beside eq. (5), weighted by lambda_G as that is.
+- Fig. 7 (c), the GAN's loss: beside eq. (5) and lambda_G, too. The discriminator sees real and generated neutral faces;
+  who has no neutral face counts as zero among the real ones.
+- Appendix A, "a random projection transformation": N(0, 1/64) kernels on pixels in [-1, 1].
+- KL and adversarial term are divided by the 4,096 pixels, over which eq. (5) is a mean: the ratio is that of the sums.
+
+**Deviations** (what is printed and differs here)
+
+- Section IV-E, "the generator of DCGANs": it ends in a sigmoid, not in tanh, since pixels are in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -21,7 +37,14 @@ CODE = 100
 
 
 def build_encoder(outputs: int, *, width: float = 1.0, name: str = "encoder") -> Any:
-    """DCGAN's discriminator without its end: (N, 64, 64, 1) -> (N, outputs) float32. 4x4, stride 2, leaky ReLU 0.2."""
+    """DCGAN's discriminator, whose last layer has `outputs` channels and no sigmoid. 4x4, stride 2, leaky ReLU 0.2.
+
+    Args:
+      outputs: numbers that a face gives.
+      width: times the published channels.
+    Returns:
+      A net: (N, 64, 64, 1) in [0, 1] -> (N, outputs) float32.
+    """
     inputs = x = keras.Input((SIZE, SIZE, 1), name="face")
     for i, channels in enumerate(CHANNELS, 1):
         options = {"use_bias": False, "kernel_initializer": normal(), "name": f"conv{i}"}
@@ -34,7 +57,13 @@ def build_encoder(outputs: int, *, width: float = 1.0, name: str = "encoder") ->
 
 
 def build_decoder(*, width: float = 1.0, name: str = "decoder") -> Any:
-    """DCGAN's generator with a sigmoid: a code (N, 100) -> a face (N, 64, 64, 1) float32 in [0, 1]."""
+    """DCGAN's generator with a sigmoid.
+
+    Args:
+      width: times the published channels.
+    Returns:
+      A net: a code (N, 100) -> a face (N, 64, 64, 1) float32 in [0, 1].
+    """
     inputs = keras.Input((CODE,), name="code")
     x = keras.layers.Reshape((1, 1, CODE), name="map")(inputs)
     for i, channels in enumerate(reversed(CHANNELS), 1):
