@@ -25,6 +25,42 @@ def test_residual_trunks(network, millions):
     assert shapes == [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)]
 
 
+@pytest.mark.parametrize("network", ["resnet10", "resnet38"])
+def test_a_residual_trunk_by_hand(network):
+    """Table 1: 7x7 of stride 2, pooling, four stages of which the last three halve the sides; ReLU after the sum."""
+    net = backbones.build_trunk(network, width=1 / 16)
+    numbers = np.random.default_rng(0)
+    for v in net.weights:  # norms about one, and moving statistics of their own
+        inputs = np.prod(v.shape[:-1]) if len(v.shape) > 1 else 1
+        v.assign(
+            numbers.normal(0, 1 / inputs**0.5, v.shape) if len(v.shape) > 1 else numbers.uniform(0.5, 1.5, v.shape)
+        )
+
+    def block(x, name, stride=1, relu=True):
+        layer, norm = net.get_layer(f"{name}_conv"), net.get_layer(f"{name}_norm")
+        x = norm(tf.nn.conv2d(x, layer.kernel, stride, "SAME"), training=False)
+        return tf.nn.relu(x) if relu else x
+
+    face = tf.random.stateless_uniform((2, 64, 64, 3), (0, 1), -1, 1)
+    first, *stages, features = net(face, training=False)
+    x = block(face, "first", 2)
+    np.testing.assert_allclose(first, x, rtol=1e-3, atol=1e-4)
+    x = tf.nn.max_pool2d(x, 3, 2, "SAME")
+    kind, counts = backbones.RESIDUAL[network]
+    parts = ("a", "b") if kind == "basic" else ("a", "b", "c")
+    names = {layer.name for layer in net.layers}
+    for stage, (count_of_blocks, maps) in enumerate(zip(counts, stages, strict=True), 1):
+        for i in range(count_of_blocks):
+            name, stride = f"stage{stage}_{i}", 2 if stage > 1 and i == 0 else 1
+            skip = block(x, f"{name}_skip", stride, relu=False) if f"{name}_skip_conv" in names else x
+            for part in parts:
+                x = block(x, f"{name}_{part}", stride if part == "a" else 1, relu=part != parts[-1])
+            x = tf.nn.relu(x + skip)
+        np.testing.assert_allclose(maps, x, rtol=2e-3, atol=1e-3 * np.abs(x).max())
+    np.testing.assert_allclose(features, tf.reduce_mean(x, (1, 2)), rtol=2e-3, atol=1e-3 * np.abs(x).max())
+    assert np.std(features, 0).max() > 1e-3
+
+
 def test_depths():
     """ResNet-N has N layers with weights, shortcuts not counted, the softmax's among them."""
     for network, (kind, counts) in backbones.RESIDUAL.items():

@@ -41,6 +41,54 @@ def test_discriminators_scores_see_70_pixels():
         assert cycle_gan.build_discriminator(filters=2)(tf.zeros((1, side, side, 3))).shape == (1, scores, scores, 1)
 
 
+def weights_that_matter(net):
+    """Wide enough that no ReLU, norm or tanh could be missing unseen."""
+    numbers = np.random.default_rng(0)
+    for v in net.trainable_variables:
+        v.assign(numbers.normal(0, 2 / np.sqrt(np.prod(v.shape[:-1])), v.shape))
+    return net
+
+
+def normed(x):
+    mean, variance = tf.nn.moments(x, (1, 2), keepdims=True)
+    return (x - mean) / tf.sqrt(variance + 1e-5)
+
+
+def reflected(x, size):
+    return tf.pad(x, [[0, 0], [size, size], [size, size], [0, 0]], "REFLECT")
+
+
+def test_a_generator_by_hand():
+    """Appendix 7.2: a norm and a ReLU follow all but the last; what enters a residual block is added to its end."""
+    net = weights_that_matter(cycle_gan.build_generator(filters=3, blocks=2))
+    k = {layer.name.removesuffix("_conv"): layer.kernel for layer in net.layers if layer.name.endswith("_conv")}
+    face = tf.random.stateless_uniform((2, 16, 24, 3), (0, 1), -1, 1)
+    x = tf.nn.relu(normed(tf.nn.conv2d(reflected(face, 3), k["first"], 1, "VALID")))
+    for name in ("down1", "down2"):
+        x = tf.nn.relu(normed(tf.nn.conv2d(x, k[name], 2, "SAME")))
+    for i in (1, 2):
+        y = tf.nn.relu(normed(tf.nn.conv2d(reflected(x, 1), k[f"block{i}a"], 1, "VALID")))
+        x = x + normed(tf.nn.conv2d(reflected(y, 1), k[f"block{i}b"], 1, "VALID"))
+    for name, channels, size in (("up1", 6, (8, 12)), ("up2", 3, (16, 24))):
+        x = tf.nn.relu(normed(tf.nn.conv2d_transpose(x, k[name], (2, *size, channels), 2, "SAME")))
+    x = tf.nn.conv2d(reflected(x, 3), k["last"], 1, "VALID") + net.get_layer("last_conv").bias
+    np.testing.assert_allclose(net(face), tf.tanh(x), atol=1e-3)
+    assert np.std(tf.tanh(x)) > 0.2
+
+
+def test_a_discriminator_by_hand():
+    """Leaky ReLU 0.2 after all but the last; a norm before it in all but the first."""
+    net = weights_that_matter(cycle_gan.build_discriminator(filters=3))
+    x = face = tf.random.stateless_uniform((2, 48, 48, 3), (0, 1), -1, 1)
+    for i, stride in enumerate((2, 2, 2, 1, 1), 1):
+        layer = net.get_layer(f"c{i}_conv")
+        x = tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), layer.kernel, stride, "VALID")
+        x = normed(x) if i in (2, 3, 4) else x + layer.bias
+        x = tf.where(x > 0, x, 0.2 * x) if i < 5 else x
+    np.testing.assert_allclose(net(face), x, atol=1e-3)
+    assert np.std(x) > 0.2
+
+
 def test_a_score_depends_on_those_pixels_alone():
     """Without the norms, whose statistics reach everywhere."""
     net = cycle_gan.build_discriminator(filters=2)
