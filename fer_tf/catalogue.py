@@ -78,7 +78,7 @@ def load_place(text: str) -> list[Record]:
 
 
 def place_of(text: str) -> str:
-    """name[/part] of name[/part][=folder], which may be told to others; a prepared file's name is its data set's."""
+    """name[/part] of name[/part][=folder], which may be shown to others; a prepared file's name is its data set's."""
     place, _, root = text.partition("=")
     name, slash, part = place.partition("/")
     return f"{source(name, root or None)}{slash}{part}"

@@ -105,7 +105,7 @@ def of_weights(
       experiment: the command's name, such as "pretrain".
       data: what they were trained on, in words.
       datasets: names of it, and of what its start was trained on: nobody of these may be tested.
-      model: whose class and constructor's arguments are told, so that it can be built again.
+      model: whose class and constructor's arguments are written, so that it can be built again.
       more: further entries, such as metric.
     """
     provenance = {

@@ -154,14 +154,14 @@ class Planted:
 
     def check_counts(self, folder, folds):
         """metrics.json counts as many faces of each expression as its folds have, for every method."""
-        told = json.loads((Path(folder) / "metrics.json").read_text())
+        written = json.loads((Path(folder) / "metrics.json").read_text())
         expected = Counter()
-        for entry in told["folds"]:
+        for entry in written["folds"]:
             assert entry["test"] == len(folds[entry["fold"]]["images"])
             expected.update(key.split("/")[3] for key in folds[entry["fold"]]["images"])
-        for name, method in told["methods"].items():
+        for name, method in written["methods"].items():
             rows = np.sum(method["last"]["confusion"], 1)
-            assert dict(zip(told["classes"], rows.tolist(), strict=True)) == dict(expected), name
+            assert dict(zip(written["classes"], rows.tolist(), strict=True)) == dict(expected), name
 
     def see(self, data):
         """Everything that an epoch of these batches shows."""

@@ -45,10 +45,10 @@ def run(files, tmp_path_factory):
 
 def test_the_rows_are_in_the_table_and_the_files(run):
     _, results, printed = run
-    told, names = json.loads((results.folder / "metrics.json").read_text()), ("Baseline, pre-trained", "ED2L")
-    assert tuple(told["methods"]) == tuple(results.methods) == tuple(results.models) == names
+    written, names = json.loads((results.folder / "metrics.json").read_text()), ("Baseline, pre-trained", "ED2L")
+    assert tuple(written["methods"]) == tuple(results.methods) == tuple(results.models) == names
     assert results.table in printed and all(f"\n{name} " in results.table for name in names)
-    assert [np.sum(m["last"]["confusion"]) for m in told["methods"].values()] == [12] * 2
+    assert [np.sum(m["last"]["confusion"]) for m in written["methods"].values()] == [12] * 2
     for name in (
         "tsne",
         "heatmaps_ed2l_0",

@@ -103,8 +103,8 @@ def test_folds_by_subject(listed, tmp_path, given, expected, order):
     classes = ("anger", "happiness", "neutral")
     folds = data.make_folds(Toy(**given), listed, classes, tmp_path)
     assert held_out(listed, folds) == expected
-    told = json.loads((tmp_path / "folds.json").read_text())
-    assert told["order"] == order and [f["subjects"] for f in told["folds"]] == expected
+    written = json.loads((tmp_path / "folds.json").read_text())
+    assert written["order"] == order and [f["subjects"] for f in written["folds"]] == expected
     # another one's folds.json gives the same folds, whatever --folds says
     given = Toy(manifest=tmp_path / "folds.json", folds=2)
     (tmp_path / "again").mkdir()

@@ -32,10 +32,11 @@ def test_files_and_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(figures, "class_bars", lambda bars: {n: b["anger"]["recall"] for n, b in bars.items()})
     tested = [fold(2, 0, 3, 1), fold(0, 1, 1, 1)]
     methods = report.write(Toy(seed=4, runs=2), tested, CLASSES, tmp_path, 12.34, images=9)
-    told = json.loads((tmp_path / "metrics.json").read_text())
-    assert told["methods"] == json.loads(json.dumps(methods)) and told["images"] == 9 and told["seconds"] == 12.3
-    assert told["folds"] == [{"run": 0, "fold": 2, "test": 4}, {"run": 1, "fold": 0, "test": 2}]
-    assert told["seeds"] == [4, 5] and told["classes"] == ["anger", "fear"] and told["schema"] == metrics.SCHEMA
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["methods"] == json.loads(json.dumps(methods)) and written["images"] == 9
+    assert written["seconds"] == 12.3 and written["schema"] == metrics.SCHEMA
+    assert written["folds"] == [{"run": 0, "fold": 2, "test": 4}, {"run": 1, "fold": 0, "test": 2}]
+    assert written["seeds"] == [4, 5] and written["classes"] == ["anger", "fear"]
     last = methods["Net, new"]["last"]
     assert last["confusion"] == [[4, 2], [0, 0]] and last["micro"]["folds"] == [0.75, 0.5]
     assert methods["Net, new"]["best"]["micro"]["pooled"] == 1

@@ -27,13 +27,13 @@ def test_flags_json_is_the_settings(tmp_path):
     """From it the same run can be made again."""
     made = Toy(workdir=tmp_path / "a/b", lambda_=0.25, options=("frames=all", "x=1"), classes="six")
     assert work.folder(made, "toy") == tmp_path / "a/b"
-    told = json.loads((tmp_path / "a/b/flags.json").read_text())
-    assert told == settings.bound(made)
-    assert told["lambda"] == 0.25 and told["options"] == ["frames=all", "x=1"] and told["epochs"] == 3
-    assert not {"workdir", "temperature", "only_folds", "progress", "tensorboard"} & {*told}
+    written = json.loads((tmp_path / "a/b/flags.json").read_text())
+    assert written == settings.bound(made)
+    assert written["lambda"] == 0.25 and written["options"] == ["frames=all", "x=1"] and written["epochs"] == 3
+    assert not {"workdir", "temperature", "only_folds", "progress", "tensorboard"} & {*written}
     fields = {"lambda": "lambda_"}
-    again = Toy(**{fields.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in told.items()})
-    assert settings.bound(again) == told
+    again = Toy(**{fields.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in written.items()})
+    assert settings.bound(again) == written
 
 
 def test_a_folder_of_its_own_where_none_is_given(tmp_path, monkeypatch):
@@ -65,8 +65,9 @@ def test_a_run_of_another_version_is_refused_in_one_sentence(tmp_path):
     made = Toy(workdir=tmp_path)
     work.folder(made, "toy")
     trained(tmp_path)
-    told = settings.bound(made)
-    (tmp_path / "flags.json").write_text(json.dumps({**{k: v for k, v in told.items() if k != "folds"}, "take": 4}))
+    written = settings.bound(made)
+    begun = {k: v for k, v in written.items() if k != "folds"}
+    (tmp_path / "flags.json").write_text(json.dumps({**begun, "take": 4}))
     with pytest.raises(ValueError) as error:
         work.folder(made, "toy")
     assert str(error.value) == (
