@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import inspect
 import json
 import pickle
 from pathlib import Path
@@ -190,6 +191,13 @@ def test_values_of_python_become_those_of_a_command_line():
     for name, value in made.given.items():
         assert getattr(made, name) == value and type(getattr(made, name)) is type(value)
     assert type(made.seed) is int and type(made.rate) is type(made.share) is float
+
+
+def test_python_shows_the_settings():
+    """help() and a notebook's completion list them with their defaults."""
+    shown = inspect.signature(Toy).parameters
+    assert list(shown) == [f.name for f in dataclasses.fields(Toy)]
+    assert shown["batch_size"].default == 7 and {p.kind for p in shown.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_nothing_is_written_again():
