@@ -1,13 +1,11 @@
 """augment.py against SciPy, OpenCV, scikit-image and TensorFlow Addons, and the order of the view enumerations."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from fer_tf import augment, randaugment
+from fer_tf import augment
 from fer_tf.augment import de_gan_views, ed2l_patches, ia_gen_views
 
 ANGLES = (-15, -12, -9, -6, -3, 0, 3, 6, 9, 12, 15)
@@ -351,23 +349,3 @@ def test_eager_equals_graph_and_map_with_an_unknown_batch(dtype):
         assert expected.dtype == dtype and data.element_spec[name].shape[1:] == expected.shape[1:]
         np.testing.assert_allclose(graph[name], expected, atol=1e-6)
         np.testing.assert_allclose(joined, expected, atol=1e-6)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("keras_cv") is not None, reason="KerasCV is installed here")
-def test_randaugment_names_the_extra():
-    with pytest.raises(ImportError, match=r"pip install 'fer-tf\[addons\]'"):
-        randaugment.randaugment(np.zeros((1, 32, 32, 3), np.float32))
-
-
-@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 1), (np.float32, 3)])
-def test_randaugment_changes_pictures_within_their_range(dtype, channels):
-    pytest.importorskip("keras_cv", reason="KerasCV is on the addons stack only")
-    images = pictures(8, 48, 48, channels).astype(dtype)
-    images = images / dtype(255) if dtype is np.float32 else images
-    changed = randaugment.randaugment(images, seed=1).numpy()
-    assert changed.shape == images.shape and changed.dtype == dtype
-    assert (changed != images).any((1, 2, 3)).sum() >= 4
-    top = 255 if dtype is np.uint8 else 1
-    assert changed.min() >= 0 and 0.5 * top < changed.max() <= top
-    (mapped,) = tf.data.Dataset.from_tensors(images).map(lambda batch: randaugment.randaugment(batch, seed=1))
-    assert mapped.shape == images.shape and mapped.dtype == dtype

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
 
-from fer_tf import augment, faces, films, pipeline, store
+from fer_tf import augment, faces, pipeline, store
 from fer_tf.records import CLASSES, Record
 
 ANGLES = tuple(range(-15, 16, 3))
@@ -274,37 +274,6 @@ def counted(monkeypatch) -> Counter:
     return reads
 
 
-def test_frames_of_films(tmp_path, monkeypatch):
-    """Exactly the frame, turned as its record says; a few films open at a time, all closed in the end."""
-    grey, closed, close = [20, 60, 100, 140, 180, 220], [], films.Film.close
-    for name in "abcdef":
-        with films.Writer(tmp_path / f"{name}.avi") as film:
-            for value in grey:
-                film.add(np.pad(np.full((8, 16, 3), value, np.uint8), ((8, 0), (0, 0), (0, 0))))
-    info = {"framed": True}
-    made = [Record((str(tmp_path / f"{name}.avi"), n), "fear", name, info=info) for n in (4, 1) for name in "abcdef"]
-    picture = pipeline.read_image(Record(made[0].image, info={"turn": 90}))
-    assert picture.shape == (16, 16, 3) and abs(picture[:, :6].mean() - 180) < 4 and picture[:, 10:].mean() < 4
-    monkeypatch.setattr(films.Film, "close", lambda self: closed.append(self.path) or close(self))
-    (batch,) = taken(batches(made, cache=False, batch_size=12, training=False).epoch(0))
-    assert sorted(closed) == sorted([r.image[0] for r in made])
-    means = 255 * batch["image"][:, 7:, :, 0].mean(axis=(1, 2))
-    np.testing.assert_allclose(means, [180] * 6 + [60] * 6, atol=12)
-    with pytest.raises(ValueError, match=r"a.avi\[6\]: .*a.avi: there is no frame 6"):
-        batches([Record((str(tmp_path / "a.avi"), 6), "fear", "a", info=info)], training=False)
-    with pytest.raises(ValueError, match=r"z.avi\[0\]: .*there is no such file"):
-        batches([Record((str(tmp_path / "z.avi"), 0), "fear", "a", info=info)], training=False)
-
-
-@pytest.mark.parametrize("strict", [True, False])
-def test_reading_ahead_leaves_strict_alone(monkeypatch, strict):
-    """A store that keeps its faces reads in threads, and whoever asks meanwhile is told what was given."""
-    kept, read, asked = store.Store(made(600), TEMPLATE, 1, strict), store.read_image, set()
-    monkeypatch.setattr(store, "read_image", lambda *args: asked.add(kept.strict) or read(*args))
-    kept.keep()
-    assert asked == {strict} and kept.kept and kept.strict is strict
-
-
 def test_skipped_records_are_in_order_whoever_reads_first(monkeypatch):
     """Bad ones in every thread's part; those of the last part are read first."""
     records, read = made(1024), store.read_image
@@ -439,22 +408,6 @@ def test_a_streamed_batch_is_never_empty(tmp_path, options):
     records, _ = with_bad_ones(tmp_path)
     data = batches(records, cache=False, strict=False, batch_size=1, **options)
     assert all(len(batch["label"]) == 1 for batch in taken(data.epoch(0)))
-
-
-def test_landmarks_align_a_face_and_framed_pictures_are_only_resized():
-    rng = np.random.default_rng(0)
-    smooth = ndimage.gaussian_filter(rng.random((48, 48)), 4)
-    picture = np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
-    framed = pipeline.face(Record(picture, info={"framed": True}), "ia_gen")
-    expected = np.asarray(Image.fromarray(picture).resize((70, 70), Image.Resampling.BICUBIC))[..., None]
-    np.testing.assert_array_equal(framed, expected)
-    points = np.float32(faces.FER_POINTS) * 48  # where FER-2013 has them: the same frame
-    aligned = pipeline.face(Record(picture, info={"landmarks": points}), "ia_gen")
-    assert aligned.shape == (70, 70, 1) and np.abs(aligned.astype(int) - expected).mean() < 2
-    moved = pipeline.face(Record(np.roll(picture, 5, 1), info={"landmarks": points + np.float32([5, 0])}), "ia_gen")
-    assert np.abs(moved[:, 10:60].astype(int) - aligned[:, 10:60]).mean() < 1
-    with pytest.raises(ValueError, match="array of subject S1: no face was found"):
-        pipeline.face(Record(picture, subject="S1"), "ia_gen")
 
 
 def test_with_faces_holds_what_the_pipeline_would_cut():

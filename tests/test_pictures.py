@@ -1,0 +1,133 @@
+"""fer_tf.pictures: every kind of picture is read as it looks, damage is named, captions stay whole and inside."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_tf import pictures
+
+
+def encoded(picture, kind="PNG", **options):
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def random_picture(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.swapaxes(0, 1)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: np.rot90(a, 2).swapaxes(0, 1)),
+        (8, lambda a: np.rot90(a, 1)),
+    ],
+)
+def test_exif_rotation(orientation, upright, tmp_path):
+    array = random_picture((5, 8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    path.write_bytes(encoded(Image.fromarray(array), exif=exif))
+    np.testing.assert_array_equal(pictures.load_image(path), upright(array))
+
+
+def test_every_kind_of_picture_becomes_rgb():
+    rgb, grey = random_picture((6, 7, 3)), random_picture((6, 7))
+    alpha = random_picture((6, 7, 1), seed=1)
+    on_white = rgb * (alpha / 255) + 255 * (1 - alpha / 255)
+    np.testing.assert_array_equal(pictures.load_image(encoded(Image.fromarray(rgb))), rgb)
+    three_grey = np.repeat(grey[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(pictures.load_image(encoded(Image.fromarray(grey))), three_grey)
+    rgba = np.concatenate([rgb, alpha], axis=2)
+    for source in (rgba, encoded(Image.fromarray(rgba))):
+        assert np.abs(pictures.load_image(source) - on_white).max() <= 1
+    sixteen = grey.astype(np.uint16) * 257 + 100  # 100 of 65535 is less than half a grey level
+    for source in (sixteen, encoded(Image.fromarray(sixteen))):
+        np.testing.assert_array_equal(pictures.load_image(source), three_grey)
+    palette = Image.fromarray(np.uint8([[0, 1], [2, 1]])).convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    expected = np.uint8([[[10, 20, 30], [255, 255, 255]], [[70, 80, 90], [255, 255, 255]]])
+    np.testing.assert_array_equal(pictures.load_image(encoded(palette, transparency=1)), expected)
+    bits = Image.fromarray(grey > 127)
+    np.testing.assert_array_equal(pictures.load_image(encoded(bits))[:, :, 0], np.where(grey > 127, 255, 0))
+    cmyk = pictures.load_image(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    assert cmyk.shape == (8, 8, 3) and cmyk[4, 4, 0] > 200 and cmyk[4, 4, 1:].max() < 60  # red
+    np.testing.assert_array_equal(pictures.load_image(rgb / np.float32(255)), rgb)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 2)), np.zeros((0, 4)), np.full((4, 4), 2.0), np.full((4, 4), np.nan), np.zeros((4, 4), int)],
+)
+def test_arrays_that_are_no_pictures(array):
+    with pytest.raises(ValueError, match="picture"):
+        pictures.load_image(array)
+
+
+def test_damaged_files_are_named(tmp_path, monkeypatch):
+    whole = encoded(Image.fromarray(random_picture((64, 64, 3))), "JPEG")
+    for name, content in {"empty.jpg": b"", "text.png": b"not a picture", "half.jpg": whole[: len(whole) // 2]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}: cannot be read") as caught:
+            pictures.load_image(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="13 bytes given: cannot be read"):
+        pictures.load_image(b"not a picture")
+    with pytest.raises(ValueError, match="is a folder"):
+        pictures.load_image(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"absent\.jpg"):
+        pictures.load_image(tmp_path / "absent.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    (tmp_path / "bomb.jpg").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"bomb\.jpg"):
+        pictures.load_image(tmp_path / "bomb.jpg")
+
+
+def test_draw_keeps_captions_whole_and_inside():
+    image = np.full((400, 600, 3), 40, np.uint8)
+    boxes = [(250, 150, 350, 250), (-20, -10, 60, 70), (560, 300, 640, 420), (0, 0, 600, 400)]
+    caption = "happiness 0.97\nneutral 0.02"
+    written = []
+    for box in boxes:
+        picture = pictures.draw(image, [box], [caption])
+        assert picture.shape == image.shape and picture.dtype == np.uint8
+        plain = pictures.draw(image, [box], [""])
+        assert (plain != image).any()
+        written.append(((picture != plain).any(axis=2).sum(), (picture.sum(axis=2) < 60).sum()))
+    assert min(ink for _, ink in written) > 0.95 * written[0][1] > 200  # all the letters, whichever the place
+    assert (image == 40).all()
+
+
+def test_draw_small_large_and_several():
+    tiny = pictures.draw(np.zeros((48, 48), np.uint8), [(5, 5, 40, 40)], ["surprise 0.51"])
+    assert tiny.shape == (384, 384, 3)
+    large = pictures.draw(np.zeros((2000, 3000, 3), np.uint8), [(900, 900, 1500, 1500)], ["surprise 0.51"])
+    yellow = (large == (255, 176, 0)).all(axis=2)
+    rows = np.flatnonzero(yellow[:900].any(axis=1))
+    assert len(rows) >= 40  # a plate that still reads when the picture is shrunk to a screen
+    image = np.zeros((400, 600, 3), np.uint8)
+    near = [(100, 100, 200, 200), (150, 105, 250, 205)]
+    one_by_one = [
+        pictures.draw(image, [near[0]], ["sadness 0.60"]),
+        pictures.draw(image, near, ["sadness 0.60", "fear 0.50"]),
+    ]
+    plate = (one_by_one[0][:98] == (255, 176, 0)).all(axis=2)
+    assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
+    with pytest.raises(ValueError, match="as many captions"):
+        pictures.draw(image, near, ["one"])
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])
+def test_draw_refuses_what_is_no_picture(image):
+    with pytest.raises(ValueError, match="uint8"):
+        pictures.draw(image, [], [])
