@@ -151,7 +151,14 @@ class Store:
         self.skipped, self._kept = missed, tf.constant(np.concatenate([images for images, _ in cuts]))
 
     def load(self, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Faces (N, H, W, C) uint8 of the records at these places, and which of them could be cut, (N,) bool."""
+        """Faces of the records at these places, in a graph.
+
+        Args:
+          places: (N,) int32.
+        Returns:
+          (N, H, W, C) uint8, and which of them could be cut, (N,) bool: all, where they are kept, since who asks leaves
+          the `skipped` ones out beforehand.
+        """
         if self._kept is not None:
             return tf.gather(self._kept, places), tf.ones_like(places, tf.bool)
         images, good = tf.numpy_function(self._read, [places], (tf.uint8, tf.bool), stateful=False)
