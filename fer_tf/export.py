@@ -39,7 +39,8 @@ from PIL import Image
 
 import fer_tf
 from fer_tf import compat, files, spec, weights
-from fer_tf.faces import TEMPLATES, Template, load_image
+from fer_tf.faces import TEMPLATES, Template
+from fer_tf.pictures import load_image
 
 FORMAT = "fer_tf.export.1"
 TOLERANCE = 1e-5

@@ -1,6 +1,6 @@
 """Finds faces in photographs, marks their landmarks and aligns them to a named template. NumPy, Pillow and dlib only.
 
-    photo = load_image("party.jpg")
+    photo = pictures.load_image("party.jpg")
     for face in detect(photo, all=True):
         aligned = align(photo, "ia_gen", box=face)      # (70, 70, 3) uint8
 
@@ -27,8 +27,6 @@ from functools import cache
 import dlib
 import numpy as np
 from PIL import Image
-
-from fer_tf.pictures import load_image as load_image
 
 Box = tuple[float, float, float, float]
 
@@ -93,7 +91,8 @@ def _checked(image: np.ndarray) -> np.ndarray:
     """The image as (H, W[, 3]), or ValueError where it is not (H, W[, 1|3]) uint8."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (*image.shape, 1)[2] not in (1, 3) or not image.size:
-        raise ValueError(f"expected uint8 (H, W) or (H, W, 1|3), got {image.dtype} {image.shape}: use load_image")
+        given = f"{image.dtype} {image.shape}"
+        raise ValueError(f"expected uint8 (H, W) or (H, W, 1|3), got {given}: use pictures.load_image")
     return image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
 

@@ -18,7 +18,6 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from fer_tf import files
-from fer_tf.pictures import draw as draw
 
 # Okabe and Ito's eight, in an order in which neighbours differ in lightness too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")

@@ -27,10 +27,10 @@ BELOW = {
     "files": set(),
     "nets": {"layers", "losses", "nets"},
     "compat": set(),
-    "faces": {"pictures"},
+    "faces": set(),
     "films": {"files"},
     "frames": set(),
-    "figures": {"files", "pictures"},
+    "figures": {"files"},
     "layers": set(),
     "losses": set(),
     "metrics": {"files"},
@@ -49,7 +49,7 @@ BELOW = {
     "models": {"softmax", "nets", "layers", "losses", "schedules", "augment", "records", "spec"},
     "evaluation": {"training", "figures"},
     "training": {"files"},
-    "export": {"faces", "files", "spec", "weights"},
+    "export": {"faces", "files", "pictures", "spec", "weights"},
     "recognise": {"export", "faces", "films", "pictures", "weights"},
 }
 WITHOUT_TENSORFLOW = {

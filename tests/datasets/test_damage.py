@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import datasets, faces, films, pipeline
+from fer_tf import datasets, films, pictures, pipeline
 from fer_tf.datasets import prepared, rendered
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(datasets.__path__))
@@ -176,4 +176,4 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     for side in (60_000, 14_000):
         (tmp_path / "bomb.png").write_bytes(bomb(side))
         with pytest.raises(ValueError, match=r"bomb.png: .*(bomb|pixels)"):
-            faces.load_image(tmp_path / "bomb.png")
+            pictures.load_image(tmp_path / "bomb.png")

@@ -1,6 +1,5 @@
 """What the benchmark measures of CycleAT alone: the same nets, losses and updates in PyTorch."""
 
-import dataclasses
 import json
 from collections import Counter
 
@@ -60,13 +59,13 @@ def test_one_sentence_where_there_is_no_torch(monkeypatch):
 def test_through_the_benchmark(monkeypatch, only):
     """What every model has, fed by the pipeline with f_S's six classes, and what CycleAT alone has; or that alone."""
     monkeypatch.setattr(benchmark_cycle_at, "measure", lambda *_: {"skipped": "not now"})
-    result = json.loads(json.dumps(benchmark.measure(dataclasses.replace(SETTINGS, besides_only=only))))
+    result = json.loads(json.dumps(benchmark.measure(SETTINGS.replace(besides_only=only))))
     lines = benchmark.table(result).splitlines()
     assert lines[-1] == "not now" and ("training" in result) == ("views" in result) == (not only)
     if only:
         assert len(lines) == 3
         with pytest.raises(ValueError, match="--besides_only: nothing is measured of fer_net alone"):
-            benchmark.measure(dataclasses.replace(SETTINGS, besides_only=True, model="fer_net"))
+            benchmark.measure(SETTINGS.replace(besides_only=True, model="fer_net"))
     else:
         row = result["training"]["float32"]
         assert row["size"] == "tiny" and row["images_per_second_fed"] > 0 and row["faces_per_second_1"] > 0
