@@ -20,6 +20,8 @@ from fer_tf import datasets, protocols
 from fer_tf.datasets import prepared
 from fer_tf.records import Record
 
+HELP = "What is read of the data set, such as frames=all,light=Weak,levels=3+4; see its file in fer_tf/datasets."
+
 
 def names() -> list[str]:
     """Names of the modules in fer_tf/datasets."""

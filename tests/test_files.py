@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fer_tf import files
+from fer_tf import figures, files, metrics, records, weights
+from fer_tf.compat import keras
 
 ROOT = Path(__file__).resolve().parents[1]
 HALF = """
@@ -122,3 +124,42 @@ def test_texts_and_plain_values(tmp_path):
     with pytest.raises(TypeError):
         files.write_json(tmp_path / "a.json", {"b": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == value and len([*tmp_path.iterdir()]) == 2
+
+
+def saved_weights(path):
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="logits")], name="net")
+    weights.save(net, path, provenance={})
+
+
+def saved_figure(path):
+    figures.save(figures.confusion_matrix(np.eye(2, dtype=int), ["fear", "anger"]), path)
+
+
+def saved_manifest(path):
+    listed = [records.Record(bytes([i]), "fear", subject=f"S{i}") for i in range(4)]
+    records.write_manifest(path, listed, records.subject_folds(listed, 2), frames="all", order="contiguous")
+
+
+@pytest.mark.parametrize(
+    "name, write",
+    [
+        ("a.h5", saved_weights),
+        ("a.png", saved_figure),
+        ("folds.json", saved_manifest),
+        ("metrics.json", lambda path: metrics.write_metrics(path, {"accuracy": 0.5})),
+    ],
+)
+def test_who_writes_replaces(tmp_path, monkeypatch, name, write):
+    """What stands there stays until the new file is whole: here no file is given its name any more."""
+
+    def failing(source, target):
+        raise OSError("no room")
+
+    (tmp_path / name).write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        with pytest.raises(OSError, match="no room"):
+            write(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == [name]
+    write(tmp_path / name)
+    assert len((tmp_path / name).read_bytes()) > 30 and [p.name for p in tmp_path.iterdir()] == [name]
