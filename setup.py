@@ -49,7 +49,8 @@ setup(
             "pytest",  # runs the tests ...
             "pytest-xdist",  # ... two files at a time ...
             "pytest-timeout",  # ... and ends one that hangs
-            "ruff",  # lint and format
+            "ruff",  # lint and format ...
+            "mypy",  # ... and types
             "scipy",  # the reference that augmentation is tested against
             "opencv-python-headless",  # the reference of CLAHE, and the benchmark's plain loop
             "scikit-image",  # a public-domain photograph, and CLAHE's reference on numpy < 2

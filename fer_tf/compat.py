@@ -186,7 +186,7 @@ def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape, when: tf.Te
     if when is None:
         _minimize(player, loss, tape)
     elif tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        tf.cond(when, lambda: _done(_minimize(player, loss, tape)), lambda: True)
+        tf.cond(when, lambda: _moved(player, loss, tape), lambda: True)
     else:  # replicas cannot meet inside a condition: the step is made, and taken back
         changed = [*player.variables, *_variables(player.optimizer)]
         before = [tf.identity(tf.convert_to_tensor(v)) for v in changed]
@@ -195,7 +195,9 @@ def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape, when: tf.Te
             variable.assign(tf.where(when, tf.convert_to_tensor(variable), value))
 
 
-def _done(_: None) -> bool:
+def _moved(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> bool:
+    """`_minimize`, with the value that a branch of a condition has to give."""
+    _minimize(player, loss, tape)
     return True
 
 
@@ -287,7 +289,7 @@ if KERAS_3:
                 grad=gradient,
             )
 else:
-    Adam = keras.optimizers.Adam
+    Adam = keras.optimizers.Adam  # type: ignore[misc] # a class above, this one where Keras is 2
 
 
 def precision_of(layer: Any) -> str | None:

@@ -312,8 +312,8 @@ class CycleAT(PlayersModel):
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D_W and D_S; then G_SW and G_WS; then f_W, in stage II."""
-        nets = {"discriminators": (self.d_w, self.d_s), "generators": (self.g_sw, self.g_ws)}
-        nets |= {"classifier": (self.f_w,)} if self.stage == 2 else {}
+        nets = {"discriminators": [self.d_w, self.d_s], "generators": [self.g_sw, self.g_ws]}
+        nets |= {"classifier": [self.f_w]} if self.stage == 2 else {}
         return [(name, [v for net in pair for v in net.trainable_variables]) for name, pair in nets.items()]
 
     def translate(self, images: tf.Tensor) -> tf.Tensor:
@@ -374,8 +374,8 @@ class CycleAT(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "stage", "filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss")
-        names += ("discriminator_filters", "attention_updates_generator", "batch_statistics", "pool", "seed")
+        names = ["name", "stage", "filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss"]
+        names += ["discriminator_filters", "attention_updates_generator", "batch_statistics", "pool", "seed"]
         return {n: getattr(self, n) for n in names} | {"source_net": spec.describe(self.source_net)}
 
 

@@ -192,8 +192,8 @@ class DEGAN(PlayersModel):
         for layer in (self.identities, self.z, self.pace):
             layer.build(())
         self.built = True
-        logged = ("discriminator", "generator", "real_expression", "real_identity", "fake", "expression", "identity")
-        logged += ("own",) * (lambda_own > 0)
+        logged = ["discriminator", "generator", "real_expression", "real_identity", "fake", "expression", "identity"]
+        logged += ["own"] * (lambda_own > 0)
         self.track(*(f"{n}_loss" for n in logged), "accuracy", "identity_accuracy", "discriminator_share")
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:

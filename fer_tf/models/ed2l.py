@@ -166,7 +166,8 @@ class ED2L(PlayersModel):
         **options: Any,
     ):
         super().__init__(name=name, **options)
-        self.classes, self.dispelling, self.width, self.size = tuple(classes), dispelling, width, tuple(size)
+        height, breadth = size
+        self.classes, self.dispelling, self.width, self.size = tuple(classes), dispelling, width, (height, breadth)
         self.margin, self.scale, self.lambda_t, self.lambda_p = margin, scale, lambda_t, lambda_p
         self.confusion_updates_dispeller, self.weight_decay = confusion_updates_dispeller, weight_decay
         self.base = build_base(width=width, size=self.size)
@@ -242,8 +243,8 @@ class ED2L(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "dispelling", "margin", "scale", "lambda_t", "lambda_p")
-        names += ("confusion_updates_dispeller", "weight_decay", "width", "size")
+        names = ["name", "classes", "dispelling", "margin", "scale", "lambda_t", "lambda_p"]
+        names += ["confusion_updates_dispeller", "weight_decay", "width", "size"]
         return {n: getattr(self, n) for n in names}
 
 

@@ -35,7 +35,7 @@ by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ def contrastive_vector(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
     return tf.abs(tf.math.l2_normalize(e, -1) - tf.math.l2_normalize(e_r, -1))
 
 
-GENERATORS = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
+GENERATORS: dict[str, Callable[..., Any]] = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
 """Fig. 7. The auto-encoder is Table I's."""
 
 
@@ -353,8 +353,8 @@ class GCNet(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "variant", "generator", "padding", "margin", "lambda_c", "lambda_g", "lambda_s")
-        names += ("lambda_ri", "lambda_rr", "dropout", "weight_decay", "width", "seed")
+        names = ["name", "classes", "variant", "generator", "padding", "margin", "lambda_c", "lambda_g", "lambda_s"]
+        names += ["lambda_ri", "lambda_rr", "dropout", "weight_decay", "width", "seed"]
         return {n: getattr(self, n) for n in names}
 
 

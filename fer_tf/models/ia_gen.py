@@ -221,8 +221,8 @@ class ExpressionGAN(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "expression", "width", "alpha", "beta", "lambda_", "content", "phi_pooling")
-        names += ("dropout", "seed")
+        names = ["name", "expression", "width", "alpha", "beta", "lambda_", "content", "phi_pooling"]
+        names += ["dropout", "seed"]
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
 
 
