@@ -43,10 +43,10 @@ def trained(optimizer, strategy=None, steps=5):
 @pytest.mark.parametrize("options", [{"beta_1": 0.5}, {"weight_decay": 0.01}, {"amsgrad": True}, {"clipnorm": 0.1}])
 def test_adam_equals_keras(policy, options):
     set_policy(policy)
-    found = trained(lambda: Adam(0.01, **options))
+    ours = trained(lambda: Adam(0.01, **options))
     expected = trained(lambda: keras.optimizers.Adam(0.01, **options))
-    assert len(found) == len(expected) >= 6
-    for a, b in zip(found, expected, strict=True):
+    assert len(ours) == len(expected) >= 6
+    for a, b in zip(ours, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)
 
 

@@ -277,8 +277,8 @@ def test_gradient_of_a_strided_pointwise_conv_bn(channels):
 
     by_hand = np.einsum("nhwc,nhwd->cd", x[:, ::2, ::2], upstream) / np.sqrt(1 + 1e-3)  # the norm's start: 0 and 1
     for _ in range(20):
-        found = gradient(tf.constant(x, tf.float32))
-    np.testing.assert_allclose(found[0, 0], by_hand, rtol=1e-4, atol=1e-4)
+        weights = gradient(tf.constant(x, tf.float32))
+    np.testing.assert_allclose(weights[0, 0], by_hand, rtol=1e-4, atol=1e-4)
 
 
 def test_noise_follows_from_the_step():

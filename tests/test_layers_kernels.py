@@ -33,9 +33,9 @@ def test_convolutions_as_products_equal_keras(kind, sides, policy, close):
         ours, theirs = kind(7, 4, **options), kind.__mro__[1](7, 4, **options)
         ours(x), theirs(x)
         theirs.set_weights(ours.get_weights())
-        (found, ops), (expected, their_ops) = results(ours, x), results(theirs, x)
+        (made, ops), (expected, their_ops) = results(ours, x), results(theirs, x)
         assert "MatMul" in ops and not any(op.startswith("Conv") for op in ops) and "MatMul" not in their_ops
-        for a, b in zip(found, expected, strict=True):
+        for a, b in zip(made, expected, strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_allclose(a, b, atol=close * np.abs(b).max())
 
@@ -49,8 +49,8 @@ def test_other_convolutions_stay_with_keras(kind, small, monkeypatch):
         layer = kind(**usual | ({name: value} if name else {}))
         x = tf.random.stateless_uniform((2, side, side, 3), (1, 2))
         layer(x)
-        found, ops = results(layer, x)
-        assert "MatMul" not in ops and np.isfinite(found[0]).all()
+        made, ops = results(layer, x)
+        assert "MatMul" not in ops and np.isfinite(made[0]).all()
     layer = kind(**usual)
     x = tf.random.stateless_uniform((2, small, small, 3), (1, 2))
     layer(x)
@@ -99,9 +99,9 @@ def test_unpooling_puts_every_value_back(pooled):
     by_hand = np.zeros_like(x).reshape(2, -1)
     for n in range(2):
         by_hand[n][argmax[n].ravel()] = values[n].ravel()
-    found = layers.MaxUnpooling()([values, argmax])
-    np.testing.assert_array_equal(found, by_hand.reshape(x.shape))
-    again, _ = layers.MaxPoolWithArgmax()(found)
+    unpooled = layers.MaxUnpooling()([values, argmax])
+    np.testing.assert_array_equal(unpooled, by_hand.reshape(x.shape))
+    again, _ = layers.MaxPoolWithArgmax()(unpooled)
     np.testing.assert_array_equal(again, values)
 
 
@@ -131,7 +131,7 @@ def test_prelu_equals_keras(policy, dtype, close):
     set_policy(policy)
     numbers = np.random.default_rng(0)
     x, upstream = (tf.constant(numbers.standard_normal((6, 7, 5, 4)), dtype) for _ in range(2))
-    slopes, found = numbers.uniform(-0.5, 1.5, 4).astype(np.float32), []
+    slopes, results_of = numbers.uniform(-0.5, 1.5, 4).astype(np.float32), []
     for layer in (keras.layers.PReLU(shared_axes=[1, 2]), PReLU()):
         layer.build(x.shape)
         layer.set_weights([slopes.reshape(layer.get_weights()[0].shape)])
@@ -140,8 +140,8 @@ def test_prelu_equals_keras(policy, dtype, close):
             y = layer(x)
         own, slope = tape.gradient(y, (x, layer.trainable_variables[0]), output_gradients=upstream)
         assert y.dtype == own.dtype == x.dtype and slope.dtype == tf.float32
-        found.append([np.array(tf.cast(v, tf.float32)).ravel() for v in (y, own, slope)])
-    for keras_has, ours in zip(*found, strict=True):
+        results_of.append([np.array(tf.cast(v, tf.float32)).ravel() for v in (y, own, slope)])
+    for keras_has, ours in zip(*results_of, strict=True):
         np.testing.assert_allclose(ours, keras_has, rtol=close, atol=close * np.abs(keras_has).max())
     assert PReLU().slope == 0.25 and PReLU.from_config(PReLU(0.1, name="p").get_config()).slope == 0.1
 
