@@ -243,8 +243,8 @@ def test_each_network_is_what_the_settings_say(run):
     """Stage two has the trained GAN's encoder and its own of --uses; all others weights of their own."""
     fits = {f.stage: f for f in run.fits}
     gan = fits["gan"].model
-    config = gan.get_config()
-    assert {n: config[n] for n in networks.ARGUMENTS} == {n: GIVEN[n] for n in networks.ARGUMENTS}
+    arguments = ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near", "seed")
+    assert {n: gan.get_config()[n] for n in arguments} == {n: GIVEN[n] for n in arguments}
     for uses in ("both", "code", "residues"):
         model = fits[uses].model
         assert model.uses == uses and model.lambdas == (0.7, 0.6, 0.4, 0.3, 1.0)

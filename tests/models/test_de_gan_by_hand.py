@@ -4,12 +4,14 @@ N(0, 0.02) makes every output of these nets all but constant, so that no fault s
 matter, and each test says how far a fault would be off.
 """
 
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fer_tf import training
-from fer_tf.compat import keras
+from fer_tf.compat import keras, own_variables, sublayers
 from fer_tf.models import de_gan
 from fer_tf.records import CLASSES
 
@@ -31,18 +33,19 @@ def kind(variable):
     return variable.name.split("/")[-1].split(":")[0]
 
 
-def enlarged(model, seed=0):
-    """The model with weights, biases and norms that matter, the same ones at every call."""
-    random = np.random.default_rng(seed)
-    for v in model.weights:
-        drawn = random.normal(size=v.shape)
+def enlarged(layer, path=""):
+    """The model with weights, biases and norms that matter: the same ones at every call and on both stacks."""
+    for v in own_variables(layer):
+        drawn = np.random.default_rng(zlib.crc32(f"{path}/{kind(v)}".encode())).normal(size=v.shape)
         if kind(v) == "kernel":
             v.assign(drawn * 1.6 / np.sqrt(np.prod(v.shape[:-1])))
         elif kind(v) in ("gamma", "moving_variance"):
             v.assign(np.exp(drawn / 3))
         elif kind(v) in ("beta", "bias", "moving_mean"):
             v.assign(drawn / 3 + (kind(v) == "bias"))
-    return model
+    for below in sublayers(layer):
+        enlarged(below, f"{path}/{below.name}")
+    return layer
 
 
 def varied(tiny):
