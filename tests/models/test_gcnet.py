@@ -90,6 +90,8 @@ def enlarged(model):
         if value.dtype == np.float32:
             scale = 10 if value.shape and value.shape[-1] in (1, len(CLASSES)) else 3
             variable.assign(scale * value if value.ndim > 1 else value + rng.uniform(0.2, 0.8, value.shape))
+    for metric in model.metrics:  # Keras 2 counts their state among the weights
+        metric.reset_state()
     return model
 
 
