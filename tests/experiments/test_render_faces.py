@@ -230,6 +230,8 @@ def test_subjects_of_the_parts():
     assert [given.seed, given.size, given.samples, given.quality] == [7, 128, 4, 82]
     people = render_faces.people_of(given)
     assert len(people) == 200 and people[99:101] == [("lab", 99), ("posed", 0)] and people[-1] == ("wild", 79)
+    two = render_faces.people_of(render_faces.Settings(domains=("wild", "lab")))
+    assert len(two) == 180 and two[79:81] == [("wild", 79), ("lab", 0)]
     some = render_faces.Settings(domains=("wild", "lab"), subjects=("2", "1"))
     assert render_faces.people_of(some) == [("wild", 0), ("wild", 1), ("lab", 0)]
     for wrong in ({"domains": ("lab", "zoo")}, {"subjects": ("1", "2")}, {"domains": ("lab",), "subjects": ("x",)}):
