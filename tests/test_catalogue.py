@@ -116,10 +116,10 @@ def test_a_protocol_reads_its_own_data_set_alone(given, refused):
     chosen = protocols.PROTOCOLS["oulu_strong_10fold"]
     if refused is None:
         assert catalogue.refuse_others(chosen, given) is None
-        return
-    with pytest.raises(ValueError, match=refused) as error:
-        catalogue.refuse_others(chosen, given)
-    assert "prepare oulu_casia without it" in str(error.value)
+    else:
+        with pytest.raises(ValueError, match=refused) as error:
+            catalogue.refuse_others(chosen, given)
+        assert "prepare oulu_casia without it" in str(error.value)
 
 
 def test_a_protocol_compares_several_values_as_a_set():

@@ -277,6 +277,10 @@ def test_adversarial_terms_by_hand():
     wanted = {"real_loss": (KEPT * softplus(-real)).mean(), "fake_loss": softplus(made).mean()}
     judged = model.losses_of("discriminator", batch)
     assert {name: float(value) for name, value in judged.items()} == pytest.approx(wanted, rel=1e-3)
+    with tf.GradientTape() as tape:
+        fooled = model.losses_of("classifier", batch)["adversarial_loss"]
+    gradients = tape.gradient(fooled, generator.decoder.trainable_variables)
+    assert any(g is not None and np.any(g) for g in gradients), "it trains what makes the face"
 
 
 def test_variational_terms_by_hand():
