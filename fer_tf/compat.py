@@ -31,6 +31,36 @@ class Player(NamedTuple):
     optimizer: Any
 
 
+class Step(NamedTuple):
+    """What a training step found out on a batch, before anybody moves.
+
+    Attributes:
+      gradients: player -> gradients of the sum of its terms, one a variable; multiplied by the loss scale, if any.
+      totals: player -> that sum.
+      terms: player -> its terms.
+      measures: what is only logged.
+    """
+
+    gradients: dict[str, list[tf.Tensor]]
+    totals: Terms
+    terms: dict[str, Terms]
+    measures: Terms
+
+
+_xla: dict[str, bool | None] = {"wanted": None}
+
+
+def set_xla(wanted: bool | None) -> None:
+    """Sets whether models that are compiled from now on are compiled by XLA; None for: where there is a GPU."""
+    _xla["wanted"] = wanted
+
+
+def xla() -> bool:
+    """Whether `compile` asks for XLA unless it is told."""
+    wanted = _xla["wanted"]
+    return bool(tf.config.get_visible_devices("GPU")) if wanted is None else wanted
+
+
 class PlayersModel(keras.Model):
     """A Keras model trained by one optimizer per player (classifier, generator, discriminator ...).
 
@@ -82,13 +112,31 @@ class PlayersModel(keras.Model):
 
     def train_step(self, batch: Batch) -> Terms:
         """Lets each player in turn move down the sum of its terms; all gradients are taken at the same weights."""
+        return self.move(self.gradients(batch))
+
+    def gradients(self, batch: Batch) -> Step:
+        """The first half of a training step: losses and gradients. It moves no player, and XLA compiles it anywhere."""
         players = self.players()
         with tf.GradientTape(persistent=len(players) > 1) as tape:
             terms, measures = self.losses(batch)
             totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
-        for name, player in players.items():
-            minimize(player, totals[name], tape)
-        return self.log_tracked(totals, terms, measures)
+        gradients = {name: gradients_of(player, totals[name], tape) for name, player in players.items()}
+        return Step(gradients, totals, terms, measures)
+
+    def move(self, step: Step) -> Terms:
+        """The second half: each player whose turn it is makes its optimizer's step; what is logged."""
+        turns = self.turns(step.measures)
+        for name, player in self.players().items():
+            move(player, step.gradients[name], turns.get(name))
+        return self.log_tracked(step.totals, step.terms, step.measures)
+
+    def turns(self, measures: Terms) -> Mapping[str, tf.Tensor]:
+        """Player -> scalar bool, alike on all replicas: whether it moves in this step; all that it leaves out do.
+
+        Args:
+          measures: of `losses`; more of them may be added, to be logged.
+        """
+        return {}
 
     def test_step(self, batch: Batch) -> Terms:
         """Logs the same terms and measures without what training adds, and moves nothing."""
@@ -96,11 +144,12 @@ class PlayersModel(keras.Model):
         totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
         return self.log_tracked(totals, terms, measures)
 
-    def compile(self, *, jit_compile: bool = False, run_eagerly: bool = False, **optimizers: Any) -> None:
+    def compile(self, *, jit_compile: bool | None = None, run_eagerly: bool = False, **optimizers: Any) -> None:
         """Sets and builds the optimizer of every player.
 
         Args:
-          jit_compile: XLA for the training step; worth it on a GPU, several times slower on a CPU.
+          jit_compile: XLA for the training step; worth it on a GPU, several times slower on a CPU. None for what
+            `set_xla` was told.
           run_eagerly: runs the training step op by op, for debugging.
           **optimizers: `<player>_optimizer`, one for each player: an optimizer, its name or its config. Under the
             `mixed_float16` policy each is wrapped for loss scaling here.
@@ -113,6 +162,7 @@ class PlayersModel(keras.Model):
                 f"{type(self).__name__}.compile takes one optimizer for each player: "
                 f"missing {sorted(expected - set(optimizers))}, unknown {sorted(set(optimizers) - expected)}."
             )
+        jit_compile = (xla() if jit_compile is None else jit_compile) and not run_eagerly
         self.xla = jit_compile
         if KERAS_3:
             super().compile(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
@@ -173,47 +223,60 @@ def loss_scaled(optimizer: Any) -> Any:
 
 
 def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape, when: tf.Tensor | None = None) -> None:
-    """One step of the player's optimizer down the gradient of `loss` (a float32 scalar recorded by `tape`).
+    """One step of the player's optimizer down the gradient of `loss`: `gradients_of`, then `move`."""
+    move(player, gradients_of(player, loss, tape), when)
 
-    Under `tf.distribute` the step follows the mean of the replicas' losses, as if one replica had the whole batch.
+
+def gradients_of(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> list[tf.Tensor]:
+    """Gradients of a loss with respect to the player's variables, as `move` wants them: times the loss scale, if any.
+
+    Under `tf.distribute` they are this replica's share of the mean over the replicas, as if one had the whole batch.
+
+    Args:
+      player: whose.
+      loss: float32 scalar recorded by `tape`.
+      tape: persistent where it serves two players.
+    """
+    optimizer, replicas = player.optimizer, tf.distribute.get_strategy().num_replicas_in_sync
+    with tape:
+        if replicas > 1:  # optimizers add the replicas' gradients up
+            loss = loss / replicas
+        if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+            loss = optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
+    return tape.gradient(loss, list(player.variables))
+
+
+def move(player: Player, gradients: Sequence[tf.Tensor], when: tf.Tensor | None = None) -> None:
+    """One step of the player's optimizer.
 
     Args:
       player: who moves.
-      loss: scalar.
-      tape: persistent where it serves two players.
+      gradients: of `gradients_of`.
       when: scalar bool, alike on all replicas: whether the step is made; None for always.
     """
     if when is None:
-        _minimize(player, loss, tape)
+        _apply(player, gradients)
     elif tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        tf.cond(when, lambda: _moved(player, loss, tape), lambda: True)
+        tf.cond(when, lambda: _applied(player, gradients), lambda: True)
     else:  # replicas cannot meet inside a condition: the step is made, and taken back
         changed = [*player.variables, *_variables(player.optimizer)]
         before = [tf.identity(tf.convert_to_tensor(v)) for v in changed]
-        _minimize(player, loss, tape)
+        _apply(player, gradients)
         for variable, value in zip(changed, before, strict=True):
             variable.assign(tf.where(when, tf.convert_to_tensor(variable), value))
 
 
-def _moved(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> bool:
-    """`_minimize`, with the value that a branch of a condition has to give."""
-    _minimize(player, loss, tape)
+def _applied(player: Player, gradients: Sequence[tf.Tensor]) -> bool:
+    """`_apply`, with the value that a branch of a condition has to give."""
+    _apply(player, gradients)
     return True
 
 
-def _minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> None:
-    optimizer, variables = player.optimizer, list(player.variables)
-    scaled = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    with tape:
-        if replicas > 1:  # optimizers add the replicas' gradients up
-            loss = loss / replicas
-        if scaled:
-            loss = optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
-    gradients = tape.gradient(loss, variables)
-    if scaled and not KERAS_3:
-        gradients = optimizer.get_unscaled_gradients(gradients)
-    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+def _apply(player: Player, gradients: Sequence[tf.Tensor]) -> None:
+    optimizer = player.optimizer
+    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer) and not KERAS_3:
+        gradients = optimizer.get_unscaled_gradients(list(gradients))
+    optimizer.apply_gradients(zip(gradients, player.variables, strict=True))
 
 
 def set_policy(precision: str) -> None:

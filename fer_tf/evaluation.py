@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import figures, training
+from fer_tf import devices, figures, training
 
 Pair = tuple[np.ndarray, np.ndarray]
 """(labels, predictions), each (N,) int, in the order of the records."""
@@ -36,8 +36,11 @@ class Outcome(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def compiled(model: Any) -> Any:
-    """`classify` of a model as one graph, kept: a new one for each call would be traced anew after each epoch."""
-    return tf.function(model.classify, reduce_retracing=True)
+    """`classify` of a model as one graph, kept: a new one for each call would be traced anew after each epoch.
+
+    XLA compiles it where it compiles the model's training.
+    """
+    return tf.function(model.classify, reduce_retracing=True, jit_compile=getattr(model, "xla", False) or None)
 
 
 def predict(model: Any, data: Any) -> Pair:
@@ -47,10 +50,17 @@ def predict(model: Any, data: Any) -> Pair:
       model: has `classify`: (N, H, W, C) float32 in [0, 1] -> (N, K) probabilities.
       data: `pipeline.Batches` that are not for training.
     """
-    classify = compiled(model)
-    pairs = [(b["label"].numpy(), classify(b["image"]).numpy().argmax(-1)) for b in data.epoch(0)]
-    labels, predictions = (np.concatenate(part).astype(int) for part in zip(*pairs, strict=True))
-    return labels, predictions
+    classify, size = compiled(model), data.batch_size if getattr(model, "xla", False) else 0
+    with devices.memory_named(data.batch_size):
+        pairs = [(b["label"], classify(filled(b["image"], size))[: len(b["label"])]) for b in data.epoch(0)]
+        labels, probabilities = (np.concatenate([p.numpy() for p in part]) for part in zip(*pairs, strict=True))
+    return labels.astype(int), probabilities.argmax(-1)
+
+
+def filled(images: tf.Tensor, size: int) -> tf.Tensor:
+    """A last, shorter batch with its images again, up to `size` of them: XLA would compile another shape anew."""
+    count = len(images)
+    return tf.gather(images, np.arange(size) % count) if count < size else images
 
 
 def accuracy(model: Any, data: Any) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fer_tf import draws
 from fer_tf.compat import BatchNorm, keras
 
 __all__ = [
@@ -73,7 +74,7 @@ class Dropout(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Makes the step counter."""
         self.seed_step = self.add_weight(
-            name="seed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+            name="seed_step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.built = True
 
@@ -81,7 +82,7 @@ class Dropout(keras.layers.Layer):
         """(N, ...) -> (N, ...); the identity unless training."""
         if not training or not self.rate:
             return inputs
-        keep = tf.random.stateless_uniform(tf.shape(inputs), step_seed(self)) >= self.rate
+        keep = draws.uniform(tf.shape(inputs), step_seed(self)) >= self.rate
         return tf.where(keep, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
     def get_config(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class Noise(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Makes the step counter, which checkpoints hold and `weights.save` leaves out."""
         self.seed_step = self.add_weight(
-            name="seed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+            name="seed_step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.built = True
 
@@ -112,7 +113,7 @@ class Noise(keras.layers.Layer):
         """(N, ...) -> noise (N, ...), the same dtype."""
         if not training:
             return tf.zeros_like(inputs)
-        return tf.random.stateless_normal(tf.shape(inputs), step_seed(self), dtype=inputs.dtype)
+        return tf.cast(draws.normal(tf.shape(inputs), step_seed(self)), inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The seed."""

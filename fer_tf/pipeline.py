@@ -166,6 +166,15 @@ class Batches:
             return self.rows
         return self.rows * (len(self.views) if self.views_per_image is None else self.views_per_image)
 
+    @property
+    def even(self) -> bool:
+        """Whether `len` is exact and `short` right: no record is left out on the way."""
+        return self.store.kept or self.strict
+
+    def short(self, step: int) -> bool:
+        """Whether a batch of an epoch has fewer rows than `batch_size`: the last one may."""
+        return step == len(self) - 1 and self.views_per_epoch % self.batch_size > 0
+
     def dataset(self) -> tf.data.Dataset:
         """One pass a time it is iterated, each with new views: for `model.fit` and `model.evaluate`."""
         if not self.training:
@@ -294,6 +303,20 @@ class Unpaired:
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.steps
+
+    @property
+    def batch_size(self) -> int:
+        """Images of each stream in a batch."""
+        return self.first.batch_size
+
+    @property
+    def even(self) -> bool:
+        """Whether `len` is exact and `short` right, in either stream."""
+        return self.first.even and self.second.even
+
+    def short(self, step: int) -> bool:
+        """Whether a batch of an epoch has fewer rows than `batch_size`: the last of a pass through `first` may."""
+        return self.first.short(step % len(self.first))
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""

@@ -31,59 +31,82 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import files
-from fer_tf.compat import keras, set_policy
+from fer_tf import checkpoints, devices, files
+from fer_tf.compat import keras, set_policy, set_xla
+from fer_tf.steps import Steps
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("none", "mirrored")
-NAN_CHECK = 20
-"""On a GPU the losses are looked at every 20 steps, since each look waits for the device; on a CPU at every step."""
+XLA = ("auto", "on", "off")
+STEPS_PER_CALL = 20
+"""Steps that a GPU makes between two looks at the losses, each of which waits for it; a CPU makes one."""
 
 
-def auto_precision() -> str:
-    """mixed_float16 on a GPU, mixed_bfloat16 on a CPU that computes it (AVX512-BF16 or AMX), else float32."""
-    if tf.config.list_physical_devices("GPU"):
-        return "mixed_float16"
+def auto_precision(xla: str = "auto", device: str = "auto") -> str:
+    """The dtype policy that `auto` stands for, by what was measured.
+
+    On a GPU that computes bfloat16 (compute capability 8.0 or more) mixed_bfloat16 where XLA compiles, else float32. On
+    an H200 half precision without XLA was slower than float32 in each model that was measured, by 5 to 16 %; with it
+    IA-gen's step took 4.9 ms against 6.5. On a CPU mixed_bfloat16 where it has AVX512-BF16 or AMX, else float32.
+    """
+    if device != "cpu" and (gpus := devices.gpus()):
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if xla != "off" and capability >= (8, 0) else "float32"
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
 def setup(
-    *, seed: int = 0, precision: str = "auto", strategy: str = "none", deterministic: bool = False
+    *,
+    seed: int = 0,
+    precision: str = "auto",
+    strategy: str = "none",
+    deterministic: bool = False,
+    xla: str = "auto",
+    device: str = "auto",
 ) -> tf.distribute.Strategy:
-    """Seeds, dtype policy and replicas, to be set before the model is built.
+    """Device, seeds, dtype policy, XLA and replicas, to be set before the model is built.
 
     Args:
       seed: of Python, NumPy and TensorFlow: initial weights.
       precision: float32, mixed_float16, mixed_bfloat16, or auto (see `auto_precision`).
       strategy: none, or mirrored (one replica a GPU, or a logical CPU where there are several).
       deterministic: only operations that give the same bits each time; slower on a GPU.
+      xla: on, off, or auto: where there is a GPU. On a CPU it is several times slower, which is printed.
+      device: cpu, gpu, or auto: the GPU where TensorFlow can use one (see `devices.choose`).
     Returns:
       The strategy in whose scope the model is built and compiled.
     Raises:
-      ValueError: an unknown precision or strategy.
+      ValueError: an unknown precision, strategy, xla or device.
+      devices.Refused: a GPU is asked for and cannot be used; the message says why.
     """
+    if xla not in XLA:
+        raise ValueError(f"Unknown xla {xla!r}: use {', '.join(XLA)}.")
     if precision not in PRECISIONS:
         raise ValueError(f"Unknown precision {precision!r}: use {', '.join(PRECISIONS)}.")
     if strategy not in STRATEGIES:
         raise ValueError(f"Unknown strategy {strategy!r}: use {', '.join(STRATEGIES)}.")
+    devices.choose(device)
+    set_xla({"auto": None, "on": True, "off": False}[xla])
+    if xla == "on" and not devices.gpus():
+        print("--xla=on without a GPU: XLA's code for a CPU is several times slower than TensorFlow's own.", flush=True)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - Keras draws initial weights from the global generators
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    set_policy(auto_precision() if precision == "auto" else precision)
+    set_policy(auto_precision(xla) if precision == "auto" else precision)
     if strategy == "none":
         return tf.distribute.get_strategy()
-    devices = [d.name for d in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
-    return mirrored(tuple(devices))
+    names = [d.name for d in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+    return mirrored(tuple(names))
 
 
 @functools.cache
-def mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+def mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     """The one strategy over these devices: a second one's sums would be taken for the first one's, and refused."""
-    return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.MirroredStrategy(names)
 
 
 def fit(
@@ -100,6 +123,7 @@ def fit(
     max_steps: int | None = None,
     tensorboard: bool = False,
     progress: bool = True,
+    steps_per_call: int = 0,
 ) -> list[dict[str, float]]:
     """Trains a compiled model, or goes on with a training that was interrupted.
 
@@ -117,12 +141,16 @@ def fit(
       max_steps: stop for good after so many steps in all.
       tensorboard: also write event files to workdir/tensorboard.
       progress: print a line an epoch, and a running one on a terminal.
+      steps_per_call: steps that TensorFlow makes before Python looks at the losses; 0 for `STEPS_PER_CALL` on a GPU and
+        one on a CPU. Fewer where a checkpoint or the epoch's end comes first; the same bits whatever it is.
     Returns:
       The history: one dict an epoch, as in history.csv.
     Raises:
       FloatingPointError: a loss is no longer finite; the message names the step and the records of the batch.
+      devices.OutOfMemory: the device's memory does not hold a step; the last checkpoint is whole.
     """
-    run = _Run(model, data, Path(workdir), strategy or tf.distribute.get_strategy(), progress, tensorboard)
+    strategy = strategy or tf.distribute.get_strategy()
+    run = _Run(model, data, Path(workdir), strategy, progress, tensorboard, steps_per_call)
     run.resume()
     done = run.workdir / "done.json"
     if done.is_file() and json.loads(done.read_text())["epochs"] >= epochs:
@@ -135,8 +163,8 @@ def fit(
             run.keep_best(row, f"val_{monitor}")
         run.finish_epoch(row)
         if after_epoch is not None:
-            after_epoch(model, int(run.epoch))
-    finished = {"epochs": int(run.epoch), "steps": int(run.total), "finished": time.strftime("%F %T")}
+            after_epoch(model, run.epoch)
+    finished = {"epochs": run.epoch, "steps": run.total, "finished": time.strftime("%F %T")}
     files.write_json(done, finished)
     return run.history
 
@@ -153,29 +181,27 @@ def restore(model: keras.Model, workdir: str | Path, which: str = "last") -> ker
     )
     if path is None or not Path(f"{path}.index").is_file():
         raise FileNotFoundError(f"There is no {which} checkpoint in {workdir}: train first, or give another --workdir.")
-    tf.train.Checkpoint(model=model).restore(path).expect_partial()
+    checkpoints.restore(tf.train.Checkpoint(model=model), path).expect_partial()
     return model
 
 
 class _Run:
     """The state of a training and what is on disk of it."""
 
-    def __init__(self, model: Any, data: Any, workdir: Path, strategy: Any, progress: bool, tensorboard: bool):
-        self.model, self.data, self.workdir, self.strategy, self.progress = model, data, workdir, strategy, progress
+    def __init__(
+        self, model: Any, data: Any, workdir: Path, strategy: Any, progress: bool, tensorboard: bool, per_call: int
+    ):
+        self.model, self.data, self.workdir, self.progress = model, data, workdir, progress
         workdir.mkdir(parents=True, exist_ok=True)
-        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.total = tf.Variable(0, dtype=tf.int64, trainable=False, name="total")
+        self.epoch = self.step = self.total = 0
+        with tf.device("CPU:0"):
+            self.counts = {n: tf.Variable(0, dtype=tf.int64, name=n) for n in ("epoch", "step", "total")}
         means = [v if isinstance(v, tf.Variable) else v.value for m in model.metrics for v in m.variables]
-        self.checkpoint = tf.train.Checkpoint(
-            model=model, epoch=self.epoch, step=self.step, total=self.total, means=means
-        )
+        self.checkpoint = tf.train.Checkpoint(model=model, means=means, **self.counts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(workdir / "checkpoint"), max_to_keep=2)
         self.history: list[dict[str, float]] = []
-        self.train = self._step()
+        self.steps = Steps(model, data, strategy, per_call or (STEPS_PER_CALL if devices.gpus() else 1))
         self.events = tf.summary.create_file_writer(str(workdir / "tensorboard")) if tensorboard else None
-        gpu = bool(tf.config.list_physical_devices("GPU"))
-        self.check_every = NAN_CHECK if gpu else 1
 
     def resume(self) -> None:
         """Restores the latest checkpoint, and the rows of history.csv up to it; what a kill left half written goes."""
@@ -184,45 +210,54 @@ class _Run:
         latest = self.manager.latest_checkpoint
         if latest is None:
             return
-        self.checkpoint.restore(latest).assert_existing_objects_matched()
+        checkpoints.restore(self.checkpoint, latest).assert_existing_objects_matched()
+        self.epoch, self.step, self.total = (int(self.counts[n]) for n in ("epoch", "step", "total"))
         path = self.workdir / "history.csv"
         if path.is_file():
             with path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
-            self.history = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= int(self.epoch)]
-        self.say(f"Going on in {self.workdir} at epoch {int(self.epoch) + 1}, step {int(self.step)}.")
+            self.history = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= self.epoch]
+        self.say(f"Going on in {self.workdir} at epoch {self.epoch + 1}, step {self.step}.")
+
+    def save(self) -> None:
+        """Writes a checkpoint of where the training stands."""
+        for name, count in self.counts.items():
+            count.assign(getattr(self, name))
+        self.manager.save()
 
     def one_epoch(self, epochs: int, checkpoint_steps: int | None, max_steps: int | None) -> dict[str, float]:
         """Trains to the end of the current epoch, from whichever step it stands at."""
-        number, start, first = int(self.epoch), time.time(), int(self.step)
-        if not first:
+        if not self.step:
             for metric in self.model.metrics:
                 metric.reset_state()
-        steps, shown, pending, logs = len(self.data), start, [], {}
-        stream = self.data.epoch(number).skip(first)
-        if self.strategy.num_replicas_in_sync > 1:
-            stream = map(self._dealt, stream)
+        start = shown = time.time()
+        logs: Mapping[str, Any] = {}
         every, end = (0.5, "\r") if sys.stdout.isatty() else (60.0, "\n")
-        for batch in stream:
-            logs = self.train(batch)
-            self.step.assign_add(1)
-            self.total.assign_add(1)
-            pending.append(batch)
-            if len(pending) >= self.check_every:
-                self._check(logs, pending)
-                pending = []
-            if checkpoint_steps and int(self.step) % checkpoint_steps == 0:
-                self.manager.save()
+        for call in self.steps.epoch(self.epoch, self.step, self._until(checkpoint_steps, max_steps)):
+            logs = call.logs
+            self.step += call.steps
+            self.total += call.steps
+            self._check(call)
+            if checkpoint_steps and self.step % checkpoint_steps == 0:
+                self.save()
             if self.progress and time.time() - shown > every:
                 shown = time.time()
-                self.say(f"epoch {number + 1}/{epochs} step {int(self.step)}/{steps} {_short(logs)}", end=end)
-            if max_steps is not None and int(self.total) >= max_steps:
+                self.say(f"epoch {self.epoch + 1}/{epochs} step {self.step}/{len(self.data)} {_short(logs)}", end=end)
+            if max_steps is not None and self.total >= max_steps:
                 break
-        self._check(logs, pending)
         if not logs:  # taken up again after the last step: the means are in the checkpoint
-            logs = {metric.name: metric.result() for metric in self.model.metrics}
-        row = {"epoch": number + 1, **{k: float(v) for k, v in logs.items()}, "seconds": round(time.time() - start, 1)}
-        return row
+            logs = {metric.name: float(metric.result()) for metric in self.model.metrics}
+        return {"epoch": self.epoch + 1, **logs, "seconds": round(time.time() - start, 1)}
+
+    def _until(self, checkpoint_steps: int | None, max_steps: int | None) -> Callable[[int], int]:
+        """Step of this epoch -> the step at which its call has to end for a checkpoint or the last step of all."""
+        last = np.inf if max_steps is None else self.step + max_steps - self.total
+
+        def until(step: int) -> int:
+            due = np.inf if not checkpoint_steps else (step // checkpoint_steps + 1) * checkpoint_steps
+            return int(min(due, last, len(self.data)))
+
+        return until
 
     def finish_epoch(self, row: dict[str, float]) -> None:
         """Writes the row and the checkpoint, and turns to the next epoch."""
@@ -230,11 +265,11 @@ class _Run:
         names = list(dict.fromkeys(name for entry in self.history for name in entry))
         lines = [",".join(names)] + [",".join(str(entry.get(n, "")) for n in names) for entry in self.history]
         files.write_text(self.workdir / "history.csv", "\n".join(lines) + "\n")
-        self.epoch.assign_add(1)
-        self.step.assign(0)
-        self.manager.save()
+        self.epoch += 1
+        self.step = 0
+        self.save()
         if self.events is not None:
-            with self.events.as_default(step=int(self.epoch)):
+            with self.events.as_default(step=self.epoch):
                 for name, value in row.items():
                     tf.summary.scalar(name, value)
             self.events.flush()
@@ -254,43 +289,14 @@ class _Run:
         if self.progress:
             print(line, end=end, flush=True)
 
-    def _step(self) -> Callable[[Any], dict[str, tf.Tensor]]:
-        """The model's `train_step` on every replica, compiled; logs are means over the replicas."""
-
-        @tf.function(reduce_retracing=True, jit_compile=self.model.xla or None)
-        def train(batch: Any) -> dict[str, tf.Tensor]:
-            logs = self.strategy.run(self.model.train_step, args=(batch,))
-            return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
-
-        return train
-
-    def _dealt(self, batch: Any) -> Any:
-        """The batch dealt to the replicas, as many rows to each: where it does not come out even, its first rows go
-        round again, since a replica without rows has no loss (TensorFlow's own splitting leaves some without)."""
-        replicas = self.strategy.num_replicas_in_sync
-        count = len(tf.nest.flatten(batch)[0])
-        rows = np.arange(-(-count // replicas) * replicas) % count
-
-        def part(context: Any) -> Any:
-            mine = rows[context.replica_id_in_sync_group :: replicas]
-            return tf.nest.map_structure(lambda value: tf.gather(value, mine), batch)
-
-        return self.strategy.experimental_distribute_values_from_function(part)
-
-    def _rows(self, batch: Any) -> list[int]:
-        """Numbers of the records in a batch, of all replicas; empty where the data does not say."""
-        if not isinstance(batch, Mapping) or "index" not in batch:
-            return []
-        return [int(i) for part in self.strategy.experimental_local_results(batch["index"]) for i in part.numpy()]
-
-    def _check(self, logs: Mapping[str, Any], pending: list[Any]) -> None:
-        bad = [name for name, value in logs.items() if not np.isfinite(float(value))]
+    def _check(self, call: Any) -> None:
+        bad = [name for name, value in call.logs.items() if not np.isfinite(value)]
         if bad:
-            places = [i for batch in pending for i in self._rows(batch)]
             known = getattr(self.data, "records", None)
-            names = [known[i].name for i in dict.fromkeys(places)] if known else places
+            places = list(dict.fromkeys(call.places()))
+            names = [known[i].name for i in places] if known else places
             raise FloatingPointError(
-                f"{', '.join(bad)} is no longer finite in epoch {int(self.epoch) + 1}, step {int(self.step)}; the "
+                f"{', '.join(bad)} is no longer finite in epoch {self.epoch + 1}, step {self.step}; the "
                 f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, "
                 "or train in float32; the last checkpoint is from before."
             )

@@ -29,6 +29,8 @@ print(json.dumps(said))
 """
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# what XLA compiles for a CPU is only compared here: LLVM's optimisation would take most of the time
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 _ready = []
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
+from fer_tf import devices
+
 from .settings import choices, described, flag_name, typed
 
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
@@ -38,7 +40,7 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
     tf.get_logger().addFilter(_not_retraced)
     try:
         code = run(kind(**given(kind, words)))
-    except (ValueError, OSError, FloatingPointError, ImportError, flags.Error) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError, flags.Error, devices.Refused) as error:
         if os.environ.get("FER_TF_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import evaluation, figures, training
+from fer_tf import devices, evaluation, figures, training
 
 from .settings import Training
 
 
 def setup(settings: Training, seed: int) -> tf.distribute.Strategy:
-    """Seed, dtype policy and replicas; before the model is made."""
-    return training.setup(
-        seed=seed, precision=settings.precision, strategy=settings.strategy, deterministic=settings.deterministic
-    )
+    """Device, seed, dtype policy, XLA and replicas; before the model is made."""
+    names = ("precision", "strategy", "deterministic", "xla", "device")
+    return training.setup(seed=seed, **{name: getattr(settings, name) for name in names})
 
 
 def options(settings: Training) -> dict[str, Any]:
     """What every training of a run gives to `training.fit`."""
-    return {"max_steps": settings.max_steps, "tensorboard": settings.tensorboard, "progress": settings.progress}
+    names = ("max_steps", "tensorboard", "progress", "steps_per_call")
+    return {name: getattr(settings, name) for name in names}
 
 
 def fit(
@@ -45,7 +47,8 @@ def fit(
       more: for `training.fit`.
     """
     given = {**options(settings), "checkpoint_steps": checkpoint_steps, **more}
-    training.fit(model, data, workdir=folder, epochs=epochs, strategy=strategy, **given)
+    with flags_named(settings):
+        training.fit(model, data, workdir=folder, epochs=epochs, strategy=strategy, **given)
     figures.save(figures.history(folder / "history.csv"), folder / "history.png")
 
 
@@ -61,13 +64,30 @@ def fit_and_test(
     checkpoint_steps: int = 500,
 ) -> evaluation.Outcome:
     """`evaluation.fit_and_test` with a run's settings; --epochs when `epochs` is left out."""
-    return evaluation.fit_and_test(
-        build,
-        data,
-        test,
-        workdir=folder,
-        strategy=strategy,
-        epochs=settings.epochs if epochs is None else epochs,
-        checkpoint_steps=checkpoint_steps,
-        **options(settings),
-    )
+    with flags_named(settings):
+        return evaluation.fit_and_test(
+            build,
+            data,
+            test,
+            workdir=folder,
+            strategy=strategy,
+            epochs=settings.epochs if epochs is None else epochs,
+            checkpoint_steps=checkpoint_steps,
+            **options(settings),
+        )
+
+
+@contextlib.contextmanager
+def flags_named(settings: Training) -> Iterator[None]:
+    """Within it, an `OutOfMemory` names the flags that give the batch size."""
+    try:
+        yield
+    except devices.OutOfMemory as error:
+        sizes = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if "batch_size" in f.name}
+        alike = {name: size for name, size in sizes.items() if size == error.batch_size} or sizes
+        given = ", ".join(f"--{name}={size}" for name, size in alike.items())
+        raise devices.OutOfMemory(
+            f"The device's memory does not hold a step of {error.batch_size or 'so many'} images: give less than "
+            f"{given}. The last checkpoint is whole: another --workdir starts anew, the weights so far stay here.",
+            error.batch_size,
+        ) from error

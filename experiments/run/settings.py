@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fer_tf import catalogue, protocols, records, training
+from fer_tf import catalogue, devices, protocols, records, training
 
 OPTIONS = catalogue.HELP
 WANTED = {
@@ -107,6 +107,13 @@ class Training(Base):
     seed: int = setting(0, "Seed of weights, order and views.", low=0, high=2**31 - 1)
     precision: str = setting("auto", "Dtype policy.", choices=training.PRECISIONS)
     strategy: str = setting("none", "Replicas.", choices=training.STRATEGIES)
+    device: str = setting(
+        "auto", "Where to compute; auto: on a GPU that TensorFlow can use.", choices=devices.DEVICES, free=True
+    )
+    xla: str = setting("auto", "Compile steps by XLA; auto: where there is a GPU.", choices=training.XLA, free=True)
+    steps_per_call: int = setting(
+        0, "Steps between two looks at the losses; 0: 20 on a GPU, 1 on a CPU.", low=0, free=True
+    )
     deterministic: bool = setting(False, "The same bits at every run.")
     epochs: int = setting(20, "Epochs.", low=1)
     batch_size: int = setting(100, "Views a batch.", low=1)
@@ -351,6 +358,8 @@ def bound(settings: Any) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(settings) if not described(type(settings), f.name)["free"]]
     values = {name: getattr(settings, name) for name in names}
     if values.get("precision") == "auto":
-        values["precision"] = training.auto_precision()
+        values["precision"] = training.auto_precision(
+            getattr(settings, "xla", "auto"), getattr(settings, "device", "auto")
+        )
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {flag_name(k): plain[k] for k in sorted(plain)}

@@ -44,8 +44,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import augment
-from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras, minimize
+from fer_tf import augment, draws
+from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras
 from fer_tf.layers import Noise, normal, scaled, step_seed
 from fer_tf.layers import signed_grey as grey
 from fer_tf.losses import cross_entropy
@@ -86,7 +86,7 @@ class OtherIdentity(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Makes the step counter, which checkpoints hold and `weights.save` leaves out."""
         self.seed_step = self.add_weight(
-            name="seed_step", shape=(), dtype="int32", initializer="zeros", trainable=False
+            name="seed_step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.built = True
 
@@ -94,7 +94,7 @@ class OtherIdentity(keras.layers.Layer):
         """(N,) int32 in 0 .. N_i - 1 -> (N,) int32 likewise."""
         seed = step_seed(self)
         further = tf.random.stateless_uniform(tf.shape(own), seed, 1, self.identities, tf.int32)
-        kept = tf.random.stateless_uniform(tf.shape(own), seed + tf.constant([0, 1])) < self.own_share
+        kept = draws.uniform(tf.shape(own), seed + tf.constant([0, 1])) < self.own_share
         return tf.where(kept, own, (own + further) % self.identities)
 
     def get_config(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Pace(keras.layers.Layer):
         """Makes the running mean and the count of G's steps since D moved; D moves at the first."""
         options = {"shape": (), "trainable": False}
         self.skill = self.add_weight(name="skill", initializer="zeros", dtype="float32", **options)
-        self.since = self.add_weight(name="since", initializer="zeros", dtype="int32", **options)
+        self.since = self.add_weight(name="since", initializer="zeros", dtype="int64", **options)
         self.built = True
 
     def call(self, accuracy: tf.Tensor) -> tf.Tensor:
@@ -133,7 +133,7 @@ class Pace(keras.layers.Layer):
         since = tf.convert_to_tensor(self.since) + 1
         moves = tf.logical_or(skill <= self.near, since >= self.ratio)
         self.skill.assign(skill)
-        self.since.assign(tf.where(moves, 0, since))
+        self.since.assign(tf.where(moves, tf.zeros_like(since), since))
         return moves
 
     def get_config(self) -> dict[str, Any]:
@@ -252,17 +252,11 @@ class DEGAN(PlayersModel):
         measures = {"accuracy": accuracy(e, expression), "identity_accuracy": accuracy(i, own)}
         return {"discriminator": discriminator, "generator": generator}, measures
 
-    def train_step(self, batch: Batch) -> Terms:
-        """One step: D up eq. (1) if it is its turn, G up eq. (2)."""
-        with tf.GradientTape(persistent=True) as tape:
-            terms, measures = self.losses(batch)
-            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+    def turns(self, measures: Terms) -> dict[str, tf.Tensor]:
+        """D moves when it is its turn (`Pace`), G at every step."""
         moves = self.pace(tf.minimum(measures["accuracy"], measures["identity_accuracy"]))
-        players = self.players()
-        minimize(players["discriminator"], totals["discriminator"], tape, when=moves)
-        minimize(players["generator"], totals["generator"], tape)
         measures["discriminator_share"] = tf.cast(moves, tf.float32)
-        return self.log_tracked(totals, terms, measures)
+        return {"discriminator": moves}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fer_tf import draws
 from fer_tf.compat import keras
 from fer_tf.layers import InstanceNorm, ReflectionPadding, normal, step_seed
 
@@ -115,8 +116,8 @@ class ImagePool(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         """Makes the pool, the count of what is in it, and the step counter."""
         options = {"initializer": "zeros", "trainable": False}
-        self.seed_step = self.add_weight(name="seed_step", shape=(), dtype="int32", **options)
-        self.seed_count = self.add_weight(name="seed_count", shape=(), dtype="int32", **options)
+        self.seed_step = self.add_weight(name="seed_step", shape=(), dtype="int64", **options)
+        self.seed_count = self.add_weight(name="seed_count", shape=(), dtype="int64", **options)
         pool = (self.size, *self.shape)
         self.seed_pool = self.add_weight(name="seed_pool", shape=pool, dtype="float32", **options)
         self.built = True
@@ -130,20 +131,21 @@ class ImagePool(keras.layers.Layer):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("The image pool is for one replica: give pool=0, or --strategy=none.")
         fakes, seed = tf.stop_gradient(tf.cast(fakes, tf.float32)), step_seed(self)
-        number, count = tf.shape(fakes)[0], tf.convert_to_tensor(self.seed_count)
+        number, count = tf.shape(fakes)[0], tf.cast(tf.convert_to_tensor(self.seed_count), tf.int32)
         if (fakes.shape[0] or 0) > self.size:
             raise ValueError(f"The image pool of {self.size} is smaller than the batch of {fakes.shape[0]}.")
-        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed)[:number]
-        heads = tf.random.stateless_uniform((number,), seed) < 0.5
+        places = draws.order(self.size, seed)[:number]
+        heads = draws.uniform((number,), seed) < 0.5
         new = count + tf.range(number) < self.size  # still room for them
-        place = tf.where(new, tf.minimum(count + tf.range(number), self.size - 1), order)
+        place = tf.where(new, tf.minimum(count + tf.range(number), self.size - 1), places)
         pool = tf.convert_to_tensor(self.seed_pool)
-        earlier = ~new & heads & (order < count)  # where a batch fits in part, not what has just gone in
+        earlier = ~new & heads & (places < count)  # where a batch fits in part, not what has just gone in
         shown = tf.where(earlier[:, None, None, None], tf.gather(pool, place), fakes)
-        goes_in = tf.where(new | earlier)[:, 0]
-        into = tf.gather(place, goes_in)[:, None]
-        self.seed_pool.assign(tf.tensor_scatter_nd_update(pool, into, tf.gather(fakes, goes_in)))
-        self.seed_count.assign(tf.minimum(count + number, self.size))
+        into = tf.where(new | earlier, place, self.size)[:, None]  # one place more, for those that do not go in
+        row = tf.tensor_scatter_nd_update(tf.fill([self.size + 1], -1), into, tf.range(number))[: self.size, None]
+        kept = tf.gather(fakes, tf.maximum(row[:, 0], 0))
+        self.seed_pool.assign(tf.where(row[..., None, None] >= 0, kept, pool))
+        self.seed_count.assign(tf.cast(tf.minimum(count + number, self.size), tf.int64))
         return shown
 
     def get_config(self) -> dict[str, Any]:
