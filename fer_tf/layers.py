@@ -400,7 +400,7 @@ def as_product(layer: Any, inputs: tf.Tensor, small: int) -> bool:
     options += [getattr(layer, "groups", 1), getattr(layer, "output_padding", None), layer.use_bias]
     plain = options == [(4, 4), (2, 2), (1, 1), "same", 1, None, False]
     sides = inputs.shape[1:3]
-    return plain and all(s and s <= small for s in sides) and not tf.config.list_physical_devices("GPU")
+    return plain and all(s and s <= small for s in sides) and not tf.config.get_visible_devices("GPU")
 
 
 @keras.utils.register_keras_serializable("fer_tf")

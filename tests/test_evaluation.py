@@ -130,3 +130,27 @@ def test_nobody_is_held_out(tmp_path):
 def test_options_are_those_of_fit(tmp_path):
     outcome = run((0, 1, 2), faces(False), tmp_path, max_steps=2)
     assert outcome.tested["last"][1].tolist() == answers(1)
+
+
+def test_a_short_batch_is_filled_up_for_xla(monkeypatch):
+    """Seven faces in batches of three: XLA sees batches of three alone, and the answers are the same."""
+    sizes = []
+    monkeypatch.setattr(
+        evaluation, "compiled", lambda model: lambda images: (sizes.append(len(images)), model.classify(images))[1]
+    )
+    for xla, wanted in ((False, [3, 3, 1]), (True, [3, 3, 3])):
+        model = Scripted([0])
+        model.shift.assign(2.0)
+        model.xla = xla
+        assert evaluation.predict(model, faces(False, 3))[1].tolist() == answers(2)
+        assert sizes == wanted
+        sizes.clear()
+
+
+def test_a_model_that_xla_trains_is_tested_by_xla():
+    model = Scripted([0])
+    model.xla = True
+    graph = evaluation.compiled(model)
+    assert evaluation.predict(model, faces(False, 3))[1].tolist() == answers(0)
+    assert graph.function_spec is not None and graph._jit_compile is True
+    assert len(model.traced) == 1

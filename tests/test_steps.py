@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import compat, pipeline, steps, training
+from fer_tf import compat, devices, pipeline, steps, training
 from fer_tf.compat import keras, optimizer_variables
 from fer_tf.models import fer_net
 from fer_tf.records import Record
@@ -189,3 +189,43 @@ class Fixed:
 
     def epoch(self, number):
         return tf.data.Dataset.from_tensors(self.batch).repeat(2)
+
+
+def test_several_steps_a_call_on_two_replicas(tmp_path):
+    weights = []
+    for per_call in (1, 4):
+        strategy = training.setup(seed=4, precision="float32", strategy="mirrored")
+        with strategy.scope():
+            model = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8)
+            model.compile(classifier_optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+        options = {"strategy": strategy, "epochs": 1, "steps_per_call": per_call, "progress": False}
+        training.fit(model, data(), workdir=tmp_path / str(per_call), **options)
+        weights.append([np.array(v) for v in model.trainable_variables])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_full_memory_leaves_the_last_checkpoint(tmp_path):
+    """And says so, with the batch size."""
+
+    class Greedy(fer_net.FERNet):
+        """No memory suffices for its fourth step."""
+
+        def train_step(self, batch):
+            def refuse(step):
+                if step > 3:
+                    raise MemoryError("OOM when allocating tensor")  # TensorFlow makes a ResourceExhaustedError of it
+                return step
+
+            logs = super().train_step(batch)
+            step = tf.numpy_function(refuse, [self.classifier_optimizer.iterations], tf.int64)
+            with tf.control_dependencies([step]):
+                return {name: tf.identity(value) for name, value in logs.items()}
+
+    training.setup(seed=5, precision="float32")
+    model = Greedy(classes=("anger", "fear"), width=4, blocks=1, hidden=8, seed=5)
+    model.compile(classifier_optimizer="sgd")
+    with pytest.raises(devices.OutOfMemory, match="a step of 4 images.*last checkpoint is whole"):
+        training.fit(model, data(), workdir=tmp_path, epochs=1, checkpoint_steps=2, progress=False)
+    latest = tf.train.latest_checkpoint(str(tmp_path / "checkpoint"))
+    assert tf.train.load_variable(latest, "step/.ATTRIBUTES/VARIABLE_VALUE") == 2

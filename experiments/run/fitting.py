@@ -88,6 +88,6 @@ def flags_named(settings: Training) -> Iterator[None]:
         given = ", ".join(f"--{name}={size}" for name, size in alike.items())
         raise devices.OutOfMemory(
             f"The device's memory does not hold a step of {error.batch_size or 'so many'} images: give less than "
-            f"{given}. The last checkpoint is whole: another --workdir starts anew, the weights so far stay here.",
+            f"{given}, with another --workdir. The last checkpoint in this one is whole.",
             error.batch_size,
         ) from error

@@ -45,7 +45,7 @@ def without_folders(value: Any, place: str) -> str:
 
 def hardware() -> str:
     """GPU names, or the CPU's model and its core count."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(g).get("device_name", "GPU") for g in gpus)
     info = Path("/proc/cpuinfo")

@@ -358,8 +358,6 @@ def bound(settings: Any) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(settings) if not described(type(settings), f.name)["free"]]
     values = {name: getattr(settings, name) for name in names}
     if values.get("precision") == "auto":
-        values["precision"] = training.auto_precision(
-            getattr(settings, "xla", "auto"), getattr(settings, "device", "auto")
-        )
+        values["precision"] = training.auto_precision(settings.xla, settings.device)
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {flag_name(k): plain[k] for k in sorted(plain)}

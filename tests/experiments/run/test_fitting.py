@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.run import fitting, settings
-from fer_tf import evaluation, figures, training
+from fer_tf import devices, evaluation, figures, training
 
 
 @settings.command({"quick": {}})
@@ -24,12 +24,14 @@ def calls(monkeypatch):
 
 
 GIVEN = {"precision": "float32", "strategy": "mirrored", "deterministic": True, "epochs": 7, "max_steps": 3}
-SHOWN = {"max_steps": 3, "tensorboard": True, "progress": False}
+GIVEN |= {"xla": "off", "device": "cpu", "steps_per_call": 6}
+SHOWN = {"max_steps": 3, "tensorboard": True, "progress": False, "steps_per_call": 6}
 
 
 def test_setup(calls):
     assert fitting.setup(Toy(**GIVEN, seed=5), 11) == "setup"
-    assert calls == [("setup", (), {"seed": 11, "precision": "float32", "strategy": "mirrored", "deterministic": True})]
+    wanted = {"seed": 11, "precision": "float32", "strategy": "mirrored", "deterministic": True}
+    assert calls == [("setup", (), {**wanted, "xla": "off", "device": "cpu"})]
 
 
 def test_a_training_without_a_test(calls, tmp_path):
@@ -56,3 +58,28 @@ def test_a_training_that_is_tested(calls, tmp_path):
 
 def test_one_replica_is_the_default():
     assert isinstance(fitting.setup(Toy(precision="float32"), 0), type(tf.distribute.get_strategy()))
+
+
+@settings.command({"quick": {}})
+class Gan(settings.Training):
+    """Two batch sizes."""
+
+    gan_batch_size: int = settings.setting(16, "Pairs.", low=1)
+
+
+def test_a_full_memory_names_the_flag_to_lower(monkeypatch, tmp_path):
+    made = Gan(batch_size=64, gan_batch_size=100)
+    for size, flags in ((64, "--batch_size=64,"), (100, "--gan_batch_size=100,"), (0, "=64, --gan_batch_size=100,")):
+
+        def fit(*args, size=size, **given):
+            raise devices.OutOfMemory("full", size)
+
+        monkeypatch.setattr(training, "fit", fit)
+        monkeypatch.setattr(evaluation, "fit_and_test", fit)
+        for run in (
+            lambda: fitting.fit(made, "model", "data", tmp_path, "strategy", epochs=1),
+            lambda: fitting.fit_and_test(made, len, "data", None, tmp_path, "strategy"),
+        ):
+            with pytest.raises(devices.OutOfMemory, match=f"less than .*{flags} with another --workdir") as caught:
+                run()
+            assert caught.value.batch_size == size
