@@ -10,7 +10,7 @@ import tensorflow as tf
 from experiments import benchmark
 from experiments.parts.benchmark import cycle_at as benchmark_cycle_at
 from experiments.parts.benchmark import feed, operations
-from fer_tf import layers, training
+from fer_tf import layers
 from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES
 
@@ -107,25 +107,3 @@ def test_shares_by_hand():
     given = benchmark_cycle_at.shares({name: np.array(value, float) for name, value in times.items()})
     wanted = {"G forward": 0.2, "G backward": 0.4, "D": 0.2, "Adam": 0.05, "rest": 0.1}
     assert given == pytest.approx(wanted | {"(G's blocks)": 0.4, "(norms)": 0.2})
-
-
-def test_twin_takes_the_same_steps():
-    """Losses of three steps from the same weights, on noise, agree."""
-    pytest.importorskip("torch")
-    from experiments.parts.benchmark import torch_cycle_at, torch_weights
-
-    training.setup(seed=0, precision="float32")
-    model = benchmark_cycle_at.build(1, tiny=True)
-    twin = torch_cycle_at.twin(model, "float32")
-    images = [tf.random.stateless_uniform((2, 32, 32, 3), (0, i)) for i in range(2)]
-    batch = {"image": images[0], "auxiliary": images[1], "label": tf.zeros(2, tf.int32)}
-    for net in ("g_sw", "d_w"):
-        theirs = twin.nets[net](torch_weights.tensor(2 * images[0] - 1)).detach().numpy().transpose(0, 2, 3, 1)
-        np.testing.assert_allclose(getattr(model, net)(2 * images[0] - 1), theirs, atol=2e-5)
-    for _ in range(3):
-        for metric in model.metrics:
-            metric.reset_state()
-        ours = model.train_step(batch)
-        theirs = twin.train_step(*map(torch_weights.tensor, images))
-        for name in ("discriminators_loss", "generators_loss"):
-            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=2e-3)

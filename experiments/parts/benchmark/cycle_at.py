@@ -143,8 +143,8 @@ def measure_batch(precision: str, batch_size: int, settings: Any) -> dict[str, A
 
         torch.set_num_threads(threads)
         twin = torch_cycle_at.twin(models["stage 1"], precision.removeprefix("mixed_"))
-        x_s, x_w = map(torch_weights.tensor, images)
-        runs["torch"] = lambda: twin.train_step(x_s, x_w)
+        theirs = torch_weights.tensors(batch)
+        runs["torch"] = lambda: twin.train_step(theirs)
         measures["parameters"] = twin.parameters()
     times = in_turns(runs, 1 if batch_size > 1 else settings.steps, settings.repeats)
     measures |= speeds({name: times[name] for name in ("tensorflow", "torch") if name in times}, batch_size)

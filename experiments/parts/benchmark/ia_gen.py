@@ -174,9 +174,10 @@ def measure_beside_torch(precision: str, settings: Any) -> dict[str, Any]:
     torch.set_num_threads(threads)
     twin = torch_ia_gen.twin(model, precision.removeprefix("mixed_"))
     images = [tf.random.stateless_uniform((settings.batch_size, 64, 64, 1), (settings.seed, i)) for i in range(2)]
-    batch, (image, target) = dict(zip(("image", "target"), images, strict=True)), map(torch_weights.tensor, images)
+    batch = dict(zip(("image", "target"), images, strict=True))
+    theirs = torch_weights.tensors(batch)
     step = tf.function(model.train_step)
-    runs = {"tensorflow": lambda: step(batch), "torch": lambda: twin.train_step(image, target)}
+    runs = {"tensorflow": lambda: step(batch), "torch": lambda: twin.train_step(theirs)}
     times = in_turns(runs, settings.steps, settings.repeats, WARM_UP)
     return {**speeds(times, settings.batch_size), "threads": threads, "parameters": twin.parameters()}
 

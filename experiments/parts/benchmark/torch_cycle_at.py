@@ -6,14 +6,14 @@ Parts have the names of the Keras layers, so that `torch_weights.copy_weights` n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .torch_weights import copy_weights
+from .torch_players import Losses, Players
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
@@ -76,40 +76,22 @@ class Discriminator(nn.Module):
         return x.float()
 
 
-class CycleGAN:
-    """`cycle_at.CycleAT(stage=1)` with its step: log losses, no pool, Adam for each player.
+class CycleGAN(Players):
+    """`cycle_at.CycleAT(stage=1)` with its step: log losses, no pool."""
 
-    Args:
-      filters, blocks, lambda_cycle: as there.
-      rate: of Adam, whose beta_1 is 0.5.
-      precision: "float32", or "bfloat16" by autocast.
-    """
-
-    def __init__(
-        self,
-        *,
-        filters: int = 64,
-        blocks: int = 9,
-        lambda_cycle: float = 1.0,
-        rate: float = 2e-4,
-        precision: str = "float32",
-    ):
-        self.nets = {name: Generator(filters=filters, blocks=blocks) for name in ("g_sw", "g_ws")}
-        self.nets |= {name: Discriminator(filters=filters) for name in ("d_w", "d_s")}
-        for net in self.nets.values():
-            net.to(memory_format=torch.channels_last)
+    def __init__(self, model: Any, dtype: str, device: str = "cpu"):
+        generator, filters = {"filters": model.filters, "blocks": model.blocks}, model.discriminator_filters
+        nets = {name: (Generator(**generator), getattr(model, name)) for name in ("g_sw", "g_ws")}
+        nets |= {name: (Discriminator(filters=filters), getattr(model, name)) for name in ("d_w", "d_s")}
         players = {"discriminators": ("d_w", "d_s"), "generators": ("g_sw", "g_ws")}
-        self.weights = {name: [p for n in nets for p in self.nets[n].parameters()] for name, nets in players.items()}
-        self.adam = {
-            name: torch.optim.Adam(weights, rate, betas=(0.5, 0.999), eps=1e-7, fused=True)
-            for name, weights in self.weights.items()
-        }
-        self.lambda_cycle, self.half = lambda_cycle, precision == "bfloat16"
+        super().__init__(model, nets, players, dtype, device)
+        self.lambda_cycle = model.lambda_cycle
 
-    def losses(self, x_s: torch.Tensor, x_w: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
-        """`CycleAT.losses` in stage I: (N, 3, H, W) in [0, 1] twice."""
-        x_s, x_w, nets, softplus = 2 * x_s - 1, 2 * x_w - 1, self.nets, functional.softplus
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
+        """`CycleAT.losses` in stage I: image and auxiliary (N, 1|3, H, W) in [0, 1]."""
+        x_s, x_w = (2 * batch[name].expand(-1, 3, -1, -1) - 1 for name in ("image", "auxiliary"))
+        nets, softplus = self.nets, functional.softplus
+        with self.autocast():
             to_w, to_s = nets["g_sw"](x_s), nets["g_ws"](x_w)
             again_s, again_w = nets["g_ws"](to_w), nets["g_sw"](to_s)
             real_w, real_s = nets["d_w"](x_w), nets["d_s"](x_s)
@@ -128,34 +110,13 @@ class CycleGAN:
             },
         }
 
-    def train_step(self, x_s: torch.Tensor, x_w: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Both players' gradients at the same weights, then both move: as the Keras model's."""
-        totals = {name: sum(terms.values()) for name, terms in self.losses(x_s, x_w).items()}
-        for name, weights in self.weights.items():
-            gradients = torch.autograd.grad(totals[name], weights, retain_graph=name == "discriminators")
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient
-        for adam in self.adam.values():
-            adam.step()
-        return {f"{name}_loss": total.detach() for name, total in totals.items()}
 
-    def parameters(self) -> int:
-        """Number of those that the players train."""
-        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
-
-
-def twin(model: Any, precision: str) -> CycleGAN:
-    """A `CycleGAN` like a Keras `CycleAT` of stage I, with its weights.
+def twin(model: Any, dtype: str, device: str = "cpu") -> CycleGAN:
+    """The twin of a compiled `cycle_at.CycleAT` of stage I: see `torch_players`.
 
     Raises:
-      RuntimeError: a net has another number of parameters; the message names it.
+      ValueError: stage II, another loss, or a pool: the twin has none of these.
     """
-    given = {"filters": model.filters, "blocks": model.blocks, "lambda_cycle": model.lambda_cycle}
-    made = CycleGAN(**given, precision=precision)
-    for name, net in made.nets.items():
-        theirs = getattr(model, name)
-        copied, own = copy_weights(theirs, net), sum(p.numel() for p in net.parameters())
-        whole = sum(int(np.prod(v.shape)) for v in theirs.trainable_variables)
-        if not copied == own == whole:
-            raise RuntimeError(f"{name} has {whole} parameters in Keras and {own} in PyTorch; {copied} are alike.")
-    return made
+    if model.stage != 1 or model.gan_loss != "log" or model.pool:
+        raise ValueError("The twin of CycleAT has stage 1, gan_loss log and no pool.")
+    return CycleGAN(model, dtype, device)

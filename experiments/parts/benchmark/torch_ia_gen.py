@@ -6,21 +6,17 @@ Parts have the names of the Keras layers, so that `torch_weights.copy_weights` n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from fer_tf.models import ia_gen
 
-from .torch_weights import copy_weights
-
-
-def norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with Keras's constants (see `fer_tf.compat.BatchNorm`)."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.1)
+from .torch_fer_net import Maps, norm
+from .torch_players import Losses, Players
 
 
 class Generator(nn.Module):
@@ -85,126 +81,47 @@ class Discriminator(nn.Module):
         return x.float()
 
 
-class Maps(nn.Module):
-    """phi, FER-Net as far as `FERNet.maps`: (N, 1, H, W) in [0, 1] -> (N, width, H/2, W/2)."""
+class ExpressionGAN(Players):
+    """`ia_gen.ExpressionGAN` with its step, phi frozen, where the content loss is L1 and phi stands before pooling 2."""
 
-    def __init__(self, *, width: int = 64, blocks: int = 2):
-        super().__init__()
-        self.blocks, self.parts = blocks, nn.ModuleDict()
-        self._add("stem", 1, width // 2)
-        for i in range(blocks):
-            given = width if i else width // 2
-            if not i:
-                self._add("stage1_0_skip", given, width, 1)
-            self._add(f"stage1_{i}_a", given, width)
-            self._add(f"stage1_{i}_b", width, width)
-
-    def _add(self, name: str, given: int, made: int, size: int = 3) -> None:
-        self.parts[f"{name}_conv"] = nn.Conv2d(given, made, size, 1, size // 2, bias=False)
-        self.parts[f"{name}_norm"] = norm(made)
-
-    def _conv_bn(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return self.parts[f"{name}_norm"](self.parts[f"{name}_conv"](x))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Each face at mean 0 and standard deviation 1, then the convolutions before the second pooling."""
-        variance, mean = torch.var_mean(x, (1, 2, 3), correction=0, keepdim=True)
-        x = functional.max_pool2d(functional.relu(self._conv_bn((x - mean) * torch.rsqrt(variance + 1e-4), "stem")), 2)
-        for i in range(self.blocks):
-            y = self._conv_bn(functional.relu(self._conv_bn(x, f"stage1_{i}_a")), f"stage1_{i}_b")
-            x = functional.relu(y + (x if i else self._conv_bn(x, "stage1_0_skip")))
-        return x
-
-
-class ExpressionGAN:
-    """`ia_gen.ExpressionGAN` with its step, where the content loss is L1: frozen phi, Adam for each player.
-
-    Args:
-      width, dropout: as there.
-      feature_width, feature_blocks: of FER-Net.
-      rate: of Adam, whose beta_1 is 0.5.
-      precision: "float32", or "bfloat16" by autocast.
-    """
-
-    def __init__(
-        self,
-        *,
-        width: float = 1.0,
-        dropout: float = 0.5,
-        feature_width: int = 64,
-        feature_blocks: int = 2,
-        rate: float = 2e-4,
-        precision: str = "float32",
-    ):
-        self.nets = {
-            "discriminator": Discriminator(width=width),
-            "generator": Generator(width=width, dropout=dropout),
-            "phi": Maps(width=feature_width, blocks=feature_blocks).eval().requires_grad_(False),
+    def __init__(self, model: Any, dtype: str, device: str = "cpu"):
+        phi = Maps(width=model.feature_net.width, blocks=model.feature_net.blocks)
+        nets = {
+            "discriminator": (Discriminator(width=model.width), model.discriminator),
+            "generator": (Generator(width=model.width, dropout=model.dropout), model.generator),
+            "phi": (phi, model.feature_net.trunk),
         }
-        for net in self.nets.values():
-            net.to(memory_format=torch.channels_last)
-        self.weights = {name: list(self.nets[name].parameters()) for name in ("discriminator", "generator")}
-        self.adam = {
-            name: torch.optim.Adam(weights, rate, betas=(0.5, 0.999), eps=1e-7, fused=True)
-            for name, weights in self.weights.items()
-        }
-        self.half = precision == "bfloat16"
+        super().__init__(model, nets, {name: [name] for name in ("discriminator", "generator")}, dtype, device)
+        self.lambda_, self.alpha, self.beta = model.lambda_, model.alpha, model.beta
 
-    def losses(self, image: torch.Tensor, target: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
-        """`ia_gen.ExpressionGAN.losses` with alpha 100, beta 10, lambda 1: (N, 1, 64, 64) in [0, 1] twice."""
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
+        """`ia_gen.ExpressionGAN.losses`: image and target (N, 1, 64, 64) in [0, 1]."""
         generator, discriminator, phi = (self.nets[name] for name in ("generator", "discriminator", "phi"))
-        image, target = 2 * image - 1, 2 * target - 1
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        image, target = (2 * batch[name] - 1 for name in ("image", "target"))
+        with self.autocast():
             output = generator(image)
             real = discriminator(torch.cat([image, target], 1))
             fake = discriminator(torch.cat([image, output], 1))
             with torch.no_grad():
                 wanted = phi((target + 1) / 2).float()
             given = phi((output + 1) / 2).float()
-        softplus = functional.softplus
+        softplus, weight = functional.softplus, self.lambda_
         return {
             "discriminator": {"real_loss": softplus(-real).mean(), "fake_loss": softplus(fake).mean()},
             "generator": {
-                "adversarial_loss": softplus(-fake).mean(),
-                "content_loss": 100 * functional.l1_loss(output, target),
-                "perceptual_loss": 10 * functional.mse_loss(given, wanted),
+                "adversarial_loss": weight * softplus(-fake).mean(),
+                "content_loss": weight * self.alpha * functional.l1_loss(output, target),
+                "perceptual_loss": weight * self.beta * functional.mse_loss(given, wanted),
             },
         }
 
-    def train_step(self, image: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Both players' gradients at the same weights, then both move: as the Keras model's."""
-        totals = {name: sum(terms.values()) for name, terms in self.losses(image, target).items()}
-        for name, weights in self.weights.items():
-            for weight, gradient in zip(
-                weights, torch.autograd.grad(totals[name], weights, retain_graph=True), strict=True
-            ):
-                weight.grad = gradient
-        for adam in self.adam.values():
-            adam.step()
-        return {f"{name}_loss": total.detach() for name, total in totals.items()}
 
-    def parameters(self) -> int:
-        """Number of those that the players train."""
-        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
-
-
-def twin(model: Any, precision: str) -> ExpressionGAN:
-    """An `ExpressionGAN` like a Keras one, with its weights.
+def twin(model: Any, dtype: str, device: str = "cpu") -> ExpressionGAN:
+    """The twin of a compiled `ia_gen.ExpressionGAN`: see `torch_players`.
 
     Raises:
-      RuntimeError: a net has another number of parameters; the message names it.
+      ValueError: a content loss or phi that the twin does not have.
     """
-    made = ExpressionGAN(
-        width=model.width,
-        dropout=model.dropout,
-        feature_width=model.feature_net.width,
-        feature_blocks=model.feature_net.blocks,
-        precision=precision,
-    )
-    theirs = {"discriminator": model.discriminator, "generator": model.generator, "phi": model.feature_net.trunk}
-    for name, net in made.nets.items():
-        copied, own = copy_weights(theirs[name], net), sum(p.numel() for p in net.parameters())
-        whole = own if name == "phi" else sum(int(np.prod(v.shape)) for v in theirs[name].trainable_variables)
-        if not copied == own == whole:
-            raise RuntimeError(f"The {name} has {whole} parameters in Keras and {own} in PyTorch; {copied} are alike.")
-    return made
+    if (model.content, model.phi_pooling) != ("l1", 2):
+        raise ValueError(f"The twin has content l1 and phi_pooling 2: not {model.content} and {model.phi_pooling}.")
+    return ExpressionGAN(model, dtype, device)
