@@ -1,0 +1,225 @@
+"""GCNet's training step in PyTorch, for timing beside `fer_tf.models.gcnet`: S1R1's nets, losses and updates.
+
+Parts have the names of the Keras layers, so that `torch_weights.copy_weights` needs no table. Only
+`experiments.benchmark` and its tests use this file; it needs the extra `bench`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fer_tf.layers import scaled
+from fer_tf.models.gcnet import HIDDEN
+from fer_tf.nets.conv_ae import DECODER, ENCODER
+
+from .torch_weights import copy_weights
+
+Pooled = tuple[torch.Tensor, list[torch.Tensor]]
+"""A code (N, C, h, w), and where each pooling found its maxima, the first one's first."""
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    """Batch norm with Keras's constants (see `fer_tf.compat.BatchNorm`)."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.1)
+
+
+class Encoder(nn.Module):
+    """`conv_ae.build_encoder`: (N, 1, 64, 64) in [0, 1] -> `Pooled`."""
+
+    def __init__(self, *, width: float = 1.0, padding: str = "same"):
+        super().__init__()
+        self.parts, given = nn.ModuleDict(), 1
+        for i, (size, printed) in enumerate(ENCODER, 1):
+            made, pad = scaled(printed, width), size // 2 if padding == "same" else 0
+            self.parts[f"conv{i}"] = nn.Conv2d(given, made, size, padding=pad, bias=False)
+            self.parts[f"norm{i}"], given = norm(made), made
+
+    def forward(self, x: torch.Tensor) -> Pooled:
+        """En of Table I."""
+        places = []
+        for i in range(1, len(ENCODER) + 1):
+            x = functional.relu(self.parts[f"norm{i}"](self.parts[f"conv{i}"](x)))
+            x, place = functional.max_pool2d(x, 2, return_indices=True)
+            places.append(place)
+        return x, places
+
+
+class Decoder(nn.Module):
+    """`conv_ae.build_decoder`: `Pooled` -> (N, 1, 64, 64) float32 >= 0."""
+
+    def __init__(self, *, width: float = 1.0, padding: str = "same"):
+        super().__init__()
+        self.parts, given = nn.ModuleDict(), scaled(ENCODER[-1][1], width)
+        for i, (size, printed) in enumerate(DECODER, 1):
+            made = scaled(printed, width) if i < len(DECODER) else printed
+            pad = size // 2 if padding == "same" else 0
+            self.parts[f"conv{i}"] = nn.ConvTranspose2d(given, made, size, padding=pad, bias=False)
+            self.parts[f"norm{i}"], given = norm(made), made
+
+    def forward(self, pooled: Pooled) -> torch.Tensor:
+        """De of Table I, which unpools where the encoder pooled."""
+        x, places = pooled
+        for i in range(1, len(DECODER) + 1):
+            x = functional.max_unpool2d(x, places[-i], 2)
+            x = functional.relu(self.parts[f"norm{i}"](self.parts[f"conv{i}"](x)))
+        return x.float()
+
+
+class Classifier(nn.Module):
+    """`GCNet.logits`: delta of eq. (2), (N, p) float32 -> (N, K) float32."""
+
+    def __init__(self, size: int, classes: int, *, width: float = 1.0, dropout: float = 0.5):
+        super().__init__()
+        hidden = scaled(HIDDEN, width)
+        self.dropout = dropout
+        self.parts = nn.ModuleDict({"hidden": nn.Linear(size, hidden), "logits": nn.Linear(hidden, classes)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Dropout, FC-384, the last layer."""
+        x = functional.dropout(x, self.dropout, self.training)
+        return self.parts["logits"](functional.relu(self.parts["hidden"](x)))
+
+
+def mean_of_half_squares(
+    output: torch.Tensor, target: torch.Tensor, counted: torch.Tensor | None = None
+) -> torch.Tensor:
+    """`gcnet.mean_of_half_squares`: (N, 1, H, W) float32 twice, (N,) bool -> scalar."""
+    if counted is None:
+        return 0.5 * functional.mse_loss(output, target)
+    half = 0.5 * (output - target).square().mean((1, 2, 3))
+    return torch.where(counted, half, 0.0).mean()
+
+
+def unit(e: torch.Tensor) -> torch.Tensor:
+    """e / ||e|| as `tf.math.l2_normalize` has it: (N, p) float32 -> the same."""
+    return e * torch.rsqrt(e.square().sum(-1, keepdim=True).clamp(min=1e-12))
+
+
+def contrastive_loss(e: torch.Tensor, e_r: torch.Tensor, alpha: torch.Tensor, margin: float) -> torch.Tensor:
+    """Eq. (6), the mean over the batch: (N, p) float32 twice, (N,) float32 -> scalar."""
+    s = (e - e_r).square().sum(-1).clamp(min=1e-12).sqrt()
+    return 0.5 * (alpha * (margin - s).clamp(min=0.0).square() + (1.0 - alpha) * s.square()).mean()
+
+
+class Twin:
+    """`gcnet.GCNet(variant="S1R1", generator="conv_ae")` with its step: Nesterov SGD whose rate is Caffe's "inv".
+
+    Keras multiplies the gradient by the rate before it enters the velocity, PyTorch the sum of both afterwards. So the
+    loss is multiplied by the rate here, and the optimizer's own is 1, that of the decoders their multiplier. The
+    gradient of `decay_loss` is the optimizer's weight decay.
+
+    Args:
+      model: built, of the variant S1R1; gives the sizes, the losses' weights, and the nets' weights.
+      dtype: "float32", or "bfloat16" by autocast.
+      device: of nets and batches.
+      rate, multiplier, gamma, power: see `gcnet.optimizers`.
+    Raises:
+      ValueError: another variant or generator.
+      RuntimeError: a net has another number of parameters; the message names it.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        dtype: str,
+        device: str = "cpu",
+        *,
+        rate: float = 0.001,
+        multiplier: float = 10.0,
+        gamma: float = 1e-4,
+        power: float = 0.75,
+    ):
+        if (model.variant, model.generator) != ("S1R1", "conv_ae"):
+            raise ValueError(f"The twin is that of S1R1 with conv_ae, not of {model.variant} with {model.generator}.")
+        self.model, self.half, self.device = model.get_config(), dtype == "bfloat16", torch.device(device)
+        self.neutral = model.classes.index("neutral") if "neutral" in model.classes else -1
+        self.rate, self.gamma, self.power, self.steps = rate, gamma, power, 0
+        self.nets, theirs = (
+            {},
+            {
+                "encoder1": model.generator_net.encoder,
+                "decoder": model.generator_net.decoder,
+                "encoder2": model.encoder2,
+                "decoder_i": model.decoder_i,
+                "decoder_r": model.decoder_r,
+                "classifier": model,
+            },
+        )
+        for name, net in theirs.items():
+            self.nets[name] = made = self._net(name, int(model.hidden.kernel.shape[0]))
+            copied, own = copy_weights(net, made), sum(p.numel() for p in made.parameters())
+            if copied != own:
+                raise RuntimeError(f"{name} has {own} parameters in PyTorch; {copied} of them are from Keras.")
+            made.to(self.device, memory_format=torch.channels_last)
+        decoders = [p for n in ("decoder", "decoder_i", "decoder_r") for p in self.nets[n].parameters()]
+        rest = [p for n in ("encoder1", "encoder2", "classifier") for p in self.nets[n].parameters()]
+        self.weights = {"classifier": rest, "decoder": decoders}
+        whole = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+        if self.parameters() != whole:
+            raise RuntimeError(f"GCNet has {whole} parameters in Keras and {self.parameters()} in PyTorch.")
+        groups = [{"params": rest, "lr": 1.0}, {"params": decoders, "lr": multiplier}]
+        self.sgd = torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
+
+    def _net(self, name: str, size: int) -> nn.Module:
+        """One of `nets`; `size` is p of eq. (2)."""
+        width, padding = self.model["width"], self.model["padding"]
+        if name == "classifier":
+            return Classifier(size, len(self.model["classes"]), width=width, dropout=self.model["dropout"])
+        return (Encoder if name.startswith("encoder") else Decoder)(width=width, padding=padding)
+
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+        """`GCNet.losses`: the terms of eq. (4) and the decay, of which the latter has no gradient here.
+
+        Args:
+          batch: image and reference (N, 1, 64, 64) float32 in [0, 1], label (N,) int, has_reference (N,) bool or none.
+        """
+        nets, weight = self.nets, self.model
+        image, neutral, label = batch["image"], batch["reference"], batch["label"].long()
+        counted = batch.get("has_reference")
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            code = nets["encoder2"](image)
+            reference = nets["decoder"](nets["encoder1"](image))  # eq. (3)
+            code_r = nets["encoder2"](reference)
+            back, back_r = nets["decoder_i"](code), nets["decoder_r"](code_r)
+        # as Keras flattens them: channels last
+        e, e_r = (c[0].permute(0, 2, 3, 1).flatten(1).float() for c in (code, code_r))
+        logits = nets["classifier"]((unit(e) - unit(e_r)).abs())  # eq. (2)
+        alpha = (label != self.neutral).float()
+        with torch.no_grad():
+            squares = torch.stack(torch._foreach_norm([p for own in self.weights.values() for p in own])).square().sum()
+        terms = {
+            "generation_loss": weight["lambda_g"] * mean_of_half_squares(reference, neutral, counted),  # eq. (5)
+            "classification_loss": weight["lambda_c"] * functional.cross_entropy(logits, label),
+            "contrastive_loss": weight["lambda_s"] * contrastive_loss(e, e_r, alpha, weight["margin"]),
+            "reconstruction_input_loss": weight["lambda_ri"] * mean_of_half_squares(back, image),  # eq. (8)
+            "reconstruction_reference_loss": weight["lambda_rr"] * mean_of_half_squares(back_r, neutral, counted),
+            "decay_loss": weight["weight_decay"] / 2 * squares,
+        }
+        return {"classifier": terms, "decoder": terms}
+
+    def train_step(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """One step of both players, whose loss is one."""
+        total = sum(self.losses(batch)["classifier"].values())
+        rate = self.rate * (1.0 + self.gamma * self.steps) ** -self.power
+        self.sgd.zero_grad(set_to_none=True)
+        (rate * total).backward()
+        for group in self.sgd.param_groups:
+            group["weight_decay"] = rate * self.model["weight_decay"]
+        self.sgd.step()
+        self.steps += 1
+        return {"classifier_loss": total.detach()}
+
+    def parameters(self) -> int:
+        """Number of those that the players train."""
+        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
+
+
+def twin(model: Any, dtype: str, device: str = "cpu", **policy: float) -> Twin:
+    """A `Twin` of a Keras `GCNet`, with its weights; `policy`: of `gcnet.optimizers`."""
+    return Twin(model, dtype, device, **policy)
