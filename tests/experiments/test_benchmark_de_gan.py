@@ -46,15 +46,10 @@ def build(make=de_gan.tiny, adam=SEEN, **changes):
     scatter([*(layer for net in nets for layer in net.layers), *getattr(model, "heads", [])])
     options = {"learning_rate": adam["rate"], "epsilon": adam["epsilon"], "beta_1": 0.5}
     model.compile(**{f"{name}_optimizer": Adam(**options) for name, _ in model.player_variables()})
-    twin = torch_de_gan.twin(model, "float32", **adam)
+    twin = torch_de_gan.twin(model, "float32")
     if make is de_gan.tiny:
         twin.draw = drawn(model)
-    return (
-        model,
-        batch,
-        twin,
-        {k: torch_weights.tensor(v) if v.ndim == 4 else torch.tensor(np.array(v)) for k, v in batch.items()},
-    )
+    return model, batch, twin, torch_weights.tensors(batch)
 
 
 def drawn(model):
@@ -73,16 +68,8 @@ def drawn(model):
 
 def values(terms):
     """{player: {term: float}}."""
-    return {
-        name: {term: float(value.numpy() if tf.is_tensor(value) else value.detach()) for term, value in own.items()}
-        for name, own in terms.items()
-    }
-
-
-def state(twin):
-    """{"net part.weight": a copy}, the statistics of the norms among them."""
-    states = {name: net.state_dict() for name, net in twin.nets.items()}
-    return {f"{n} {k}": np.array(v) for n, own in states.items() for k, v in own.items() if v.ndim}
+    number = lambda x: float(x.detach() if isinstance(x, torch.Tensor) else x)  # noqa: E731
+    return {name: {term: number(value) for term, value in own.items()} for name, own in terms.items()}
 
 
 def assert_alike(twin, model, before, adam, still=()):
@@ -92,7 +79,7 @@ def assert_alike(twin, model, before, adam, still=()):
     takes a gradient of mere rounding for a full step; the pools of stage two's local CNNs send it to another pixel
     (a Keras model whose images change by 1e-7 ends up as far from itself).
     """
-    wanted, given = state(torch_de_gan.twin(model, "float32")), state(twin)
+    wanted, given = torch_weights.state(torch_de_gan.twin(model, "float32")), torch_weights.state(twin)
     assert list(given) == list(wanted) == list(before)
     for name, expected in wanted.items():
         gap, move = (np.abs(expected - x[name]).max() for x in (given, before))
@@ -121,7 +108,7 @@ STEPS = {
 def test_weights_are_the_same_after_three_steps(case):
     changes, adam, moves = STEPS[case]
     model, batch, twin, theirs = build(adam=adam, **changes)
-    before, step, shares = state(twin), tf.function(model.train_step), []
+    before, step, shares = torch_weights.state(twin), tf.function(model.train_step), []
     assert twin.parameters() == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     for _ in range(3):
         logs, since = twin.train_step(theirs), twin.pace.since
@@ -138,16 +125,19 @@ def test_weights_are_the_same_after_three_steps(case):
 
 def test_losses_term_by_term():
     model, batch, twin, theirs = build(own_share=0.5, lambda_own=2.0)
-    before = state(twin)
+    before = torch_weights.state(twin)
     (expected, measures), given = model.losses(batch), values(twin.losses(theirs))
     assert given == {name: pytest.approx(own, rel=1e-5) for name, own in values(expected).items()}
     assert {name: len(own) for name, own in given.items()} == {"discriminator": 3, "generator": 3}
     assert len({value for own in given.values() for value in own.values()}) == 6
     assert min(given["generator"].values()) > 0.01
     assert float(twin.accuracy) == pytest.approx(min(float(value) for value in measures.values()))
-    after, running = state(torch_de_gan.twin(model, "float32")), [name for name in before if "running" in name]
+    after, running = (
+        torch_weights.state(torch_de_gan.twin(model, "float32")),
+        [name for name in before if "running" in name],
+    )
     for name in running:  # D's saw two batches
-        np.testing.assert_allclose(state(twin)[name], after[name], rtol=1e-5, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(torch_weights.state(twin)[name], after[name], rtol=1e-5, atol=1e-7, err_msg=name)
         assert np.abs(after[name] - before[name]).max() > 0.005
     assert len(running) == 2 * 3 * 14
 
@@ -170,7 +160,7 @@ def test_stage_two_is_the_same_after_three_steps(uses, adam):
     model, batch, twin, theirs = build(
         de_gan.tiny_recogniser, adam, width=1 / 8, uses=uses, lambdas=(0.7, 0.6, 1.4, 0.3, 0.9)
     )
-    before, step = state(twin), tf.function(model.train_step)
+    before, step = torch_weights.state(twin), tf.function(model.train_step)
     assert twin.parameters() == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     for _ in range(3):
         logs = twin.train_step(theirs)

@@ -6,11 +6,9 @@ Parts have the names of the Keras layers, so that `torch_weights.copy_weights` n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -19,7 +17,7 @@ from fer_tf.layers import scaled
 from fer_tf.models import de_gan
 from fer_tf.nets.dr_gan import CODE, DECODER, SIZE, STAGES
 
-from .torch_weights import copy_weights
+from .torch_players import Losses, Players
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -145,85 +143,10 @@ class Pace:
         return moves
 
 
-class Adam:
-    """Keras's Adam. Its epsilon is added to the root of the moment as it is, PyTorch's to that of the corrected one.
+class StageOne(Players):
+    """`de_gan.DEGAN` with its step."""
 
-    So PyTorch's is Keras's / sqrt(1 - beta_2^step): 32 times as large at the first step, alike after some thousands.
-    """
-
-    def __init__(self, weights: list[nn.Parameter], *, rate: float, beta_1: float, beta_2: float, epsilon: float):
-        self.weights, self.epsilon, self.beta_2, self.steps = weights, epsilon, beta_2, 0
-        self.inner = torch.optim.Adam(weights, rate, betas=(beta_1, beta_2), eps=epsilon, fused=True)
-
-    def step(self, gradients: tuple[torch.Tensor, ...]) -> None:
-        """Moves the weights, each down its gradient."""
-        self.steps += 1
-        self.inner.param_groups[0]["eps"] = self.epsilon / math.sqrt(1.0 - self.beta_2**self.steps)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
-        self.inner.step()
-
-
-class Stage:
-    """What both stages have: nets with Keras's weights, an Adam for each player, the precision.
-
-    Args:
-      nets: by name, with the Keras net that each is like.
-      players: name -> its nets.
-      dtype: "float32", or "bfloat16" by autocast.
-      device: of nets and batches.
-      adam: of `Adam`.
-    Raises:
-      RuntimeError: a net has another number of parameters; the message names it.
-    """
-
-    def __init__(
-        self,
-        nets: Mapping[str, tuple[nn.Module, Any]],
-        players: Mapping[str, tuple[str, ...]],
-        dtype: str,
-        device: str,
-        adam: Mapping[str, float],
-    ):
-        self.half, self.device, self.nets = dtype == "bfloat16", torch.device(device), {}
-        for name, (net, theirs) in nets.items():
-            copied, own = copy_weights(theirs, net), sum(p.numel() for p in net.parameters())
-            if copied != own:
-                raise RuntimeError(f"The {name} has {own} parameters in PyTorch; {copied} of them are from Keras.")
-            self.nets[name] = net.to(self.device, memory_format=torch.channels_last)
-        self.weights = {name: [p for n in own for p in self.nets[n].parameters()] for name, own in players.items()}
-        options = {"rate": 1e-4, "beta_1": 0.5, "beta_2": 0.999, "epsilon": 1e-7, **adam}
-        self.adam = {name: Adam(weights, **options) for name, weights in self.weights.items()}
-
-    def autocast(self) -> torch.autocast:
-        """The precision of the nets."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
-
-    def checked(self, model: Any) -> Any:
-        """Itself.
-
-        Raises:
-          RuntimeError: the Keras model's players have more parameters, or fewer.
-        """
-        whole = sum(int(np.prod(v.shape)) for _, variables in model.player_variables() for v in variables)
-        if whole != self.parameters():
-            raise RuntimeError(f"{model.name} has {whole} parameters in Keras and {self.parameters()} in PyTorch.")
-        return self
-
-    def parameters(self) -> int:
-        """Number of those that the players train."""
-        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
-
-
-class StageOne(Stage):
-    """`de_gan.DEGAN` with its step.
-
-    Args:
-      model: built.
-      dtype, device, adam: see `Stage`.
-    """
-
-    def __init__(self, model: Any, dtype: str, device: str, **adam: float):
+    def __init__(self, model: Any, dtype: str, device: str = "cpu"):
         options = {"width": model.width, "code": model.code}
         self.people, self.classes, self.noise = len(model.subjects), len(model.classes), model.noise
         self.own_share, self.lambda_own = model.own_share, model.lambda_own
@@ -233,8 +156,8 @@ class StageOne(Stage):
             "encoder": (Trunk(**options), model.encoder),
             "decoder": (Decoder(self.people, **options, noise=model.noise), model.decoder),
         }
-        players = {"discriminator": ("discriminator",), "generator": ("encoder", "decoder")}
-        super().__init__(nets, players, dtype, device, adam)
+        players = {"discriminator": ["discriminator"], "generator": ["encoder", "decoder"]}
+        super().__init__(model, nets, players, dtype, device)
         self.pace = Pace(model.ratio, model.near, model.pace.momentum)
 
     def draw(self, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -244,7 +167,7 @@ class StageOne(Stage):
             other = torch.where(torch.rand(own.shape, device=own.device) < self.own_share, own, other)
         return other, torch.randn(len(own), self.noise, device=own.device)
 
-    def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
         """`DEGAN.losses`; `accuracy` is then what `Pace` asks for.
 
         Args:
@@ -287,29 +210,23 @@ class StageOne(Stage):
             for name in names
         }
         for name in names:
-            self.adam[name].step(gradients[name])
+            self.optimizers[name].step(gradients[name])
         return {f"{name}_loss": total.detach() for name, total in totals.items()}
 
 
-class StageTwo(Stage):
-    """`de_gan.DEGANClassifier` with its step; the encoder stays as it is.
+class StageTwo(Players):
+    """`de_gan.DEGANClassifier` with its step; the encoder stays as it is."""
 
-    Args:
-      model: built.
-      dtype, device, adam: see `Stage`.
-    """
-
-    def __init__(self, model: Any, dtype: str, device: str, **adam: float):
+    def __init__(self, model: Any, dtype: str, device: str = "cpu"):
         self.numbers, self.lambdas, self.uses = model.numbers, model.lambdas, model.uses
-        encoder = Trunk(width=model.width, code=model.code).eval().requires_grad_(False)
-        nets = {"encoder": (encoder, model.encoder)}
+        nets = {"encoder": (Trunk(width=model.width, code=model.code), model.encoder)}
         for i, net in enumerate(model.locals, 1):
             nets[f"local{i}"] = (Local(int(model.encoder.outputs[i - 1].shape[-1]), width=model.width), net)
         sizes = {i: int(head.kernel.shape[0]) for i, head in zip(model.numbers, model.heads, strict=True)}
         nets["heads"] = (Heads(sizes, len(model.classes)), model)
-        super().__init__(nets, {"classifier": tuple(nets)[1:]}, dtype, device, adam)
+        super().__init__(model, nets, {"classifier": list(nets)[1:]}, dtype, device)
 
-    def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
         """`DEGANClassifier.losses`: image (N, 1, 96, 96) float32 in [0, 1], label (N,) int."""
         label = batch["label"].long()
         with self.autocast():
@@ -324,19 +241,7 @@ class StageTwo(Stage):
             }
         }
 
-    def train_step(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The local CNNs and the classifiers move."""
-        total = sum(self.losses(batch)["classifier"].values())
-        self.adam["classifier"].step(torch.autograd.grad(total, self.weights["classifier"]))
-        return {"classifier_loss": total.detach()}
 
-
-def twin(model: Any, dtype: str, device: str = "cpu", **adam: float) -> Stage:
-    """A `StageOne` of a Keras `DEGAN`, or a `StageTwo` of a `DEGANClassifier`, with its weights.
-
-    Args:
-      model: built.
-      dtype, device, adam: see `Stage`.
-    """
-    kind = StageTwo if isinstance(model, de_gan.DEGANClassifier) else StageOne
-    return kind(model, dtype, device, **adam).checked(model)
+def twin(model: Any, dtype: str, device: str = "cpu") -> StageOne | StageTwo:
+    """The twin of a compiled `DEGAN` or `DEGANClassifier`: see `torch_players`."""
+    return (StageTwo if isinstance(model, de_gan.DEGANClassifier) else StageOne)(model, dtype, device)

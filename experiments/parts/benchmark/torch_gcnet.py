@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -18,7 +17,7 @@ from fer_tf.layers import scaled
 from fer_tf.models.gcnet import HIDDEN
 from fer_tf.nets.conv_ae import DECODER, ENCODER
 
-from .torch_weights import copy_weights
+from .torch_players import Losses, Players
 
 Pooled = tuple[torch.Tensor, list[torch.Tensor]]
 """A code (N, C, h, w), and where each pooling found its maxima, the first one's first."""
@@ -107,82 +106,40 @@ def contrastive_loss(e: torch.Tensor, e_r: torch.Tensor, alpha: torch.Tensor, ma
     return 0.5 * (alpha * (margin - s).clamp(min=0.0).square() + (1.0 - alpha) * s.square()).mean()
 
 
-class Twin:
-    """`gcnet.GCNet(variant="S1R1", generator="conv_ae")` with its step: Nesterov SGD whose rate is Caffe's "inv".
+class Twin(Players):
+    """`gcnet.GCNet` of the variant S1R1 with its step.
 
-    Keras multiplies the gradient by the rate before it enters the velocity, PyTorch the sum of both afterwards. So the
-    loss is multiplied by the rate here, and the optimizer's own is 1, that of the decoders their multiplier. The
-    gradient of `decay_loss` is the optimizer's weight decay.
-
-    Args:
-      model: built, of the variant S1R1; gives the sizes, the losses' weights, and the nets' weights.
-      dtype: "float32", or "bfloat16" by autocast.
-      device: of nets and batches.
-      rate, multiplier, gamma, power: see `gcnet.optimizers`.
-    Raises:
-      ValueError: another variant or generator.
-      RuntimeError: a net has another number of parameters; the message names it.
+    Both players descend one loss, so one pass backwards serves both. The gradient of `decay_loss` is added to its.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        dtype: str,
-        device: str = "cpu",
-        *,
-        rate: float = 0.001,
-        multiplier: float = 10.0,
-        gamma: float = 1e-4,
-        power: float = 0.75,
-    ):
-        if (model.variant, model.generator) != ("S1R1", "conv_ae"):
-            raise ValueError(f"The twin is that of S1R1 with conv_ae, not of {model.variant} with {model.generator}.")
-        self.model, self.half, self.device = model.get_config(), dtype == "bfloat16", torch.device(device)
-        self.neutral = model.classes.index("neutral") if "neutral" in model.classes else -1
-        self.rate, self.gamma, self.power, self.steps = rate, gamma, power, 0
-        self.nets, theirs = (
-            {},
-            {
-                "encoder1": model.generator_net.encoder,
-                "decoder": model.generator_net.decoder,
-                "encoder2": model.encoder2,
-                "decoder_i": model.decoder_i,
-                "decoder_r": model.decoder_r,
-                "classifier": model,
-            },
-        )
-        for name, net in theirs.items():
-            self.nets[name] = made = self._net(name, int(model.hidden.kernel.shape[0]))
-            copied, own = copy_weights(net, made), sum(p.numel() for p in made.parameters())
-            if copied != own:
-                raise RuntimeError(f"{name} has {own} parameters in PyTorch; {copied} of them are from Keras.")
-            made.to(self.device, memory_format=torch.channels_last)
-        decoders = [p for n in ("decoder", "decoder_i", "decoder_r") for p in self.nets[n].parameters()]
-        rest = [p for n in ("encoder1", "encoder2", "classifier") for p in self.nets[n].parameters()]
-        self.weights = {"classifier": rest, "decoder": decoders}
-        whole = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-        if self.parameters() != whole:
-            raise RuntimeError(f"GCNet has {whole} parameters in Keras and {self.parameters()} in PyTorch.")
-        groups = [{"params": rest, "lr": 1.0}, {"params": decoders, "lr": multiplier}]
-        self.sgd = torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
+    def __init__(self, model: Any, dtype: str, device: str = "cpu"):
+        width, size = {"width": model.width}, int(model.hidden.kernel.shape[0])
+        options = {**width, "padding": model.padding}
+        classifier = Classifier(size, len(model.classes), **width, dropout=model.dropout)
+        nets = {
+            "encoder1": (Encoder(**options), model.generator_net.encoder),
+            "encoder2": (Encoder(**options), model.encoder2),
+            "classifier": (classifier, model),
+            "decoder": (Decoder(**options), model.generator_net.decoder),
+            "decoder_i": (Decoder(**options), model.decoder_i),
+            "decoder_r": (Decoder(**options), model.decoder_r),
+        }
+        names = list(nets)
+        super().__init__(model, nets, {"classifier": names[:3], "decoder": names[3:]}, dtype, device)
+        self.given, self.neutral = model.get_config(), -1
+        if "neutral" in model.classes:
+            self.neutral = model.classes.index("neutral")
 
-    def _net(self, name: str, size: int) -> nn.Module:
-        """One of `nets`; `size` is p of eq. (2)."""
-        width, padding = self.model["width"], self.model["padding"]
-        if name == "classifier":
-            return Classifier(size, len(self.model["classes"]), width=width, dropout=self.model["dropout"])
-        return (Encoder if name.startswith("encoder") else Decoder)(width=width, padding=padding)
-
-    def losses(self, batch: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
         """`GCNet.losses`: the terms of eq. (4) and the decay, of which the latter has no gradient here.
 
         Args:
           batch: image and reference (N, 1, 64, 64) float32 in [0, 1], label (N,) int, has_reference (N,) bool or none.
         """
-        nets, weight = self.nets, self.model
+        nets, given = self.nets, self.given
         image, neutral, label = batch["image"], batch["reference"], batch["label"].long()
         counted = batch.get("has_reference")
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with self.autocast():
             code = nets["encoder2"](image)
             reference = nets["decoder"](nets["encoder1"](image))  # eq. (3)
             code_r = nets["encoder2"](reference)
@@ -194,32 +151,33 @@ class Twin:
         with torch.no_grad():
             squares = torch.stack(torch._foreach_norm([p for own in self.weights.values() for p in own])).square().sum()
         terms = {
-            "generation_loss": weight["lambda_g"] * mean_of_half_squares(reference, neutral, counted),  # eq. (5)
-            "classification_loss": weight["lambda_c"] * functional.cross_entropy(logits, label),
-            "contrastive_loss": weight["lambda_s"] * contrastive_loss(e, e_r, alpha, weight["margin"]),
-            "reconstruction_input_loss": weight["lambda_ri"] * mean_of_half_squares(back, image),  # eq. (8)
-            "reconstruction_reference_loss": weight["lambda_rr"] * mean_of_half_squares(back_r, neutral, counted),
-            "decay_loss": weight["weight_decay"] / 2 * squares,
+            "generation_loss": given["lambda_g"] * mean_of_half_squares(reference, neutral, counted),  # eq. (5)
+            "classification_loss": given["lambda_c"] * functional.cross_entropy(logits, label),
+            "contrastive_loss": given["lambda_s"] * contrastive_loss(e, e_r, alpha, given["margin"]),
+            "reconstruction_input_loss": given["lambda_ri"] * mean_of_half_squares(back, image),  # eq. (8)
+            "reconstruction_reference_loss": given["lambda_rr"] * mean_of_half_squares(back_r, neutral, counted),
+            "decay_loss": given["weight_decay"] / 2 * squares,
         }
         return {"classifier": terms, "decoder": terms}
 
     def train_step(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """One step of both players, whose loss is one."""
+        """One step of both players; the loss of both, which Keras logs as the classifier's."""
         total = sum(self.losses(batch)["classifier"].values())
-        rate = self.rate * (1.0 + self.gamma * self.steps) ** -self.power
-        self.sgd.zero_grad(set_to_none=True)
-        (rate * total).backward()
-        for group in self.sgd.param_groups:
-            group["weight_decay"] = rate * self.model["weight_decay"]
-        self.sgd.step()
-        self.steps += 1
+        weights = [p for own in self.weights.values() for p in own]
+        gradients = torch.autograd.grad(total, weights)
+        gradients = torch._foreach_add(list(gradients), [p.detach() for p in weights], alpha=self.given["weight_decay"])
+        count = len(self.weights["classifier"])
+        self.optimizers["classifier"].step(gradients[:count])
+        self.optimizers["decoder"].step(gradients[count:])
         return {"classifier_loss": total.detach()}
 
-    def parameters(self) -> int:
-        """Number of those that the players train."""
-        return sum(weight.numel() for weights in self.weights.values() for weight in weights)
 
+def twin(model: Any, dtype: str, device: str = "cpu") -> Twin:
+    """The twin of a compiled `gcnet.GCNet`: see `torch_players`.
 
-def twin(model: Any, dtype: str, device: str = "cpu", **policy: float) -> Twin:
-    """A `Twin` of a Keras `GCNet`, with its weights; `policy`: of `gcnet.optimizers`."""
-    return Twin(model, dtype, device, **policy)
+    Raises:
+      ValueError: another variant or generator.
+    """
+    if (model.variant, model.generator) != ("S1R1", "conv_ae"):
+        raise ValueError(f"The twin is that of S1R1 with conv_ae, not of {model.variant} with {model.generator}.")
+    return Twin(model, dtype, device)
