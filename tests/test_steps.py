@@ -27,6 +27,7 @@ def net(xla=False):
     training.setup(seed=5, precision="float32", xla="on" if xla else "off")
     model = fer_net.FERNet(classes=("anger", "fear"), width=4, blocks=1, hidden=8, seed=5)
     model.compile(classifier_optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+    assert model.xla is xla
     return model
 
 
