@@ -46,7 +46,7 @@ def auto_precision(xla: str = "auto", device: str = "auto") -> str:
     """The dtype policy that `auto` stands for, by what was measured.
 
     On a GPU that computes bfloat16 (compute capability 8.0 or more) mixed_bfloat16 where XLA compiles, else float32: on
-    an H200 XLA's step of IA-gen took 4.9 ms in bfloat16 and 6.5 in float32, and without XLA mixed_float16 learnt from 12
+    an H200 XLA's step of IA-gen took 4.9 ms in bfloat16 and 6.5 in float32; without XLA mixed_float16 learnt from 12
     to 16 % fewer images a second than float32 (FER-Net, ED2L, GCNet). On a CPU mixed_bfloat16 where it has AVX512-BF16
     or AMX, else float32.
     """

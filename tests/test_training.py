@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import training
+from fer_tf import compat, devices, training
 from fer_tf.compat import keras, optimizer_variables
 from fer_tf.models import fer_net
 from fer_tf.records import Record
@@ -272,6 +272,39 @@ def test_setup_refuses_what_it_does_not_know():
         training.setup(precision="float8")
     with pytest.raises(ValueError, match="mirrored"):
         training.setup(strategy="twins")
+    with pytest.raises(ValueError, match="auto, on, off"):
+        training.setup(xla="fast")
+    with pytest.raises(ValueError, match="auto, cpu, gpu"):
+        training.setup(device="tpu")
+
+
+def test_xla_on_a_cpu_is_obeyed_and_said_to_be_slower(capsys):
+    try:
+        training.setup(precision="float32", xla="on")
+        assert "several times slower" in capsys.readouterr().out and compat.xla()
+        for word in ("auto", "off"):  # auto: where there is a GPU
+            training.setup(precision="float32", xla=word)
+            assert capsys.readouterr().out == "" and compat.xla() is (word == "auto" and bool(devices.gpus()))
+    finally:
+        compat.set_xla(None)
+
+
+@pytest.mark.parametrize(
+    ("capability", "xla", "policy"),
+    [
+        ((9, 0), "auto", "mixed_bfloat16"),
+        ((8, 0), "on", "mixed_bfloat16"),
+        ((8, 0), "off", "float32"),
+        ((7, 5), "auto", "float32"),
+    ],
+)
+def test_the_precision_of_a_gpu(monkeypatch, capability, xla, policy):
+    monkeypatch.setattr(devices, "gpus", lambda: ["GPU"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability})
+    assert training.auto_precision(xla) == policy
+    on_a_cpu = training.auto_precision(xla, "cpu")
+    monkeypatch.setattr(devices, "gpus", lambda: [])
+    assert training.auto_precision(xla) == on_a_cpu in ("float32", "mixed_bfloat16")
 
 
 def test_setup_makes_initial_weights_repeat():

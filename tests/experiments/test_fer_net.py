@@ -105,6 +105,7 @@ def test_bad_input_gets_one_sentence(refused, tmp_path):
         "--folds=500": "the number of folds must be 2 to 4",
         "--data_dir=setup.py": "setup.py",
         "--workdir=setup.py/run": "--workdir=setup.py/run cannot be made",
+        "--device=gpu": "--device=gpu: this machine has no GPU that TensorFlow could use",
     }
     refused(SMOKE[0], cases, *SMOKE[1:], f"--workdir={tmp_path}")
     assert (tmp_path / "flags.json").is_file()
