@@ -1,38 +1,48 @@
-"""Measures how fast the pipeline, a model's training and its inference are, beside what the machine could do.
+"""Measures how fast pipeline, training and inference are, beside PyTorch and what the machine could do.
 
     python -m experiments.benchmark --preset=quick --model=fer_net
+    python -m experiments.benchmark --preset=quick --model=all
 
-Two CPU cores: two minutes for `quick`, eight for IA-gen; `paper` repeats more. Speed varies with the machine
-and its load, which is noted; the figures to compare are the ratios, each taken within one run:
+Two CPU cores: two minutes for `quick`, eight for IA-gen. A GPU: within ten minutes, --model=all too: what comes last
+is left out then, and the table says so; `paper` repeats more. Speed varies with the machine and its load, which is
+noted; the figures to compare are the ratios, each taken within one run:
 
-    fed       steps a second with the real pipeline over steps a second on one cached batch (0.9 or more is wanted);
-              "by CPU" takes seconds of CPU time instead, which other programs disturb less (a CPU's training only)
-    of peak   the training step's multiplications and additions a second over those of a big matmul in that precision
-    of OpenCV views the pipeline makes in a second of CPU time, shuffled batches of float32, over those of a plain loop
-              that warps, slices and flips, and leaves bytes
+    ours, ms    a training step on one cached batch as `training.fit` makes it: XLA as --xla says, so many steps a call
+    ours is     how many times as fast as the fastest of PyTorch: the same nets, losses and updates, run eagerly, by
+                `torch.compile`, and with CUDA graphs; `.[bench]`. TF32 in both where TensorFlow's float32 is that
+    of peak     its multiplications and additions a second over those of a big matmul in that precision; PyTorch's too
+    fed         steps a second with the real pipeline over steps a second on the cached batch (0.9 or more is wanted);
+                "resident" with faces that the device keeps; "by CPU" takes seconds of CPU time instead, which other
+                programs disturb less (a CPU's training only)
+    MiB         a GPU's memory at the most, with the weights; PyTorch's way that is fastest
+    of OpenCV   views the pipeline makes in a second of CPU time, shuffled batches of float32, over those of a plain
+                loop that warps, slices and flips, and leaves bytes
 
-What only one model has is measured by parts/benchmark/<model>.py: the steps of IA-gen and CycleAT beside PyTorch's,
-IA-gen's generators together, where CycleAT's time goes; --besides_only leaves out the rest.
-Faces are random pixels, since no speed here depends on what they show. Writes <workdir>/benchmark.json.
+What only one model has is measured by parts/benchmark/<model>.py: IA-gen's generators together, where CycleAT's time
+goes; --besides_only leaves out views, feeding and inference. Faces are random pixels, since no speed here depends on
+what they show. Writes <workdir>/benchmark.json.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import pkgutil
 import platform
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import files, models, training
+from fer_tf import devices, files, models, training
 
-from .parts.benchmark import steps, views
+from .parts.benchmark import beside_torch, steps, tables, views
+from .parts.benchmark.clock import Watch
 from .run import command_line, provenance, settings
 from .run.settings import bound, setting
 
@@ -42,6 +52,10 @@ PRESETS = {
     "smoke": {"tiny": True, "images": 16, "batch_size": 8, "steps": 2, "repeats": 2, "matmul": 256,
               "widths": ("0.1",)},
 }  # fmt: skip
+MINUTES = 9.0
+"""All models on a GPU, unless --minutes says otherwise: the last part that fits ends within ten."""
+BESIDES = 30.0
+"""Seconds that must be left for what only one model has."""
 
 
 def model_names() -> list[str]:
@@ -57,26 +71,42 @@ class Settings(settings.Base):
     workdir: str | None = setting(
         None, "Where benchmark.json goes; runs/benchmark_<preset> when left out.", free=True, place="path"
     )
-    model: str = setting("fer_net", "Module of fer_tf/models.", choices=model_names())
+    model: str = setting(
+        "fer_net", "Module of fer_tf/models; all: one after the other.", choices=(*model_names(), "all")
+    )
     tiny: bool = setting(False, "Its tiny model rather than the paper's.")
     images: int = setting(2560, "Random faces in the pipeline.", low=1)
-    batch_size: int = setting(100, "Views a training batch.", low=1)
-    steps: int = setting(4, "Training steps a repeat.", low=1)
+    batch_size: int = setting(
+        0, "Views a training batch; 0: 128 for FER-Net, 100 for IA-gen, 4 for CycleAT, else 64.", low=0
+    )
+    steps: int = setting(4, "Training steps a repeat; more on a GPU.", low=1)
     repeats: int = setting(3, "A figure is the median of so many.", low=1)
-    matmul: int = setting(2048, "Side of the square matrices whose product stands for the machine's peak.", low=1)
+    matmul: int = setting(
+        2048, "Side of the square matrices whose product stands for the machine's peak; 4 times that on a GPU.", low=1
+    )
     widths: tuple[str, ...] = setting(("1", "0.25"), "Of the generators that are compared together and apart (IA-gen).")
-    precisions: tuple[str, ...] = setting((), "All that the hardware computes when empty.")
-    besides_only: bool = setting(False, "Only what parts/benchmark/<model>.py measures, such as PyTorch beside.")
+    precisions: tuple[str, ...] = setting((), "All that the hardware computes when empty; no float16 for all models.")
+    device: str = setting("auto", "Where to compute; auto: on a GPU that TensorFlow can use.", choices=devices.DEVICES)
+    xla: str = setting("auto", "Compile steps by XLA; auto: where there is a GPU.", choices=training.XLA)
+    steps_per_call: int = setting(0, "Of the training loop; 0: 20 on a GPU, 1 on a CPU.", low=0)
+    torch_compile: str = setting("auto", "PyTorch's compiler, too; auto: on a GPU.", choices=("auto", "on", "off"))
+    minutes: float = setting(0.0, "After which what comes last is left out; 0: 9 for all models on a GPU.", low=0)
+    besides_only: bool = setting(False, "Only the step beside PyTorch, and what parts/benchmark/<model>.py measures.")
     seed: int = setting(0, "Of weights, faces and views.", low=0)
 
 
-def precisions() -> list[str]:
-    """Those that this hardware computes: bfloat16 on such a CPU or GPU, float16 on a GPU, float32 everywhere."""
-    gpus = tf.config.list_physical_devices("GPU")
+def precisions(every_model: bool = False) -> list[str]:
+    """Those that this hardware computes: bfloat16 on such a CPU or GPU, float16 on a GPU, float32 everywhere.
+
+    Args:
+      every_model: leave float16 out, which takes as long and is compared with nothing.
+    """
+    gpus = devices.gpus()
     if not gpus:
         return list(dict.fromkeys(["float32", training.auto_precision()]))
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-    return ["float32", "mixed_float16", *(["mixed_bfloat16"] if capability >= (8, 0) else [])]
+    half = ["mixed_bfloat16"] if capability >= (8, 0) else []
+    return ["float32", *([] if every_model and half else ["mixed_float16"]), *half]
 
 
 def besides(model: str) -> ModuleType | None:
@@ -86,75 +116,75 @@ def besides(model: str) -> ModuleType | None:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result in columns of fixed width."""
-    lines = [
-        f"{result['hardware']}, commit {result['commit']}, load {result['load_before'][0]:.1f} to "
-        f"{result['load_after'][0]:.1f}",
-        ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
-    ]
-    if "training" in result:
-        lines += _speeds(result)
-    if "besides" in result:
-        lines += besides(result["settings"]["model"]).table(result["besides"])
+    """The result in columns of fixed width: every model's steps, and of one model all there is."""
+    lines = [*tables.head(result), *tables.steps(result["models"])]
+    for name, one in result["models"].items():
+        if len(result["models"]) == 1 and not result["settings"]["besides_only"]:
+            lines += tables.details(name, one)
+        lines += tables.views(one["views"]) if "views" in one and len(result["models"]) == 1 else []
+        lines += besides(name).table(one["besides"]) if "besides" in one else []
     return "\n".join(lines)
 
 
-def _speeds(result: dict[str, Any]) -> list[str]:
-    """The table's lines of what every model has."""
-    columns = (
-        ("images/s", "images_per_second", ".1f"),
-        ("fed", "fed_ratio", ".3f"),
-        ("fed, by CPU", "fed_ratio_cpu", ".3f"),
-        ("of peak", "share_of_peak", ".3f"),
-        ("GFLOP/s", "matmul_gflop_per_second", ".0f"),
-        ("faces/s @1", "faces_per_second_1", ".1f"),
-        ("faces/s @64", "faces_per_second_64", ".1f"),
-        ("RSS MiB", "rss_mib", ".0f"),
-        ("GPU MiB", "gpu_mib", ".0f"),
-    )
-    shown = [c for c in columns if any(c[1] in row for row in result["training"].values())]
-    first = next(iter(result["training"].values()))
-    lines = [
-        f"{result['settings']['model']} ({first['size']}, {first['parameters'] / 1e6:.2f} M parameters, "
-        f"{first['step_gflop']:.3g} GFLOP a step of {result['settings']['batch_size']})",
-        f"{'training':<16}" + "".join(f"{title:>13}" for title, _, _ in shown),
-    ]
-    for precision, row in result["training"].items():
-        lines.append(f"{precision:<16}" + "".join(f"{format(row[key], form):>13}" for _, key, form in shown))
-    lines.append(f"{'views':<16}{'per s':>13}{'per CPU-s':>13}{'pipeline is':>13}")
-    for name, row in result["views"].items():
-        ratio = result["views"]["pipeline"].get(f"of_{name}")
-        lines.append(
-            f"{name:<16}{row['per_second']:>13.0f}{row['per_cpu_second']:>13.0f}"
-            + (f"{ratio:>12.2f}x" if ratio else "")
-        )
-    return lines
+def share_memory() -> None:
+    """TensorFlow takes of a GPU's memory what it needs alone, so that PyTorch has some."""
+    for gpu in devices.gpus():
+        with contextlib.suppress(RuntimeError):  # in use already
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Everything, or with --besides_only what only this model has; in the shape of benchmark.json.
+    """Everything, in the shape of benchmark.json.
 
     Raises:
-      ValueError: an unknown precision, too few images, or nothing that only this model has.
+      ValueError: an unknown precision, or too few images.
+      devices.Refused: a GPU is asked for that cannot be used.
     """
-    known, wanted = training.PRECISIONS[1:], settings.precisions or precisions()
-    if unknown := [name for name in wanted if name not in known]:
+    begun, every = time.time(), settings.model == "all"
+    known = training.PRECISIONS[1:]
+    if unknown := [name for name in settings.precisions if name not in known]:
         raise ValueError(f"Unknown precisions {unknown}: use {', '.join(known)}, separated by commas.")
-    packages, more, usual = ("tensorflow", "keras", "numpy"), besides(settings.model), not settings.besides_only
-    if not usual and more is None:
-        raise ValueError(f"--besides_only: nothing is measured of {settings.model} alone, so leave that flag out.")
+    share_memory()
+    training.setup(seed=settings.seed, precision="float32", xla=settings.xla, device=settings.device)
+    wanted, names = settings.precisions or precisions(every), model_names() if every else [settings.model]
+    watch = Watch(settings.minutes or (MINUTES if every and devices.gpus() else 0.0))
+    packages, load = ("tensorflow", "keras", "numpy"), os.getloadavg()
+    parts = {name: _measure(name, len(names) - i, wanted, settings, watch) for i, name in enumerate(names)}
     return {
-        "schema": 1,
+        "schema": 2,
         "settings": bound(settings),
         "hardware": provenance.hardware(),
-        "versions": {"python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            **{p: importlib.metadata.version(p) for p in packages},
+            **beside_torch.version(),
+        },
         "commit": provenance.commit(),
-        "load_before": os.getloadavg(),
-        **({"views": views.measure(settings)} if usual else {}),
-        **({"training": {p: steps.measure(p, settings) for p in wanted}} if usual else {}),
-        **({"besides": more.measure(settings, wanted)} if more else {}),
+        "load_before": load,
+        "models": parts,
         "load_after": os.getloadavg(),
+        "seconds": round(time.time() - begun, 1),
     }
+
+
+def _measure(name: str, left: int, wanted: Any, settings: Settings, watch: Watch) -> dict[str, Any]:
+    """One model: views, training in each precision, and what it alone has.
+
+    Args:
+      left: models that are not measured yet, with this one.
+    """
+    result: dict[str, Any] = {}
+    more = besides(name)
+    if not settings.besides_only:
+        watch.say(f"{name}: views")
+        result["views"] = views.measure(name, settings)
+    result["training"] = {}
+    for i, precision in enumerate(wanted):
+        watch.share(left * len(wanted) - i)
+        result["training"][precision] = steps.measure(name, precision, settings, watch)
+    if more and watch.room(BESIDES):
+        result["besides"] = more.measure(settings, wanted, watch)
+    return result
 
 
 def run(settings: Settings) -> Path:

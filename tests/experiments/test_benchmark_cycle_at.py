@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from experiments import benchmark
+from experiments.parts.benchmark import clock, feed, operations
 from experiments.parts.benchmark import cycle_at as benchmark_cycle_at
-from experiments.parts.benchmark import feed, operations
 from fer_tf import layers
 from fer_tf.models import cycle_at
 from fer_tf.records import CLASSES
@@ -22,8 +22,8 @@ def checked(measures):
     lines, rows = benchmark_cycle_at.table(measures), measures["steps"]["float32"]
     assert list(rows) == [str(n) for n in benchmark_cycle_at.BATCHES]
     start = next(i for i, line in enumerate(lines) if line.startswith("its parts, %"))
-    assert len(lines) == start + 1 + len(rows) and len({len(line) for line in lines[start:]}) == 1
-    for line, row in zip(lines[start + 1 :], rows.values(), strict=True):
+    assert len({len(line) for line in lines[start:][: 1 + len(rows)]}) == 1
+    for line, row in zip(lines[start + 1 :][: len(rows)], rows.values(), strict=True):
         shares = row["shares"]
         *whole, blocks, norms = shares.values()
         assert sum(whole) == pytest.approx(1) and blocks > 0 and norms > 0 and shares["G forward"] > 0
@@ -33,42 +33,35 @@ def checked(measures):
 
 
 def test_smoke():
-    """Needs the extra `bench`; the next test is of where it is missing."""
+    """Beside PyTorch, which needs the extra `bench`; the next test is of where it is missing."""
     pytest.importorskip("torch")
-    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"])))
+    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], clock.Watch())))
     lines, rows = checked(measures)
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     for row in rows.values():
-        assert row["ratio"] == pytest.approx(row["tensorflow"] / row["torch"])
+        assert row["torch"]["ratio"] == pytest.approx(row["torch"]["ms"]["eager"] / row["ms"])
 
 
 def test_one_sentence_where_there_is_no_torch(monkeypatch):
     """And all that needs none."""
     monkeypatch.setattr(benchmark_cycle_at, "BATCHES", (2,))
-    monkeypatch.setattr(benchmark_cycle_at.importlib.util, "find_spec", lambda name: None)
-    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"])))
+    monkeypatch.setattr(benchmark_cycle_at.beside_torch, "missing", lambda: "No torch.")
+    measures = json.loads(json.dumps(benchmark_cycle_at.measure(SETTINGS, ["float32"], clock.Watch())))
     lines, rows = checked(measures)
-    assert lines[0] == "PyTorch is not installed: `pip install .[bench]` adds it."
-    assert len(lines) == 3 and lines[2].split()[3:5] == ["-", "-"]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
-    measures = benchmark_cycle_at.measure(SETTINGS, ["float32"])
-    assert benchmark_cycle_at.table(measures) == [measures["skipped"]]
+    assert len(lines) == 2 and lines[1].split()[4:5] == ["-"] and rows["2"]["side"] == 32
+    assert benchmark_cycle_at.table(measures)[-1] == "No torch."
 
 
 @pytest.mark.parametrize("only", [False, True])
 def test_through_the_benchmark(monkeypatch, only):
-    """What every model has, fed by the pipeline with f_S's six classes, and what CycleAT alone has; or that alone."""
-    monkeypatch.setattr(benchmark_cycle_at, "measure", lambda *_: {"skipped": "not now"})
+    """What every model has, fed by the pipeline with f_S's six classes, and what CycleAT alone has; or less."""
+    monkeypatch.setattr(benchmark_cycle_at, "measure", lambda *_: {"steps": {}})
     result = json.loads(json.dumps(benchmark.measure(SETTINGS.replace(besides_only=only))))
-    lines = benchmark.table(result).splitlines()
-    assert lines[-1] == "not now" and ("training" in result) == ("views" in result) == (not only)
-    if only:
-        assert len(lines) == 3
-        with pytest.raises(ValueError, match="--besides_only: nothing is measured of fer_net alone"):
-            benchmark.measure(SETTINGS.replace(besides_only=True, model="fer_net"))
-    else:
-        row = result["training"]["float32"]
-        assert row["size"] == "tiny" and row["images_per_second_fed"] > 0 and row["faces_per_second_1"] > 0
+    one = result["models"]["cycle_at"]
+    row = one["training"]["float32"]
+    assert one["besides"] == {"steps": {}} and ("views" in one) == ("faces_per_second_1" in row) == (not only)
+    assert row["size"] == "tiny" and row["batch_size"] == 8 and ("images_per_second_fed" in row) == (not only)
+    assert "stage 1" in row["torch"]["skipped"] or "not installed" in row["torch"]["skipped"]
 
 
 def test_the_feed_has_the_models_labels():
@@ -77,7 +70,7 @@ def test_the_feed_has_the_models_labels():
     alone = benchmark_cycle_at.build(1, tiny=True)
     assert model.classes == CLASSES["six"] and alone.classes == ()
     for classes, labels in ((model.classes, set(range(6))), (alone.classes, {-1})):
-        batch = next(feed.Feed(cycle_at, example, classes, SETTINGS, resize=True).stream(0))
+        batch = next(iter(feed.Feed("cycle_at", cycle_at, example, classes, SETTINGS, resize=True).epoch(0)))
         assert set(batch["label"].numpy()) <= labels
         assert batch["image"].shape == batch["auxiliary"].shape == (8, 32, 32, 1)
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import benchmark
-from experiments.parts.benchmark import feed
+from experiments.parts.benchmark import clock, feed
 from experiments.parts.benchmark import ia_gen as benchmark_ia_gen
 from fer_tf.compat import keras, optimizer_variables, set_policy
 from fer_tf.models import ia_gen
@@ -26,37 +26,15 @@ SETTINGS = benchmark.Settings(preset="smoke", model="ia_gen", repeats=1, precisi
 
 
 def test_smoke():
-    result = json.loads(json.dumps(benchmark.measure(SETTINGS)))
-    rows = result["training"]
-    assert list(rows) == list(result["besides"]["generators"]) == ["float32"]
-    for row in rows.values():
-        assert row["size"] == "tiny" and row["faces_per_second_64"] > row["faces_per_second_1"] > 0
-    for widths in result["besides"]["generators"].values():
-        assert list(widths) == ["0.1"] and widths["0.1"]["generators"] == 7
-        for count in ("1", "64"):
-            row = widths["0.1"][count]
-            assert row["ratio"] == pytest.approx(row["together"] / row["apart"])  # with one repeat
-    lines = benchmark.table(result).splitlines()
-    head = next(line for line in lines if line.startswith("generators"))
-    shown = [line for line in lines if line.split()[:2] == ["float32", "0.1"]]
-    assert len(shown) == 2 and {len(line) for line in shown} == {len(head)}
-    beside = result["besides"]["beside_torch"]
-    if "skipped" in beside:
-        assert lines[-1] == beside["skipped"]
-    else:
-        row = beside["float32"]
-        assert row["ratio"] == pytest.approx(row["tensorflow"] / row["torch"]) and row["threads"] >= 1
-        assert len(lines[-1]) == len(next(line for line in lines if line.startswith("step")))
-
-
-def test_one_sentence_where_there_is_no_torch(monkeypatch):
-    monkeypatch.setattr(benchmark_ia_gen, "measure_generators", lambda *_: {})
-    monkeypatch.setattr(benchmark_ia_gen.importlib.util, "find_spec", lambda name: None)
-    measures = benchmark_ia_gen.measure(SETTINGS, ["float32"])
-    assert measures["beside_torch"] == {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
-    measures = benchmark_ia_gen.measure(SETTINGS, ["float32"])
-    assert benchmark_ia_gen.table(measures) == [measures["skipped"]]
+    measures = json.loads(json.dumps(benchmark_ia_gen.measure(SETTINGS, ["float32", "mixed_float16"], clock.Watch())))
+    assert list(measures["generators"]) == ["float32"]
+    widths = measures["generators"]["float32"]
+    assert list(widths) == ["0.1"] and widths["0.1"]["generators"] == 7
+    for count in ("1", "64"):
+        row = widths["0.1"][count]
+        assert row["ratio"] == pytest.approx(row["together"] / row["apart"])  # with one repeat
+    head, *shown = benchmark_ia_gen.table(measures)
+    assert head.startswith("generators") and len(shown) == 2 and {len(line) for line in shown} == {len(head)}
 
 
 def test_the_paper_model_and_what_trains_it():

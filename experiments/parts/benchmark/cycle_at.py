@@ -2,31 +2,33 @@
 
     python -m experiments.benchmark --model=cycle_at --besides_only
 
-At 128x128 pixels with the paper's networks, batches of 1 and 8; how much longer a step of stage II takes, which also
-has f_S and f_W (ResNet-50); and where the time of stage I goes, by its parts, each a graph of its own that does what
-the step does of it. Figures that are compared are taken in turns, round by round, so that other programs slow both; a
-ratio is the median over the rounds. On the CPU only.
+With the paper's networks: batches of 1 and 8 at 128x128 pixels, on a GPU of 4 at 256x256; how much longer a step of
+stage II takes, which also has f_S and f_W (ResNet-50); and where the time of stage I goes, by its parts, each a graph
+of its own that does what the step does of it. Figures that are compared are taken in turns, round by round, so that
+other programs slow both; a ratio is the median over the rounds.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from fer_tf import devices
 from fer_tf.compat import keras, set_policy
 from fer_tf.layers import InstanceNorm
 from fer_tf.models import cycle_at
 
-from .clock import in_turns, speeds
+from . import beside_torch
+from .clock import LEAST, in_turns
+from .tables import KINDS
 
 SIDE, BATCHES = 128, (1, 8)
 """Pixels a side, and faces of either domain a step."""
+ON_GPU = {4: 256}
+"""Faces -> pixels a side."""
 PASSES = 4
 """Of the two generators in a step, and of the two discriminators."""
 
@@ -90,7 +92,7 @@ def parts(model: cycle_at.CycleAT, x_s: tf.Tensor, x_w: tf.Tensor) -> dict[str, 
     made["blocks"] = lambda: _there_and_back(
         lambda: [middle(given, training=True)], middle.trainable_variables, [given]
     )
-    return {name: tf.function(run, autograph=False) for name, run in made.items()}
+    return {name: tf.function(run, autograph=False, jit_compile=model.xla or None) for name, run in made.items()}
 
 
 def _there_and_back(run: Callable[[], list[tf.Tensor]], sources: list, watched: list[tf.Tensor]) -> tf.Tensor:
@@ -120,67 +122,59 @@ def shares(times: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {name: float(np.median(value / times["tensorflow"])) for name, value in parts.items()}
 
 
-def measure_batch(precision: str, batch_size: int, settings: Any) -> dict[str, Any]:
+def measure_batch(precision: str, batch_size: int, side: int, settings: Any, watch: Any) -> dict[str, Any]:
     """Faces of either domain a second that a step of stage I learns from, in PyTorch too where it is installed.
 
     Also how much longer a step of stage II takes, and the shares of the parts of stage I's.
     """
     set_policy(precision)
     keras.utils.set_random_seed(settings.seed)
-    side = 32 if settings.tiny else SIDE
+    watch.say(f"cycle_at {precision}: stages of {batch_size} faces")
     images = [tf.random.stateless_uniform((batch_size, side, side, 3), (settings.seed, i)) for i in range(2)]
     batch = {"image": images[0], "auxiliary": images[1], "label": tf.zeros(batch_size, tf.int32)}
     models = {f"stage {stage}": build(stage, settings.tiny) for stage in (1, 2)}
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
-    steps = {name: tf.function(model.train_step) for name, model in models.items()}
+    steps = {name: tf.function(model.train_step, jit_compile=model.xla or None) for name, model in models.items()}
     runs = {"tensorflow": lambda: steps["stage 1"](batch), "stage 2": lambda: steps["stage 2"](batch)}
     runs |= parts(models["stage 1"], *map(cycle_at.scaled, images))
-    measures = {"threads": threads}
-    if importlib.util.find_spec("torch") is not None:
-        import torch
-
-        from . import torch_cycle_at, torch_weights
-
-        torch.set_num_threads(threads)
-        twin = torch_cycle_at.twin(models["stage 1"], precision.removeprefix("mixed_"))
-        theirs = torch_weights.tensors(batch)
-        runs["torch"] = lambda: twin.train_step(theirs)
-        measures["parameters"] = twin.parameters()
-    times = in_turns(runs, 1 if batch_size > 1 else settings.steps, settings.repeats)
-    measures |= speeds({name: times[name] for name in ("tensorflow", "torch") if name in times}, batch_size)
+    beside, facts = beside_torch.contestants("cycle_at", models["stage 1"], batch, precision, settings, watch)
+    least = LEAST if devices.gpus() else 0.0
+    times = in_turns({**runs, **beside}, 1 if batch_size > 1 else settings.steps, settings.repeats, least=least)
+    if beside:
+        facts = beside_torch.summary({kind: times[kind] for kind in beside}, facts, times["tensorflow"])
     later = float(np.median(times["stage 2"] / times["tensorflow"]))
-    return measures | {"stage_2_takes": later, "shares": shares(times)}
+    measures = {"ms": 1e3 * float(np.median(times["tensorflow"])), "batch_size": batch_size, "side": side}
+    return measures | {"torch": facts, "stage_2_takes": later, "shares": shares(times)}
 
 
-def measure(settings: Any, precisions: Sequence[str]) -> dict[str, Any]:
-    """{"steps": {precision: {"1": ..., "8": ...}}}, or a sentence that says why there is none; likewise for PyTorch."""
-    if tf.config.list_physical_devices("GPU"):
-        return {"skipped": "The comparison is the CPU's: run with CUDA_VISIBLE_DEVICES=-1 for it."}
+def measure(settings: Any, precisions: Sequence[str], watch: Any) -> dict[str, Any]:
+    """{"steps": {precision: {"1": ..., "8": ...}}}: `measure_batch` of each number of faces."""
     wanted = [p for p in precisions if p in ("float32", "mixed_bfloat16")]
+    sizes = ON_GPU if devices.gpus() else {n: SIDE for n in BATCHES}
+    sizes = {n: 32 if settings.tiny else side for n, side in sizes.items()}
     try:
-        rows = {p: {str(n): measure_batch(p, n, settings) for n in BATCHES} for p in wanted}
+        rows = {p: {str(n): measure_batch(p, n, side, settings, watch) for n, side in sizes.items()} for p in wanted}
     finally:
         set_policy("float32")
-    if importlib.util.find_spec("torch") is None:
-        return {"steps": rows, "skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
-    return {"steps": rows, "torch": importlib.metadata.version("torch")}
+    return {"steps": rows}
 
 
 def table(measures: dict[str, Any]) -> list[str]:
     """The lines to print."""
-    rows = [(p, n, row) for p, batches in measures.get("steps", {}).items() for n, row in batches.items()]
-    lines = [measures["skipped"]] if "skipped" in measures else []
+    rows = [(p, n, row) for p, batches in measures["steps"].items() for n, row in batches.items()]
     if not rows:
-        return lines
-    lines.append(
-        f"{'step of stage I':<16}{'batch':>13}{'faces/s':>13}{'PyTorch':>13}{'ratio':>13}{'stage II takes':>16}"
-    )
+        return []
+    kinds = {kind: title for kind, title in KINDS.items() if any(kind in r["torch"].get("ms", {}) for *_, r in rows)}
+    titles = ["batch", "pixels", "ours, ms", *kinds.values(), "ours is", "stage II takes"]
+    lines = [f"{'step of stage I':<28}" + "".join(f"{title:>15}" for title in titles)]
     for precision, batch, row in rows:
-        beside = f"{row['torch']:>13.2f}{row['ratio']:>12.2f}x" if "torch" in row else f"{'-':>13}{'-':>13}"
-        lines.append(f"{precision:<16}{batch:>13}{row['tensorflow']:>13.2f}{beside}{row['stage_2_takes']:>15.2f}x")
+        theirs = [row["torch"].get("ms", {}).get(kind) for kind in kinds]
+        cells = [batch, str(row["side"]), f"{row['ms']:.2f}", *("-" if x is None else f"{x:.2f}" for x in theirs)]
+        cells += [f"{row['torch']['ratio']:.2f}x" if theirs and "ratio" in row["torch"] else "-"]
+        cells += [f"{row['stage_2_takes']:.2f}x"]
+        lines.append(f"{precision:<28}" + "".join(f"{cell:>15}" for cell in cells))
     titles = list(rows[0][2]["shares"])
-    lines.append(f"{'its parts, %':<16}{'batch':>13}" + "".join(f"{title:>13}" for title in titles))
+    lines.append(f"{'its parts, %':<28}{'batch':>15}" + "".join(f"{title:>13}" for title in titles))
     for precision, batch, row in rows:
-        cells = "".join(f"{100 * row['shares'][title]:>13.1f}" for title in titles)
-        lines.append(f"{precision:<16}{batch:>13}{cells}")
-    return lines
+        cells = [f"{100 * row['shares'][title]:.1f}" for title in titles]
+        lines.append(f"{precision:<28}{batch:>15}" + "".join(f"{cell:>13}" for cell in cells))
+    return lines + sorted({row["torch"]["skipped"] for *_, row in rows if "skipped" in row["torch"]})

@@ -1,29 +1,26 @@
-"""What `experiments.benchmark --model=ia_gen` measures besides: its step beside PyTorch's, and K generators at once.
+"""What `experiments.benchmark --model=ia_gen` measures besides: K generators at once.
 
 Figures that are compared are taken in turns, round by round, so that other programs slow both; a ratio is the median
-over the rounds. On the CPU only. The networks are random: no speed here depends on what they learned.
+over the rounds. The networks are random: no speed here depends on what they learned.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import layers
-from fer_tf.compat import keras, set_policy
+from fer_tf import devices, layers
+from fer_tf.compat import keras, set_policy, xla
 from fer_tf.models import ia_gen
 from fer_tf.records import CLASSES
 
-from .clock import in_turns, speeds
+from .clock import LEAST, in_turns, speeds
 
 WARM_UP = 4
-"""Calls before the first round: the first three of PyTorch are slower."""
+"""Calls before the first round."""
 COUNTS = (1, 64)
 """Faces that are regenerated at once."""
 CLOSE = {"float32": 1e-4, "mixed_bfloat16": 0.05}
@@ -141,8 +138,9 @@ def measure_generators(precision: str, width: float, settings: Any) -> dict[str,
     classes = CLASSES["seven"]
     generators = [ia_gen.build_generator(width=width, name=f"generator_{c}") for c in classes]
     stacked = StackedGenerators(generators)
-    apart = tf.function(lambda faces: tf.stack([g(faces, training=False) for g in generators], axis=1))
-    together = tf.function(stacked.__call__)
+    options = {"jit_compile": xla() or None}
+    apart = tf.function(lambda faces: tf.stack([g(faces, training=False) for g in generators], axis=1), **options)
+    together = tf.function(stacked.__call__, **options)
     measures: dict[str, Any] = {"generators": len(classes)}
     for count in COUNTS:
         faces = tf.random.stateless_uniform((count, ia_gen.SIZE, ia_gen.SIZE, 1), (settings.seed, count), -1.0, 1.0)
@@ -151,55 +149,21 @@ def measure_generators(precision: str, width: float, settings: Any) -> dict[str,
         if not gap < CLOSE[precision]:
             raise RuntimeError(f"The stacked generators differ by {gap:.2g} of the largest pixel in {precision}.")
         runs = {"together": lambda f=faces: together(f), "apart": lambda f=faces: apart(f)}
-        times = in_turns(runs, settings.steps, settings.repeats, WARM_UP)
+        least = LEAST if devices.gpus() else 0.0
+        times = in_turns(runs, settings.steps, settings.repeats, WARM_UP, least)
         measures[str(count)] = {**speeds(times, count), "difference": gap}
     return measures
 
 
-def measure_beside_torch(precision: str, settings: Any) -> dict[str, Any]:
-    """Images a second that `ExpressionGAN.train_step` and its twin in PyTorch learn from, with the same weights.
-
-    Raises:
-      RuntimeError: the nets have unequal numbers of parameters.
-    """
-    import torch
-
-    from . import torch_ia_gen, torch_weights
-
-    set_policy(precision)
-    keras.utils.set_random_seed(settings.seed)
-    model = ia_gen.tiny()[0] if settings.tiny else ia_gen.full()
-    model.compile(**{f"{name}_optimizer": ia_gen.optimizer() for name, _ in model.player_variables()})
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
-    twin = torch_ia_gen.twin(model, precision.removeprefix("mixed_"))
-    images = [tf.random.stateless_uniform((settings.batch_size, 64, 64, 1), (settings.seed, i)) for i in range(2)]
-    batch = dict(zip(("image", "target"), images, strict=True))
-    theirs = torch_weights.tensors(batch)
-    step = tf.function(model.train_step)
-    runs = {"tensorflow": lambda: step(batch), "torch": lambda: twin.train_step(theirs)}
-    times = in_turns(runs, settings.steps, settings.repeats, WARM_UP)
-    return {**speeds(times, settings.batch_size), "threads": threads, "parameters": twin.parameters()}
-
-
-def measure(settings: Any, precisions: Sequence[str]) -> dict[str, Any]:
-    """Both comparisons in every precision that a CPU has; or a sentence that says why one is left out."""
-    wanted = [precision for precision in precisions if precision in CLOSE]
-    widths = [float(width) for width in settings.widths]
-    measures: dict[str, Any] = {"generators": {}, "beside_torch": {}}
-    if tf.config.list_physical_devices("GPU"):
-        return {"skipped": "The comparisons are the CPU's: run with CUDA_VISIBLE_DEVICES=-1 for them."}
+def measure(settings: Any, precisions: Sequence[str], watch: Any) -> dict[str, Any]:
+    """{"generators": {precision: {width: ...}}} of `measure_generators`."""
+    wanted, widths = [precision for precision in precisions if precision in CLOSE], map(float, settings.widths)
+    pairs = [(precision, width) for width in widths for precision in wanted]
+    measures: dict[str, Any] = {"generators": {precision: {} for precision in wanted}}
     try:
-        for precision in wanted:
-            measures["generators"][precision] = {
-                f"{width:g}": measure_generators(precision, width, settings) for width in widths
-            }
-        if importlib.util.find_spec("torch") is None:
-            measures["beside_torch"] = {"skipped": "PyTorch is not installed: `pip install .[bench]` adds it."}
-        else:
-            measures["torch"] = importlib.metadata.version("torch")
-            for precision in wanted:
-                measures["beside_torch"][precision] = measure_beside_torch(precision, settings)
+        for precision, width in pairs:
+            watch.say(f"ia_gen {precision}: generators of width {width:g}")
+            measures["generators"][precision][f"{width:g}"] = measure_generators(precision, width, settings)
     finally:
         set_policy("float32")
     return measures
@@ -207,25 +171,15 @@ def measure(settings: Any, precisions: Sequence[str]) -> dict[str, Any]:
 
 def table(measures: dict[str, Any]) -> list[str]:
     """The lines to print."""
-    if "skipped" in measures:
-        return [measures["skipped"]]
     lines = [
-        f"{'generators':<16}{'width':>13}{'faces at once':>15}{'together/s':>13}{'apart/s':>13}{'together is':>13}"
+        f"{'generators':<28}{'width':>13}{'faces at once':>15}{'together/s':>13}{'apart/s':>13}{'together is':>13}"
     ]
     for precision, widths in measures["generators"].items():
         for width, rows in widths.items():
             for count in COUNTS:
                 row = rows[str(count)]
                 lines.append(
-                    f"{precision:<16}{width:>13}{count:>15}{row['together']:>13.1f}{row['apart']:>13.1f}"
+                    f"{precision:<28}{width:>13}{count:>15}{row['together']:>13.1f}{row['apart']:>13.1f}"
                     f"{row['ratio']:>12.2f}x"
                 )
-    beside = measures["beside_torch"]
-    if "skipped" in beside:
-        return [*lines, beside["skipped"]]
-    lines.append(f"{'step':<16}{'images/s':>13}{'PyTorch':>15}{'ratio':>13}{'threads':>13}")
-    for precision, row in beside.items():
-        lines.append(
-            f"{precision:<16}{row['tensorflow']:>13.1f}{row['torch']:>15.1f}{row['ratio']:>12.2f}x{row['threads']:>13}"
-        )
     return lines

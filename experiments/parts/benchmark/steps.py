@@ -1,4 +1,4 @@
-"""Training steps, alone and fed by the pipeline, and inference: speed, work and memory of a model in one precision."""
+"""Training steps, alone, fed and beside PyTorch, and inference: speed, work and memory of a model in one precision."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import importlib
 import resource
 import statistics
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fer_tf.compat import PlayersModel, keras, set_policy
+from fer_tf import devices
+from fer_tf.compat import PlayersModel, keras, set_policy, xla
 from fer_tf.records import CLASSES
+from fer_tf.steps import Steps
+from fer_tf.training import STEPS_PER_CALL
 
-from . import feed
-from .clock import WARM_UP, seconds
+from . import beside_torch, feed
+from .clock import LEAST, WARM_UP, Run, Watch, both_in_turns, seconds, wait
 from .operations import flops, matmul
+
+SIDE_ON_GPU = 4
+"""Times --matmul: a GPU's peak shows with larger matrices."""
 
 
 class Memory:
     """The most memory in use since it was made, in MiB: of the process, and of the first GPU where there is one."""
 
     def __init__(self) -> None:
-        self.gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.gpu = bool(devices.gpus())
         if self.gpu:
             tf.config.experimental.reset_memory_stats("GPU:0")
         with contextlib.suppress(OSError):  # sets the high-water mark back; else it is that since the process began
@@ -45,62 +50,138 @@ class Memory:
         return most
 
 
-def measure(precision: str, settings: Any) -> dict[str, Any]:
-    """Training, alone and fed by the pipeline, and inference of a new model in one precision."""
+def measure(name: str, precision: str, settings: Any, watch: Watch) -> dict[str, Any]:
+    """Training, alone, fed by the pipeline and beside PyTorch, and inference of a new model in one precision."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     set_policy(precision)
     try:
-        module, memory = importlib.import_module(f"fer_tf.models.{settings.model}"), Memory()
+        watch.say(f"{name} {precision}: the model and its faces")
+        module, memory = importlib.import_module(f"fer_tf.models.{name}"), Memory()
         model, example, size = feed.build(module, settings.tiny)
-        classes = getattr(model, "classes", CLASSES["seven"])
-        fed_by = feed.Feed(module, example, classes, settings, resize=size == "tiny")
-        cached = next(fed_by.stream(0))
+        parts = (name, module, example, getattr(model, "classes", CLASSES["seven"]), settings, size == "tiny")
+        feeds = {"host": feed.Feed(*parts)}
         result = {
             "size": size,
+            "batch_size": feeds["host"].batch_size,
             "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-            **_training(model, cached, fed_by.stream, precision, settings),
         }
-        names = feed.recogniser(module, model, size)
-        for faces_at_once in (1, 64):
-            result[f"faces_per_second_{faces_at_once}"] = _inference(names, cached["image"], faces_at_once, settings)
+        cached = feed.Cached(next(iter(feeds["host"].epoch(0))))
+        if feed.can_be_resident():
+            feeds["resident"] = feed.Feed(*parts, device="resident")
+        result |= training(name, model, cached, feeds, precision, settings, watch)
+        if not settings.besides_only and watch.room():
+            watch.say(f"{name} {precision}: inference")
+            names = feed.recogniser(module, model, size)
+            for faces in (1, 64):
+                result[f"faces_per_second_{faces}"] = _inference(names, cached.batch["image"], faces, settings)
         return result | memory.peak()
     finally:
         set_policy("float32")
 
 
-def _training(
-    model: PlayersModel, cached: Any, stream: Callable[[int], Iterator[Any]], precision: str, settings: Any
-) -> dict[str, float]:
-    """Images a second on one cached batch and fed by a pipeline, medians, and their work beside the machine's peak."""
-    step, (product, work) = tf.function(model.train_step), matmul(settings.matmul, precision)
-    count = flops(step.get_concrete_function(cached).graph)
-    rounds = [_round(step, cached, stream(i), product, settings.steps) for i in range(settings.repeats)]
-    (alone, alone_cpu), (fed, fed_cpu), (peak, _) = np.transpose(rounds, (1, 2, 0))
-    return {
-        "images_per_second": settings.batch_size / float(np.median(alone)),
-        "images_per_second_fed": settings.batch_size / float(np.median(fed)),
-        "fed_ratio": float(np.median(alone / fed)),
-        "fed_ratio_cpu": float(np.median(alone_cpu / fed_cpu)),
-        "step_gflop": count / 1e9,
-        "matmul_gflop_per_second": work / 1e9 / float(np.median(peak)),
-        "share_of_peak": float(np.median((count / alone) / (work / peak))),
-    }
+class Fed:
+    """Calls of the training loop on some data, epoch after epoch.
+
+    Args:
+      model: compiled.
+      data: for `Steps`.
+      per_call: steps a call.
+    """
+
+    def __init__(self, model: PlayersModel, data: Any, per_call: int):
+        self.steps, self.per_call, self.number = Steps(model, data, tf.distribute.get_strategy(), per_call), per_call, 0
+        self.calls: Any = iter(())
+
+    def start(self) -> None:
+        """Begins an epoch, with a pipeline that has filled no buffers beforehand, and warms up."""
+        self.calls = self.steps.epoch(self.number, 0, lambda step: step + self.per_call)
+        self.number += 1
+        for _ in range(WARM_UP):
+            self()
+
+    def __call__(self) -> Any:
+        """The next call of the epoch, or of a new one."""
+        call = next(self.calls, None)
+        if call is None:
+            self.start()
+            call = next(self.calls)
+        return call
 
 
-def _round(step: Any, cached: Any, stream: Iterator[Any], product: Any, steps: int) -> list[np.ndarray]:
-    """`seconds` of a step on the cached batch, of one fed by a pipeline that starts now, and of the product."""
-    seconds(product, WARM_UP), seconds(lambda: step(cached), WARM_UP)
-    peak, alone = seconds(product, 3), seconds(lambda: step(cached), steps)
-    seconds(lambda: step(next(stream)), WARM_UP)
-    return [alone, seconds(lambda: step(next(stream)), steps), peak]
+def training(
+    name: str, model: PlayersModel, cached: Any, feeds: dict[str, Any], precision: str, settings: Any, watch: Watch
+) -> dict[str, Any]:
+    """The step as trained on one cached batch, fed, without XLA, and in PyTorch, each beside the machine's peak."""
+    on_gpu = bool(devices.gpus())
+    per_call = settings.steps_per_call or (STEPS_PER_CALL if on_gpu else 1)
+    watch.say(f"{name} {precision}: the step as trained" + ", compiled by XLA" * model.xla)
+    result: dict[str, Any] = {"steps_per_call": per_call, "left_out": {}}
+    plain = tf.function(model.train_step)
+    count = flops(plain.get_concrete_function(cached.batch).graph)
+    result |= {"step_gflop": count / 1e9, "xla": bool(model.xla)}
+    runs = {"alone": compiled(model, cached, per_call, result)}
+    if on_gpu:
+        result["step_gpu_mib"] = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+    product, work = matmul(settings.matmul * (SIDE_ON_GPU if on_gpu else 1), precision)
+    runs["peak"] = Run(product)
+    for kind, data in feeds.items() if not settings.besides_only else ():
+        fed = Fed(model, data, per_call)
+        runs[kind] = Run(fed, fed.start)
+    beside, facts = beside_torch.contestants(name, model, cached.batch, precision, settings, watch)
+    runs |= {f"torch {kind}": Run(call) for kind, call in beside.items()}
+    if model.xla and watch.room():
+        watch.say(f"{name} {precision}: the step without XLA")
+        runs["plain"] = Run(lambda: plain(cached.batch))
+    watch.say(f"{name} {precision}: {settings.repeats} rounds of {', '.join(runs)}")
+    walls, cpus = both_in_turns(runs, settings.steps, settings.repeats, least=LEAST if on_gpu else 0.0)
+    alone, peak = walls["alone"], work / walls["peak"]
+    result |= _rates(walls, cpus, cached.batch_size)
+    result["matmul_gflop_per_second"] = float(np.median(peak)) / 1e9
+    result["share_of_peak"] = float(np.median((count / alone) / peak))
+    if beside:
+        times = {kind: walls[f"torch {kind}"] for kind in beside}
+        facts = beside_torch.summary(times, facts, alone)
+        facts["share_of_peak"] = float(np.median((count / times[facts["best"]]) / peak))
+    return result | {"torch": facts}
+
+
+def _rates(walls: dict[str, np.ndarray], cpus: dict[str, np.ndarray], batch_size: int) -> dict[str, float]:
+    """What follows from seconds a step: milliseconds, images a second, and the ratios of what is fed."""
+    alone = walls["alone"]
+    rates = {"ms": 1e3 * float(np.median(alone)), "images_per_second": batch_size / float(np.median(alone))}
+    if "plain" in walls:
+        rates["ms_without_xla"] = 1e3 * float(np.median(walls["plain"]))
+    for kind, ending in (("host", ""), ("resident", "_resident")):
+        if kind in walls:
+            rates[f"images_per_second_fed{ending}"] = batch_size / float(np.median(walls[kind]))
+            rates[f"fed_ratio{ending}"] = float(np.median(alone / walls[kind]))
+            rates[f"fed_ratio_cpu{ending}"] = float(np.median(cpus["alone"] / cpus[kind]))
+    return rates
+
+
+def compiled(model: PlayersModel, cached: Any, per_call: int, result: dict[str, Any]) -> Run:
+    """The training loop on the cached batch, warm; without XLA where that fails, which `result` then says."""
+    for _ in range(2):
+        fed = Fed(model, cached, per_call)
+        try:
+            fed.start()
+            return Run(fed)
+        except tf.errors.OpError as error:
+            if not model.xla:
+                raise
+            result["left_out"]["XLA"] = error.message.strip().splitlines()[0][:200]
+            model.xla = result["xla"] = False
+    raise RuntimeError("The step fails with XLA and without.")
 
 
 def _inference(model: PlayersModel, images: tf.Tensor, count: int, settings: Any) -> float:
-    """Faces a second that the model classifies, `count` at once."""
+    """Faces a second that the model classifies, `count` at once; each answer is waited for."""
     batch = tf.gather(images, np.arange(count) % len(images))
-    classify = tf.function(model.classify)
-    seconds(lambda: classify(batch), WARM_UP)
-    return count / statistics.median(
-        seconds(lambda: classify(batch), settings.steps)[0] for _ in range(settings.repeats)
-    )
+    classify = tf.function(model.classify, jit_compile=xla() or None)
+
+    def answer() -> None:
+        wait(classify(batch))
+
+    seconds(answer, WARM_UP)
+    return count / statistics.median(seconds(answer, settings.steps)[0] for _ in range(settings.repeats))

@@ -82,7 +82,7 @@ class Discriminator(nn.Module):
 
 
 class ExpressionGAN(Players):
-    """`ia_gen.ExpressionGAN` with its step, phi frozen, where the content loss is L1 and phi stands before pooling 2."""
+    """`ia_gen.ExpressionGAN` with its step, phi frozen, with content loss L1 and phi before pooling 2."""
 
     def __init__(self, model: Any, dtype: str, device: str = "cpu"):
         phi = Maps(width=model.feature_net.width, blocks=model.feature_net.blocks)

@@ -57,22 +57,25 @@ class Optimizer:
     Args:
       theirs: the Keras optimizer, wrapped for loss scaling or not.
       weights: what it moves.
+      l2: weight decay in the gradient, where the Keras model has it as a loss term.
     Raises:
       ValueError: an optimizer of another kind, or with a setting that is not one of these.
     """
 
-    def __init__(self, theirs: Any, weights: Sequence[nn.Parameter]):
+    def __init__(self, theirs: Any, weights: Sequence[nn.Parameter], l2: float = 0.0):
         theirs = getattr(theirs, "inner_optimizer", theirs)
         config, self.weights, self.steps = theirs.get_config(), list(weights), 0
         strange = [n for n in ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "amsgrad") if config.get(n)]
         self.rate, decay = config["learning_rate"], config.get("weight_decay") or 0.0
-        if isinstance(theirs, keras.optimizers.Adam) and not strange:
+        self.l2, self.epsilon, self.scaled = l2, None, False
+        if isinstance(theirs, keras.optimizers.Adam) and not strange and not (l2 and decay):
             self.epsilon, self.beta_2 = config["epsilon"], config["beta_2"]
-            make, options = torch.optim.AdamW, {"betas": (config["beta_1"], config["beta_2"]), "weight_decay": decay}
-            self.scaled = False
+            make, options = torch.optim.AdamW if decay else torch.optim.Adam, {"weight_decay": decay or l2}
+            options["betas"] = (config["beta_1"], config["beta_2"])
         elif isinstance(theirs, keras.optimizers.SGD) and not strange and not decay:
-            self.epsilon, self.scaled = None, isinstance(self.rate, Mapping)
-            make, options = torch.optim.SGD, {"momentum": config["momentum"], "nesterov": config["nesterov"]}
+            self.scaled = isinstance(self.rate, Mapping)
+            options = {"momentum": config["momentum"], "nesterov": config["nesterov"], "weight_decay": l2}
+            make = torch.optim.SGD
         else:
             raise ValueError(f"The twin has no {type(theirs).__name__} with {strange or 'this weight decay'}.")
         self.own = make(self.weights, lr=rate_at(self.rate, 0), fused=True, **options)
@@ -82,9 +85,11 @@ class Optimizer:
         rate = rate_at(self.rate, self.steps)
         self.steps += 1
         if self.scaled:
-            gradients, rate = torch._foreach_mul(list(gradients), rate), 1.0
+            gradients, decay, rate = torch._foreach_mul(list(gradients), rate), self.l2 * rate, 1.0
         for group in self.own.param_groups:
             group["lr"] = rate
+            if self.scaled:
+                group["weight_decay"] = decay
             if self.epsilon is not None:
                 group["eps"] = self.epsilon / (1 - self.beta_2**self.steps) ** 0.5
         for weight, gradient in zip(self.weights, gradients, strict=True):
@@ -101,6 +106,7 @@ class Players:
       players: player -> names of the nets that it moves; the other nets are frozen, and do without statistics.
       dtype: "float32", or "bfloat16" by autocast.
       device: "cpu" or "cuda".
+      l2: see `Optimizer`.
     Raises:
       RuntimeError: a player has another number of parameters; the message names it.
     """
@@ -112,6 +118,7 @@ class Players:
         players: Mapping[str, Sequence[str]],
         dtype: str,
         device: str = "cpu",
+        l2: float = 0.0,
     ):
         self.half, self.device, self.nets = dtype == "bfloat16", torch.device(device), {}
         for name, (net, theirs) in nets.items():
@@ -130,7 +137,7 @@ class Players:
             whole = sum(int(np.prod(v.shape)) for v in player.variables)
             if own != whole:
                 raise RuntimeError(f"The {name} has {whole} parameters in Keras and {own} in PyTorch.")
-            self.optimizers[name] = Optimizer(player.optimizer, self.weights[name])
+            self.optimizers[name] = Optimizer(player.optimizer, self.weights[name], l2)
 
     def autocast(self) -> torch.autocast:
         """In which the nets run."""
@@ -139,6 +146,11 @@ class Players:
     def exact(self) -> torch.autocast:
         """In which the layers run that are float32 in Keras, too."""
         return torch.autocast(self.device.type, enabled=False)
+
+    def squares(self) -> torch.Tensor:
+        """||theta||^2 of all that the players train, without a gradient: `l2` gives it to the optimizer."""
+        with torch.no_grad():
+            return torch.stack(torch._foreach_norm([p for own in self.weights.values() for p in own])).square().sum()
 
     def losses(self, batch: Mapping[str, torch.Tensor]) -> Losses:
         """The terms of each player."""

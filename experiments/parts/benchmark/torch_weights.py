@@ -64,9 +64,10 @@ def state(twin: Any) -> dict[str, np.ndarray]:
 def gaps(
     wanted: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """How far `given` is from `wanted`, as a share of how far `wanted` moved: of each tensor's largest differences.
+    """How far `given` is from `wanted`, as a share of how far `wanted` moved, each tensor as a whole (its norm).
 
-    So a fault shows however small the steps are. Infinite where only one of the two moved.
+    So a fault shows however small the steps are, and the few weights do not count whose gradient is noise: Adam moves
+    them as far as any other. Infinite where only one of the two moved.
 
     Args:
       wanted: `state` of a twin of the Keras model after its steps.
@@ -77,6 +78,6 @@ def gaps(
     """
     if not list(wanted) == list(given) == list(before):
         raise ValueError("Only twins of the same nets can be compared.")
-    moves = {name: float(np.abs(value - before[name]).max()) for name, value in wanted.items()}
-    apart = {name: float(np.abs(value - given[name]).max()) for name, value in wanted.items()}
-    return {name: apart[name] / moves[name] if moves[name] else np.inf * bool(apart[name]) for name in wanted}
+    moves = {name: float(np.linalg.norm(value - before[name])) for name, value in wanted.items()}
+    apart = {name: float(np.linalg.norm(value - given[name])) for name, value in wanted.items()}
+    return {n: apart[n] / moves[n] if moves[n] else (np.inf if apart[n] else 0.0) for n in wanted}

@@ -20,10 +20,10 @@ Turn = Callable[[np.ndarray, float], np.ndarray]
 """Rotates a (H, W) uint8 face by degrees counter-clockwise."""
 
 
-def measure(settings: Any) -> dict[str, dict[str, float]]:
+def measure(name: str, settings: Any) -> dict[str, dict[str, float]]:
     """Views a second of wall and of CPU time: the pipeline alone, through to batches, and the plain loops."""
-    module = importlib.import_module(f"fer_tf.models.{settings.model}")
-    feed = Feed(module, {"image": tf.zeros((1, 1, 1, 1))}, CLASSES["seven"], settings, resize=False)
+    module = importlib.import_module(f"fer_tf.models.{name}")
+    feed = Feed(name, module, {"image": tf.zeros((1, 1, 1, 1))}, CLASSES["seven"], settings, resize=False)
     epochs = iter(range(settings.repeats + 1))
 
     def epoch() -> int:
