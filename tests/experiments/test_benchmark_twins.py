@@ -147,7 +147,7 @@ FAULTS = {
     "a norm's epsilon": ("ed2l", norms(eps=1e-5)),
     "a decay": ("ed2l, all different", lambda twin: setattr(twin.optimizers["classifier"], "l2", 0.04)),
     "lambda_t": ("ed2l, all different", change("lambda_t", 1.2)),
-    "lambda_p": ("ed2l, all different", change("lambda_p", 0.6)),
+    "lambda_p": ("ed2l, all different", change("lambda_p", 0.4)),
     "a margin": ("ed2l, all different", change("margin", 0.25)),
     "a scale": ("ed2l, all different", change("scale", 10.0)),
     "whom l_p moves": ("ed2l, all different", change("confusion_updates_dispeller", True)),
