@@ -77,7 +77,7 @@ class Settings(settings.Base):
     tiny: bool = setting(False, "Its tiny model rather than the paper's.")
     images: int = setting(2560, "Random faces in the pipeline.", low=1)
     batch_size: int = setting(
-        0, "Views a training batch; 0: 128 for FER-Net, 100 for IA-gen, 4 for CycleAT, else 64.", low=0
+        0, "Views a training batch; 0: 4 for CycleAT, else 64, and on a GPU 128 for FER-Net, 100 for IA-gen.", low=0
     )
     steps: int = setting(4, "Training steps a repeat; more on a GPU.", low=1)
     repeats: int = setting(3, "A figure is the median of so many.", low=1)

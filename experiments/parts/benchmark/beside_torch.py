@@ -85,10 +85,10 @@ def contestants(
     facts = {"parameters": twin.parameters(), "threads": torch.get_num_threads(), "device": device, "left_out": {}}
     facts, runs = {**facts, "memory": {}}, {}
     for kind in ("eager", *MODES):
-        watch.say(f"{name} {precision}: PyTorch, {kind}")
         if sentence := _left_out(kind, device, settings, watch):
             facts["left_out"][kind] = sentence
             continue
+        watch.say(f"{name} {precision}: PyTorch, {kind}")
         try:
             runs[kind], memory = warm(make(model, dtype, device), theirs, MODES.get(kind), device)
         except Exception as error:  # whatever a compiler fails at, and a GPU's memory

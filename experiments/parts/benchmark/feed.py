@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import faces, pipeline
+from fer_tf import devices, faces, pipeline
 from fer_tf.compat import PlayersModel, keras
 from fer_tf.records import Record
 
 from .clock import WARM_UP
 
-BATCHES = {"fer_net": 128, "ia_gen": 100, "cycle_at": 4}
-"""Views of a training batch; 64 for all others."""
+BATCHES, ON_GPU = {"cycle_at": 4}, {"fer_net": 128, "ia_gen": 100}
+"""Views of a training batch, anywhere and on a GPU; 64 for all others."""
 
 
 def batch_size(name: str, settings: Any) -> int:
     """--batch_size, or what the model is measured with."""
-    return settings.batch_size or BATCHES.get(name, 64)
+    known = {**BATCHES, **(ON_GPU if devices.gpus() else {})}
+    return settings.batch_size or known.get(name, 64)
 
 
 def build(module: ModuleType, tiny: bool) -> tuple[PlayersModel, dict[str, tf.Tensor], str]:
