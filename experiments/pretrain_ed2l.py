@@ -18,7 +18,7 @@ from fer_tf.models import ed2l
 
 from .parts.ed2l import net
 from .run import command_line, fitting, on_fer2013, provenance, settings, work
-from .run.settings import setting
+from .run.settings import FEEDS, setting
 
 PRESETS = {
     "paper": {"epochs": 100, "views": 0, "rate": 1e-4, "decay_to": 1.0},
@@ -49,6 +49,7 @@ def run(settings: Settings) -> Path:
         batch_size=settings.batch_size,
         seed=settings.seed,
         views_per_image=settings.views or None,
+        device=FEEDS[settings.feed],
     )
     with strategy.scope():
         model = net.build(settings, on_fer2013.SHOWN, settings.dispelling)

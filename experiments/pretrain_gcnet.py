@@ -19,7 +19,7 @@ from fer_tf.models import gcnet
 
 from .parts.gcnet import net
 from .run import command_line, data, fitting, provenance, settings, work
-from .run.settings import setting
+from .run.settings import FEEDS, setting
 
 PRESETS = {
     "paper": {"epochs": 30},
@@ -104,6 +104,7 @@ def run(settings: Settings) -> Path:
         batch_size=settings.batch_size,
         seed=settings.seed,
         strict=settings.strict,
+        device=FEEDS[settings.feed],
     )
     with strategy.scope():
         model = build(settings, classes)

@@ -9,7 +9,8 @@ them, which only a test may have); index int32 (N,), the record's place in `batc
 index into `batches.subjects` (-1 where unknown); view int32 (N,), the number of the view where views are numbered.
 `pairs` adds more images (target, reference) that get the same view as image.
 
-An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads.
+An epoch follows from (seed, epoch) alone: the same stream in every process, at any number of threads. `resident` says
+whether a training makes the same batches on the device, of `plans` (see `fer_tf.resident`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import augment, faces
+from fer_tf import augment, faces, resident
 from fer_tf.records import Record, subjects_of
 from fer_tf.store import Store, face, read_image, with_faces
 
@@ -91,9 +92,11 @@ class Batches:
         each epoch decodes afresh and memory stays bounded however many records there are.
       cache_limit: bytes.
       strict: True makes a record that does not decode an error; False leaves it out, names and counts it (`skipped`).
+      device: "host" feeds batches from the host; "resident" keeps the faces where the training is; "auto" does so where
+        there is a GPU and the faces, kept, fit `resident.SHARE` of its memory. Views are the same bits.
     Raises:
       ValueError: no records, unreadable ones (named), expressions outside `classes` in training, views without numbers
-        where all are asked for, or more views than there are.
+        where all are asked for, more views than there are, or "resident" for faces that are not kept or such views.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Batches:
         cache: bool | str = "auto",
         cache_limit: int = 2**31,
         strict: bool = True,
+        device: str = "auto",
     ):
         if not records:
             raise ValueError("There are no records to make batches of: check --data_dir, --classes and the folds.")
@@ -138,6 +142,14 @@ class Batches:
                 f"{', '.join(self.classes)}: pick them with records.of_classes first."
             )
         self._subjects = self._numbers([r.subject for r in self.records], self.subjects)
+        self.device = device
+        if device not in resident.FEEDS:
+            raise ValueError(f"device={device!r} is none of {', '.join(resident.FEEDS)}.")
+        if device == "resident" and not (self.store.kept and resident.shows(views, training)):
+            raise ValueError(
+                f"These {len(self.records)} faces cannot live on the device, since they are not kept or their views "
+                "have no `chosen`: give --feed=host."
+            )
         self._block = tf.function(self._all_views)  # graph rewriting passes map's own graphs by: 1.25 times the views
 
     def __len__(self) -> int:
@@ -153,6 +165,14 @@ class Batches:
     def skipped(self) -> Mapping[int, str]:
         """{index: why} of the records that are left out; where they are not cached, of those read so far."""
         return self.store.skipped
+
+    @property
+    def resident(self) -> bool:
+        """Whether to train by `plans` and `assemble` rather than by `epoch`."""
+        if self.device != "auto":
+            return self.device == "resident"
+        able = self.store.kept and resident.shows(self.views, self.training)
+        return able and resident.fits(self.store.size, resident.memory_bytes())
 
     @property
     def rows(self) -> int:
@@ -189,6 +209,24 @@ class Batches:
         """Exactly this epoch's batches, the same ones at every call."""
         return untuned(self._stream(tf.constant(epoch, tf.int64)))
 
+    def plans(self, epoch: int) -> tf.data.Dataset:
+        """What `epoch` shows, as a few numbers a view for `assemble`: batch by batch the same, in the same order."""
+        return untuned(self._plans(tf.constant(epoch, tf.int64)))
+
+    def assemble(self, plan: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The batch of a plan, bit for bit that of `epoch`; a graph that XLA compiles, of faces on the device."""
+        columns = {name: tf.gather(column, plan["row"]) for name, column in self.pairs.items()}
+        images = {name: tf.gather(self.store.on_device, tf.maximum(v, 0)) for name, v in columns.items()}
+        batch = {f"has_{name}": columns[name] >= 0 for name in self._partial}
+        index = columns["image"]
+        batch |= {"label": tf.gather(self._labels, index), "index": index, "subject": tf.gather(self._subjects, index)}
+        if self.training:
+            batch["view"] = plan["view"]
+            images = self.views.shown(images, {k: v for k, v in plan.items() if k != "row"}, compiled=True)
+        else:
+            images = {name: self.views.test_view(image) for name, image in images.items()}
+        return {**{name: resident.in_unit_range(image) for name, image in images.items()}, **batch}
+
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """The batches of `dataset()` as NumPy arrays."""
         return self.dataset().as_numpy_iterator()
@@ -198,21 +236,55 @@ class Batches:
             rows = tf.data.Dataset.range(self.rows, output_type=tf.int32).batch(self.batch_size)
             stream = rows.map(lambda r: self._finish(self._test(r)), PARALLEL, deterministic=True)
             return self._not_empty(stream).prefetch(2)
-        seed = augment.view_seed(self.seed, epoch, -1)
         if self.views_per_image is None:
-            order = tf.random.experimental.stateless_shuffle(tf.range(self.rows), seed)
-            count = -(-self.rows // BLOCK)  # of blocks, alike in size: a last one of one image would not be shuffled
-            blocks = tf.data.Dataset.range(count)
-            blocks = blocks.map(lambda i: order[i * self.rows // count : (i + 1) * self.rows // count])
-            stream = blocks.enumerate().map(lambda i, r: self._block(r, epoch, i), 2, deterministic=True)
+            stream = self._blocks(epoch).map(lambda i, r: self._block(r, epoch, i), 2, deterministic=True)
             stream = stream.rebatch(self.batch_size)
         else:
-            total = self.rows * self.views_per_image
-            order = tf.random.experimental.stateless_shuffle(tf.range(total), seed)
-            stream = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
-            stream = stream.map(lambda items: self._sample(items, epoch), PARALLEL, deterministic=True)
+            stream = self._items(epoch).map(lambda items: self._sample(items, epoch), PARALLEL, deterministic=True)
             stream = self._not_empty(stream)
         return stream.map(self._finish, PARALLEL, deterministic=True).prefetch(4)
+
+    def _plans(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """`_stream`, without the faces."""
+        if not self.training:
+            stream = tf.data.Dataset.range(self.rows, output_type=tf.int32).batch(self.batch_size)
+            return stream.map(lambda rows: {"row": rows})
+        if self.views_per_image is None:
+            stream = self._blocks(epoch).map(lambda i, rows: self._shuffled(rows, epoch, i))
+            return stream.rebatch(self.batch_size).prefetch(4)
+        return (
+            self._items(epoch).map(lambda items: self._drawn(items, epoch), PARALLEL, deterministic=True).prefetch(16)
+        )
+
+    def _blocks(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """(number, rows) of the blocks of an epoch; alike in size: a last one of one image would not be shuffled."""
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.rows), augment.view_seed(self.seed, epoch, -1))
+        count = -(-self.rows // BLOCK)
+        blocks = tf.data.Dataset.range(count)
+        return blocks.map(lambda i: order[i * self.rows // count : (i + 1) * self.rows // count]).enumerate()
+
+    def _items(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """Items of an epoch's batches: row * views_per_image + turn."""
+        total = self.rows * (self.views_per_image or 1)
+        order = tf.random.experimental.stateless_shuffle(tf.range(total), augment.view_seed(self.seed, epoch, -1))
+        return tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
+
+    def _places(self, count: tf.Tensor, epoch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """The order of all views of a block's `count` images: image * views + view."""
+        seed = augment.view_seed(self.seed, epoch, -2 - number)
+        return tf.random.experimental.stateless_shuffle(tf.range(count * len(self.views)), seed)
+
+    def _shuffled(self, rows: tf.Tensor, epoch: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The plan of a block."""
+        order = self._places(tf.size(rows), epoch, number)
+        return {"row": tf.gather(rows, order // len(self.views)), "view": order % len(self.views)}
+
+    def _drawn(self, items: tf.Tensor, epoch: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The plan of a batch of items."""
+        views = self.views_per_image or 1
+        rows, turn = items // views, items % views
+        seeds = augment.view_seed(self.seed, epoch, rows)
+        return {"row": rows, **self.views.chosen(seeds, turn, views, self.template.size)}
 
     def _not_empty(self, stream: tf.data.Dataset) -> tf.data.Dataset:
         """Without batches of which nothing could be read: their loss would be no number."""
@@ -233,9 +305,7 @@ class Batches:
         """All views of the rows, shuffled: bytes, about 29 MB for 64 grey faces."""
         batch, images, _ = self._load(rows)
         count, views = tf.shape(batch["label"])[0], len(self.views)
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count * views), augment.view_seed(self.seed, epoch, -2 - number)
-        )
+        order = self._places(count, epoch, number)
         shuffled = {}
         for name, image in images.items():
             flat = tf.reshape(self.views(image), (-1, *self.views.size, self.channels))
@@ -279,9 +349,9 @@ class Batches:
             raise ValueError(f"None of the {len(self.records)} records can be used: {reason}")
 
     @staticmethod
-    def _numbers(values: Sequence[str | None], names: Sequence[str]) -> tf.Tensor:
+    def _numbers(values: Sequence[str | None], names: Sequence[str]) -> np.ndarray:
         number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
-        return tf.constant([number.get(value, -1) for value in values], tf.int32)
+        return np.array([number.get(value, -1) for value in values], np.int32)
 
 
 class Unpaired:
@@ -325,6 +395,32 @@ class Unpaired:
         second = _rounds(self.second, epoch, others).repeat()  # where unreadable ones are left out, they end early
         return untuned(self._beside(first.take(self.steps), second))
 
+    @property
+    def resident(self) -> bool:
+        """Whether to train by `plans` and `assemble` rather than by `epoch`: both streams are, and fit together."""
+        if not (self.first.resident and self.second.resident):
+            return False
+        size = self.first.store.size + self.second.store.size
+        forced = self.first.device == "resident" == self.second.device
+        return forced or resident.fits(size, resident.memory_bytes())
+
+    def plans(self, epoch: int) -> tf.data.Dataset:
+        """What `epoch` shows, as `Batches.plans`."""
+        first = _rounds(self.first, epoch, -(-self.steps // len(self.first)), plans=True)
+        others = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
+        second = _rounds(self.second, epoch, others, plans=True).repeat().rebatch(self.first.batch_size)
+        both = tf.data.Dataset.zip((first.take(self.steps), second))
+
+        def cut(plan: dict[str, tf.Tensor], other: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+            count = tf.size(plan["row"])
+            return {"first": plan, "second": {name: value[:count] for name, value in other.items()}}
+
+        return untuned(both.map(cut))
+
+    def assemble(self, plan: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+        """The batch of a plan, as `Batches.assemble`."""
+        return {**self.first.assemble(plan["first"]), self.name: self.second.assemble(plan["second"])["image"]}
+
     def dataset(self) -> tf.data.Dataset:
         """One epoch a time it is iterated, each with new views: for `model.fit`."""
         first = self.first.dataset().repeat(-(-self.steps // len(self.first)))
@@ -336,7 +432,7 @@ class Unpaired:
         return pairs.map(lambda batch, other: {**batch, self.name: other[: tf.shape(batch["label"])[0]]})
 
 
-def _rounds(data: Batches, epoch: int, count: int) -> tf.data.Dataset:
-    """Epoch `epoch` of a stream whose epochs are `count` passes through `data`, one after the other."""
+def _rounds(data: Batches, epoch: int, count: int, plans: bool = False) -> tf.data.Dataset:
+    """Epoch `epoch` of a stream (or its plans) whose epochs are `count` passes through `data`, one after the other."""
     passes = tf.data.Dataset.range(epoch * count, (epoch + 1) * count)
-    return passes.flat_map(data._stream)
+    return passes.flat_map(data._plans if plans else data._stream)

@@ -148,7 +148,21 @@ class Store:
                 f"{len(missed)} of {len(self.records)} records cannot be used: {first} "
                 "Repair or remove them, or pass --strict=false to go on without them."
             )
-        self.skipped, self._kept = missed, tf.constant(np.concatenate([images for images, _ in cuts]))
+        self.skipped = missed
+        with tf.device("CPU:0"):  # where the pipeline runs
+            self._kept = tf.constant(np.concatenate([images for images, _ in cuts]))
+
+    @functools.cached_property
+    def on_device(self) -> tf.Tensor:
+        """All faces, kept, on the device that computes: (N, H, W, C) uint8.
+
+        Raises:
+          ValueError: they are not kept.
+        """
+        if self._kept is None:
+            raise ValueError("These faces are read anew in every epoch: only those that are kept can be on a device.")
+        with tf.init_scope(), tf.device("GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"):
+            return tf.identity(self._kept)
 
     def load(self, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Faces of the records at these places, in a graph.

@@ -151,62 +151,6 @@ def test_random_flip_and_intensity():
     np.testing.assert_array_equal(scaled, by_hand)
 
 
-def clahe_by_hand(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
-    """(H, W) uint8, sides divisible by the tiles; pixel by pixel from the definition, the end not rounded."""
-    high, wide = image.shape[0] // tiles, image.shape[1] // tiles
-    curves = np.zeros((tiles, tiles, 256))
-    for i, j in np.ndindex(tiles, tiles):
-        counts = np.bincount(image[i * high : (i + 1) * high, j * wide : (j + 1) * wide].ravel(), minlength=256)
-        limit = max(int(clip * high * wide / 256), 1)
-        over = int(np.maximum(counts - limit, 0).sum())
-        counts = np.minimum(counts, limit) + over // 256
-        for place in range(over % 256):
-            counts[place * max(256 // (over % 256), 1)] += 1
-        curves[i, j] = np.round(np.cumsum(counts) * 255 / (high * wide))
-    out = np.zeros(image.shape)
-    for y, x in np.ndindex(*image.shape):
-        at_y, at_x = (y - high / 2) / high, (x - wide / 2) / wide  # in tiles, from the middle of the first tile
-        for i in (int(np.floor(at_y)), int(np.floor(at_y)) + 1):
-            for j in (int(np.floor(at_x)), int(np.floor(at_x)) + 1):
-                share = (1 - abs(at_y - i)) * (1 - abs(at_x - j))
-                out[y, x] += share * curves[np.clip(i, 0, tiles - 1), np.clip(j, 0, tiles - 1), image[y, x]]
-    return out
-
-
-def test_clahe_equals_the_definition():
-    images = pictures(1, 64, 48, channels=2)
-    ours = augment.clahe(images).numpy().astype(float)
-    for channel in range(2):
-        assert np.abs(ours[0, :, :, channel] - clahe_by_hand(images[0, :, :, channel], 2.0, 8)).max() <= 0.501
-    as_float = augment.clahe(images / np.float32(255)).numpy()
-    np.testing.assert_allclose(as_float * 255, ours, atol=1e-3)
-    assert np.abs(ours - images).max() > 20
-
-
-@pytest.mark.parametrize("size", [(64, 64), (66, 66), (64, 66), (110, 90)])
-@pytest.mark.parametrize(("clip", "tiles"), [(2.0, (8, 8)), (40.0, (4, 8))])
-def test_clahe_equals_opencv(size, clip, tiles):
-    cv2 = pytest.importorskip("cv2", reason="OpenCV 5 needs numpy >= 2, which the addons stack does not have")
-    images = pictures(3, *size)
-    images[2] = images[2] // 8 + 100  # little contrast
-    reference = cv2.createCLAHE(clip, tiles[::-1])
-    theirs = np.stack([reference.apply(image[:, :, 0]) for image in images])[..., None]
-    assert np.abs(augment.clahe(images, clip, tiles).numpy().astype(int) - theirs).max() <= 1
-
-
-@pytest.mark.parametrize(("clip", "mean_difference"), [(0, 0.5), (8, 2.0)])
-def test_clahe_agrees_with_scikit_image(clip, mean_difference):
-    """In grey levels. It spreads the clipped counts until none is above the limit, OpenCV once: alike if high."""
-    exposure = pytest.importorskip("skimage.exposure", reason="scikit-image is a development dependency")
-    image = pictures(1, 128, 128)[0] // 2 + 40
-    image[0, 0], image[0, 1] = 0, 255  # scikit-image stretches to the full range first
-    limit = clip / 256 if clip else 1.0
-    theirs = 255 * exposure.equalize_adapthist(image[:, :, 0], kernel_size=16, clip_limit=limit, nbins=256)
-    ours = augment.clahe(image[None], clip).numpy()[0, :, :, 0]
-    assert np.abs(ours - theirs).mean() < mean_difference
-    assert np.abs(image[:, :, 0] - theirs).mean() > 10
-
-
 @pytest.mark.parametrize("name", ENUMERATIONS)
 def test_order_of_the_views_equals_scipy(name):
     views = ENUMERATIONS[name]

@@ -14,7 +14,7 @@ import numpy as np
 from fer_tf import catalogue, pipeline, records
 from fer_tf.datasets import prepared
 
-from .settings import Folds
+from .settings import FEEDS, Folds
 
 
 def load(settings: Folds, classes: Sequence[str] | None, **options: Any) -> list[records.Record]:
@@ -162,6 +162,7 @@ def batches(
         "training": for_training,
         "views_per_image": settings.views or None,
         "strict": settings.strict,
+        "device": FEEDS[getattr(settings, "feed", "auto")],
     }
     made = pipeline.batches(listed, classes=classes, **{**given, **options})
     tell_skipped(made)

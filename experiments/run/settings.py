@@ -26,6 +26,9 @@ from typing import Any, ClassVar
 
 from fer_tf import catalogue, devices, protocols, records, training
 
+FEEDS = {"auto": "auto", "host": "host", "device": "resident"}
+"""Values of --feed -> `device` of `pipeline.Batches`."""
+
 OPTIONS = catalogue.HELP
 WANTED = {
     bool: "true or false is wanted",
@@ -120,6 +123,7 @@ class Training(Base):
     max_steps: int | None = setting(None, "Stop each training after so many steps.", low=1)
     tensorboard: bool = setting(False, "Write TensorBoard event files too.", free=True)
     progress: bool = setting(True, "Print the progress.", free=True)
+    feed: str = setting("auto", "Whether faces come from the host or live on the GPU.", choices=FEEDS, free=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,14 +88,29 @@ class Views:
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
         """The `turn`-th of `views` random views: (N, H, W, C), or a structure of such, and `turn` (N,) int32."""
-        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], -1)
+        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
+        chosen = self.chosen(seed, turn, views, source)
+        return self.shown(images, chosen), chosen["view"]
+
+    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
+        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
+        height, width = (side + 2 * round(self.shift * side) for side in source)
+        return {
+            "view": tf.cast(turn, tf.int32),
+            "corner": augment.corners((height, width), source, seed, count),
+            "mirrored": augment.heads(seed, count),
+        }
+
+    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
+        """What `random` makes of what was `chosen`, of the same bits with XLA and without."""
 
         def one(picture: tf.Tensor) -> tf.Tensor:
             size = tuple(picture.shape[1:3])
             wide = tf.pad(picture, [[0, 0], *([round(self.shift * side)] * 2 for side in size), [0, 0]], "REFLECT")
-            return augment.random_flip(augment.random_crop(wide, size, seed), seed)
+            return augment.flip_where(augment.crop_at(wide, size, chosen["corner"]), chosen["mirrored"])
 
-        return tf.nest.map_structure(one, images), tf.cast(turn, tf.int32)
+        return tf.nest.map_structure(one, images)
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The face as it is."""

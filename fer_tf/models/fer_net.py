@@ -57,13 +57,27 @@ class RandomViews:
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
         """Rotation, magnification, crop and flip of (N, H, W, C) or a structure of such, alike for all of it."""
-        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], axis=-1)
+        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
+        return self.shown(images, self.chosen(seed, turn, views, source)), turn
+
+    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
+        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
+        return {
+            "view": tf.cast(turn, tf.int32),
+            "affine": augment.affine_rows(source, seed, count, self.degrees, self.scale, self.shift),
+            "corner": augment.corners(source, self.size, seed, count),
+            "mirrored": augment.heads(seed, count),
+        }
+
+    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
+        """What `random` makes of what was `chosen`; `compiled`: in operations that XLA compiles, the same bits."""
 
         def view(picture: tf.Tensor) -> tf.Tensor:
-            picture = augment.random_affine(picture, seed, self.degrees, self.scale, self.shift)
-            return augment.random_flip(augment.random_crop(picture, self.size, seed), seed)
+            picture = augment.warp(picture, chosen["affine"], compiled=compiled)
+            return augment.flip_where(augment.crop_at(picture, self.size, chosen["corner"]), chosen["mirrored"])
 
-        return tf.nest.map_structure(view, images), turn
+        return tf.nest.map_structure(view, images)
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The centre crop."""

@@ -99,14 +99,30 @@ class Views:
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
         """Crop, affine, flip, intensity, CLAHE of (N, 66, 66, C) or a structure of such, alike for all of it."""
-        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], axis=-1)
+        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
+        return self.shown(images, self.chosen(seed, turn, views, source)), turn
+
+    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
+        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
+        return {
+            "view": tf.cast(turn, tf.int32),
+            "corner": augment.corners(source, (SIZE, SIZE), seed, count),
+            "affine": augment.affine_rows((SIZE, SIZE), seed, count, self.degrees, self.scale, self.shift),
+            "mirrored": augment.heads(seed, count),
+            "factor": augment.factors(seed, count, *self.intensity),
+        }
+
+    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
+        """What `random` makes of what was `chosen`; `compiled`: in operations that XLA compiles, the same bits."""
 
         def view(picture: tf.Tensor) -> tf.Tensor:
-            picture = augment.random_crop(picture, (SIZE, SIZE), seed)
-            picture = augment.random_affine(picture, seed, self.degrees, self.scale, self.shift)
-            return augment.clahe(augment.random_intensity(augment.random_flip(picture, seed), seed, *self.intensity))
+            picture = augment.crop_at(picture, (SIZE, SIZE), chosen["corner"])
+            picture = augment.warp(picture, chosen["affine"], compiled=compiled)
+            picture = augment.flip_where(picture, chosen["mirrored"])
+            return augment.clahe(augment.scale_intensity(picture, chosen["factor"]))
 
-        return tf.nest.map_structure(view, images), turn
+        return tf.nest.map_structure(view, images)
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The centre crop after CLAHE: (N, 66, 66, C) -> (N, 64, 64, C)."""

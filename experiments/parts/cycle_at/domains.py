@@ -23,7 +23,7 @@ from fer_tf import catalogue, faces, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
 from ...run import cross, data
-from ...run.settings import Folds, setting
+from ...run.settings import FEEDS, Folds, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +283,7 @@ def batches(
         views_per_image=views,
         channels=3,
         strict=settings.strict,
+        device=FEEDS[settings.feed],
     )
     data.tell_skipped(made)
     return made

@@ -223,7 +223,17 @@ def test_what_binds_a_run():
     """Every field but the free ones, under its flag's name, as JSON has it; auto is what it came to."""
     made = Toy(names=("a", "c"), lambda_=0.25, temperature=9.0)
     bound = settings.bound(made)
-    free = {"workdir", "tensorboard", "progress", "only_folds", "temperature", "xla", "device", "steps_per_call"}
+    free = {
+        "workdir",
+        "tensorboard",
+        "progress",
+        "only_folds",
+        "temperature",
+        "feed",
+        "xla",
+        "device",
+        "steps_per_call",
+    }
     assert {*bound} == {f.name.rstrip("_") for f in dataclasses.fields(made)} - free
     assert bound["names"] == ["a", "c"] and bound["lambda"] == 0.25 and bound["share"] is None
     assert bound["precision"] in ("float32", "mixed_bfloat16", "mixed_float16")
