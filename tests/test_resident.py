@@ -54,7 +54,7 @@ def test_both_routes_give_the_same_bits(name):
     fed, plans = list(data.epoch(1)), list(data.plans(1))
     assert data.resident and len(plans) == len(fed) == len(data) > 1
     for number, (plan, batch) in enumerate(zip(plans, fed, strict=True)):
-        assert batch["image"].dtype == tf.float32 and np.ptp(batch["image"]) > 0.9
+        assert batch["image"].dtype == tf.float32 and np.ptp(batch["image"]) > 0.5
         assert_same(graph(plan), batch)
         if number in (0, len(fed) - 1):
             assert_same(data.assemble(plan), batch)
