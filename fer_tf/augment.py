@@ -29,6 +29,7 @@ images at once and keep bytes until the batch: one core of an AMD EPYC makes 640
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -39,6 +40,7 @@ from fer_tf.warp import FILLS, affine, rotate, to_dtype, turn, warp, warp_rows
 
 __all__ = [
     "CROPS",
+    "Drawn",
     "FILLS",
     "Views",
     "affine",
@@ -63,7 +65,6 @@ __all__ = [
     "rotate",
     "scale_intensity",
     "to_dtype",
-    "turn_seed",
     "view_seed",
     "warp",
 ]
@@ -133,11 +134,6 @@ def view_seed(seed: int | tf.Tensor, epoch: int | tf.Tensor, index: int | tf.Ten
     index = tf.cast(index, tf.int64)
     run = tf.cast(seed, tf.int64) * 2**32 + tf.cast(epoch, tf.int64)
     return tf.stack([tf.broadcast_to(run, tf.shape(index)), index], axis=-1)
-
-
-def turn_seed(seed: tf.Tensor, turn: tf.Tensor, views: int) -> tf.Tensor:
-    """A seed for each of `views` turns of an image: (N, 2) int64 of `view_seed` and (N,) int -> (N, 2)."""
-    return tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], axis=-1)
 
 
 def heads(seed: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
@@ -234,6 +230,35 @@ def random_affine(
     """
     size, count = tf.shape(images)[1:3], tf.shape(images)[0]
     return warp(images, affine_rows(size, seed, count, degrees, scale, shift), fill)
+
+
+class Drawn:
+    """Views drawn at random, without numbers; what is drawn is apart from what is made of it.
+
+    A subclass has `drawn` and `one`.
+    """
+
+    def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """What `count` views of faces of `source` (H, W) take of their seeds, (N, 2) int64; made on the host."""
+        raise NotImplementedError
+
+    def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
+        """The views (N, h, w, C) of faces (N, H, W, C); `compiled`: in operations that XLA compiles, the same bits."""
+        raise NotImplementedError
+
+    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
+        """The `turn`-th of `views` random views: of (N, H, W, C) or a structure of such, alike; and `turn` as int32."""
+        chosen = self.chosen(seed, turn, views, tuple(tf.nest.flatten(images)[0].shape[1:3]))
+        return self.shown(images, chosen), chosen["view"]
+
+    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """What `random` draws for faces of `source` (H, W): a few numbers a view, and its `turn` as "view"."""
+        seed = tf.stack([seed[:, 0], seed[:, 1] * views + tf.cast(turn, seed.dtype)], axis=-1)
+        return {"view": tf.cast(turn, tf.int32), **self.drawn(seed, tf.shape(seed)[0], source)}
+
+    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
+        """What `random` makes of what was `chosen`."""
+        return tf.nest.map_structure(lambda picture: self.one(picture, chosen, compiled), images)
 
 
 @dataclass(frozen=True)

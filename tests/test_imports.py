@@ -21,7 +21,11 @@ FILES = sorted(path for room in ("fer_tf", "experiments") for path in (ROOT / ro
 
 # Module or folder of fer_tf -> the parts of fer_tf that it may import, beside compat and the package's own version.
 BELOW = {
-    "augment": set(),
+    "augment": {"equalise", "philox", "warp"},
+    "equalise": set(),
+    "philox": set(),
+    "resident": set(),
+    "warp": set(),
     "archives": set(),
     "checkpoints": set(),
     "devices": set(),
@@ -46,7 +50,7 @@ BELOW = {
     "trees": set(),
     "weights": {"files"},
     "datasets": {"films", "frames", "records", "trees"},
-    "pipeline": {"augment", "faces", "records", "store"},
+    "pipeline": {"augment", "faces", "records", "resident", "store"},
     "store": {"faces", "films", "pictures", "records"},
     "softmax": {"layers", "losses"},
     "models": {"softmax", "nets", "draws", "layers", "losses", "schedules", "augment", "records", "spec"},

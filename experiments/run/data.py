@@ -146,7 +146,7 @@ def batches(
     """The views of a model file for training, the one test view for testing; names what --strict=false leaves out.
 
     Args:
-      settings: batch_size, views, strict.
+      settings: batch_size, views, strict, feed.
       listed: of the part.
       classes: labels to number.
       module: a model file, for its TEMPLATE and views.
@@ -162,7 +162,7 @@ def batches(
         "training": for_training,
         "views_per_image": settings.views or None,
         "strict": settings.strict,
-        "device": FEEDS[getattr(settings, "feed", "auto")],
+        "device": FEEDS[settings.feed],
     }
     made = pipeline.batches(listed, classes=classes, **{**given, **options})
     tell_skipped(made)

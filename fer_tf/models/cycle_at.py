@@ -81,36 +81,24 @@ GAN_LOSSES = ("log", "least_squares")
 
 
 @dataclass(frozen=True)
-class Views:
+class Views(augment.Drawn):
     """A face moved by whole pixels, up to `shift` of its sides each way (reflected), and mirrored, at random."""
 
     shift: float = 15 / 256
 
-    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
-        """The `turn`-th of `views` random views: (N, H, W, C), or a structure of such, and `turn` (N,) int32."""
-        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
-        chosen = self.chosen(seed, turn, views, source)
-        return self.shown(images, chosen), chosen["view"]
-
-    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
-        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
-        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
+    def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """See `augment.Drawn`."""
         height, width = (side + 2 * round(self.shift * side) for side in source)
         return {
-            "view": tf.cast(turn, tf.int32),
             "corner": augment.corners((height, width), source, seed, count),
             "mirrored": augment.heads(seed, count),
         }
 
-    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
-        """What `random` makes of what was `chosen`, of the same bits with XLA and without."""
-
-        def one(picture: tf.Tensor) -> tf.Tensor:
-            size = tuple(picture.shape[1:3])
-            wide = tf.pad(picture, [[0, 0], *([round(self.shift * side)] * 2 for side in size), [0, 0]], "REFLECT")
-            return augment.flip_where(augment.crop_at(wide, size, chosen["corner"]), chosen["mirrored"])
-
-        return tf.nest.map_structure(one, images)
+    def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
+        """(N, H, W, C) -> the same."""
+        size = tuple(picture.shape[1:3])
+        wide = tf.pad(picture, [[0, 0], *([round(self.shift * side)] * 2 for side in size), [0, 0]], "REFLECT")
+        return augment.flip_where(augment.crop_at(wide, size, drawn["corner"]), drawn["mirrored"])
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The face as it is."""

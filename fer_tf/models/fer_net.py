@@ -42,7 +42,7 @@ views = augment.ia_gen_views
 
 
 @dataclass(frozen=True)
-class RandomViews:
+class RandomViews(augment.Drawn):
     """Continuous random views of a face, for pre-training where the 110 discrete ones are too few.
 
     Attributes:
@@ -55,29 +55,18 @@ class RandomViews:
     scale: tuple[float, float] = (0.9, 1.1)
     shift: float = 0.02
 
-    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
-        """Rotation, magnification, crop and flip of (N, H, W, C) or a structure of such, alike for all of it."""
-        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
-        return self.shown(images, self.chosen(seed, turn, views, source)), turn
-
-    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
-        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
-        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
+    def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """See `augment.Drawn`; here and below: rotation, magnification, crop and flip."""
         return {
-            "view": tf.cast(turn, tf.int32),
             "affine": augment.affine_rows(source, seed, count, self.degrees, self.scale, self.shift),
             "corner": augment.corners(source, self.size, seed, count),
             "mirrored": augment.heads(seed, count),
         }
 
-    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
-        """What `random` makes of what was `chosen`; `compiled`: in operations that XLA compiles, the same bits."""
-
-        def view(picture: tf.Tensor) -> tf.Tensor:
-            picture = augment.warp(picture, chosen["affine"], compiled=compiled)
-            return augment.flip_where(augment.crop_at(picture, self.size, chosen["corner"]), chosen["mirrored"])
-
-        return tf.nest.map_structure(view, images)
+    def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
+        """(N, H, W, C) -> (N, h, w, C)."""
+        picture = augment.warp(picture, drawn["affine"], "reflect", compiled)
+        return augment.flip_where(augment.crop_at(picture, self.size, drawn["corner"]), drawn["mirrored"])
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The centre crop."""

@@ -84,12 +84,10 @@ VARIANTS = {
 
 
 @dataclass(frozen=True)
-class Views:
+class Views(augment.Drawn):
     """The random views of section IV-A, and the one that is tested.
 
-    Attributes:
-      degrees, scale, shift: of the affine transform, see `augment.random_affine`.
-      intensity: range of the factor on the intensity.
+    Attributes: see `augment.random_affine`; `intensity` is the range of the factor on the intensity.
     """
 
     degrees: float = 10.0
@@ -97,32 +95,18 @@ class Views:
     shift: float = 0.05
     intensity: tuple[float, float] = (0.8, 1.2)
 
-    def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
-        """Crop, affine, flip, intensity, CLAHE of (N, 66, 66, C) or a structure of such, alike for all of it."""
-        source = tuple(tf.nest.flatten(images)[0].shape[1:3])
-        return self.shown(images, self.chosen(seed, turn, views, source)), turn
+    def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
+        """See `augment.Drawn`; here and below: crop, affine, flip, intensity, CLAHE."""
+        corner, mirrored = augment.corners(source, (SIZE, SIZE), seed, count), augment.heads(seed, count)
+        affine = augment.affine_rows((SIZE, SIZE), seed, count, self.degrees, self.scale, self.shift)
+        factor = augment.factors(seed, count, *self.intensity)
+        return {"corner": corner, "affine": affine, "mirrored": mirrored, "factor": factor}
 
-    def chosen(self, seed: tf.Tensor, turn: tf.Tensor, views: int, source: tuple[int, int]) -> dict[str, tf.Tensor]:
-        """What `random` draws for faces of `source` (H, W): a few numbers a view."""
-        count, seed = tf.shape(seed)[0], augment.turn_seed(seed, turn, views)
-        return {
-            "view": tf.cast(turn, tf.int32),
-            "corner": augment.corners(source, (SIZE, SIZE), seed, count),
-            "affine": augment.affine_rows((SIZE, SIZE), seed, count, self.degrees, self.scale, self.shift),
-            "mirrored": augment.heads(seed, count),
-            "factor": augment.factors(seed, count, *self.intensity),
-        }
-
-    def shown(self, images: Any, chosen: dict[str, tf.Tensor], compiled: bool = False) -> Any:
-        """What `random` makes of what was `chosen`; `compiled`: in operations that XLA compiles, the same bits."""
-
-        def view(picture: tf.Tensor) -> tf.Tensor:
-            picture = augment.crop_at(picture, (SIZE, SIZE), chosen["corner"])
-            picture = augment.warp(picture, chosen["affine"], compiled=compiled)
-            picture = augment.flip_where(picture, chosen["mirrored"])
-            return augment.clahe(augment.scale_intensity(picture, chosen["factor"]))
-
-        return tf.nest.map_structure(view, images)
+    def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
+        """(N, 66, 66, C) -> (N, 64, 64, C)."""
+        picture = augment.crop_at(picture, (SIZE, SIZE), drawn["corner"])
+        picture = augment.flip_where(augment.warp(picture, drawn["affine"], compiled=compiled), drawn["mirrored"])
+        return augment.clahe(augment.scale_intensity(picture, drawn["factor"]))
 
     def test_view(self, images: tf.Tensor) -> tf.Tensor:
         """The centre crop after CLAHE: (N, 66, 66, C) -> (N, 64, 64, C)."""
