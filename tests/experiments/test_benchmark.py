@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from experiments import benchmark
-from experiments.parts.benchmark import beside_torch, clock, feed, operations
+from experiments.parts.benchmark import beside_torch, clock, feed, operations, steps
 from experiments.parts.benchmark import views as plain_loops
-from fer_tf import augment
+from fer_tf import augment, pipeline
 from fer_tf.compat import keras, set_policy
 from fer_tf.models import fer_net
 
@@ -81,6 +81,32 @@ def test_beside_torch():
     assert beside["share_of_peak"] == pytest.approx(row["share_of_peak"] / beside["ratio"])
     assert set(beside["left_out"]) == {"compiled", "graphs"} and beside["parameters"] == row["parameters"]
     assert lines[-2] == "PyTorch, compiled: Not compiled: --torch_compile=on asks for it."
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_resident_faces_are_fed_too(monkeypatch, fits):
+    """By the pipeline's `plans` and `assemble`; a sentence where the device does not keep the faces."""
+
+    def kept(device):
+        if device == "resident" and not fits:
+            raise ValueError("These faces cannot live on the device.")
+        return {}
+
+    assembled = []
+    monkeypatch.setattr(feed, "can_be_resident", lambda: True)
+    monkeypatch.setattr(feed, "kept_where", kept)
+    monkeypatch.setattr(pipeline.Batches, "plans", pipeline.Batches.epoch, raising=False)
+    monkeypatch.setattr(pipeline.Batches, "assemble", lambda _, plan: assembled.append(1) or plan, raising=False)
+    monkeypatch.setattr(beside_torch, "missing", lambda: "not now")
+    settings = benchmark.Settings(preset="smoke", repeats=1, precisions=("float32",))
+    row = steps.measure("fer_net", "float32", settings, clock.Watch())
+    assert bool(assembled) == fits == ("fed_ratio_resident" in row)
+    if fits:
+        assert row["fed_ratio_resident"] == pytest.approx(
+            row["images_per_second_fed_resident"] / row["images_per_second"]
+        )
+    else:
+        assert row["left_out"] == {"resident": "These faces cannot live on the device."}
 
 
 def test_no_torch_no_twin_and_no_compiler_are_a_sentence(monkeypatch):

@@ -60,16 +60,20 @@ def measure(name: str, precision: str, settings: Any, watch: Watch) -> dict[str,
         module, memory = importlib.import_module(f"fer_tf.models.{name}"), Memory()
         model, example, size = feed.build(module, settings.tiny)
         parts = (name, module, example, getattr(model, "classes", CLASSES["seven"]), settings, size == "tiny")
-        feeds = {"host": feed.Feed(*parts)}
+        feeds, left_out = {"host": feed.Feed(*parts)}, {}
         result = {
             "size": size,
             "batch_size": feeds["host"].batch_size,
             "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
         }
         cached = feed.Cached(next(iter(feeds["host"].epoch(0))))
-        if feed.can_be_resident():
-            feeds["resident"] = feed.Feed(*parts, device="resident")
+        if feed.can_be_resident() and (devices.gpus() or settings.tiny):  # a CPU keeps its faces at hand anyway
+            try:
+                feeds["resident"] = feed.Feed(*parts, device="resident")
+            except ValueError as error:
+                left_out["resident"] = str(error)
         result |= training(name, model, cached, feeds, precision, settings, watch)
+        result["left_out"] |= left_out
         if not settings.besides_only and watch.room():
             watch.say(f"{name} {precision}: inference")
             names = feed.recogniser(module, model, size)
