@@ -112,10 +112,17 @@ class PlayersModel(keras.Model):
 
     def train_step(self, batch: Batch) -> Terms:
         """Lets each player in turn move down the sum of its terms; all gradients are taken at the same weights."""
-        return self.move(self.gradients(batch))
+        players = self.players()
+        with tf.GradientTape(persistent=len(players) > 1) as tape:
+            terms, measures = self.losses(batch)
+            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+        turns = self.turns(measures)
+        for name, player in players.items():
+            minimize(player, totals[name], tape, turns.get(name))
+        return self.log_tracked(totals, terms, measures)
 
     def gradients(self, batch: Batch) -> Step:
-        """The first half of a training step: losses and gradients. It moves no player, and XLA compiles it anywhere."""
+        """A training step's first half where replicas meet in the second: XLA compiles it on each. It moves nobody."""
         players = self.players()
         with tf.GradientTape(persistent=len(players) > 1) as tape:
             terms, measures = self.losses(batch)
@@ -223,8 +230,19 @@ def loss_scaled(optimizer: Any) -> Any:
 
 
 def minimize(player: Player, loss: tf.Tensor, tape: tf.GradientTape, when: tf.Tensor | None = None) -> None:
-    """One step of the player's optimizer down the gradient of `loss`: `gradients_of`, then `move`."""
-    move(player, gradients_of(player, loss, tape), when)
+    """One step of the player's optimizer down the gradient of `loss`, as `gradients_of` and `move` have it.
+
+    A player that does not move costs no backward pass, where there is one replica.
+    """
+    if when is None or tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        move(player, gradients_of(player, loss, tape), when)
+        return
+
+    def moved() -> bool:
+        move(player, gradients_of(player, loss, tape))
+        return True
+
+    tf.cond(when, moved, lambda: True)
 
 
 def gradients_of(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> list[tf.Tensor]:
@@ -256,20 +274,12 @@ def move(player: Player, gradients: Sequence[tf.Tensor], when: tf.Tensor | None 
     """
     if when is None:
         _apply(player, gradients)
-    elif tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        tf.cond(when, lambda: _applied(player, gradients), lambda: True)
     else:  # replicas cannot meet inside a condition: the step is made, and taken back
         changed = [*player.variables, *_variables(player.optimizer)]
         before = [tf.identity(tf.convert_to_tensor(v)) for v in changed]
         _apply(player, gradients)
         for variable, value in zip(changed, before, strict=True):
             variable.assign(tf.where(when, tf.convert_to_tensor(variable), value))
-
-
-def _applied(player: Player, gradients: Sequence[tf.Tensor]) -> bool:
-    """`_apply`, with the value that a branch of a condition has to give."""
-    _apply(player, gradients)
-    return True
 
 
 def _apply(player: Player, gradients: Sequence[tf.Tensor]) -> None:
