@@ -75,7 +75,7 @@ def values(terms):
 def assert_alike(twin, model, before, adam, still=()):
     """The twin has the Keras model's weights and statistics, and those that move have moved by as much.
 
-    Within 1e-4 of a tensor's largest and 0.5 % of its largest move. Further where rounding decides: the printed Adam
+    Within 1e-4 of a tensor's largest (or of 0.01) and 0.5 % of its largest move. Further where rounding decides: the printed Adam
     takes a gradient of mere rounding for a full step; the pools of stage two's local CNNs send it to another pixel
     (a Keras model whose images change by 1e-7 ends up as far from itself).
     """
@@ -88,7 +88,7 @@ def assert_alike(twin, model, before, adam, still=()):
         else:
             of_all, of_move = (1e-3, 0.05) if adam is PRINTED else (1e-4, 5e-3)
             of_all, of_move = (3e-3, 0.3) if name.startswith("local") else (of_all, of_move)
-            largest = np.abs(expected).max()
+            largest = max(np.abs(expected).max(), 0.01)
             assert move > 0 and gap < min(of_all * largest, of_move * move), (
                 f"{name}: {gap:.2g}, {move:.2g}, {largest:.2g}"
             )
@@ -99,7 +99,7 @@ STEPS = {
     "epsilon": ({}, SEEN, [1, 1, 1]),
     "pace by ratio": ({"near": -1.0, "ratio": 2}, SEEN, [0, 1, 0]),
     "pace by skill": ({"near": 0.02, "ratio": 3}, SEEN, None),
-    "own faces": ({"own_share": 0.5, "lambda_own": 2.0}, SEEN, [1, 1, 1]),
+    "own faces": ({"seed": 4, "own_share": 0.5, "lambda_own": 2.0}, SEEN, [1, 1, 1]),
 }
 """What changes, the Adam, and when D moves where that does not follow from its accuracy."""
 
@@ -124,7 +124,9 @@ def test_weights_are_the_same_after_three_steps(case):
 
 
 def test_losses_term_by_term():
-    model, batch, twin, theirs = build(own_share=0.5, lambda_own=2.0)
+    model, batch, twin, theirs = build(own_share=0.5, lambda_own=2.0, seed=4)
+    kept = drawn(model)(theirs["subject"])[0] == theirs["subject"]
+    assert kept.sum() == 4  # of 6: some show others
     before = torch_weights.state(twin)
     (expected, measures), given = model.losses(batch), values(twin.losses(theirs))
     assert given == {name: pytest.approx(own, rel=1e-5) for name, own in values(expected).items()}
