@@ -75,9 +75,9 @@ def values(terms):
 def assert_alike(twin, model, before, adam, still=()):
     """The twin has the Keras model's weights and statistics, and those that move have moved by as much.
 
-    Within 1e-4 of a tensor's largest (or of 0.01) and 0.5 % of its largest move. Further where rounding decides: the printed Adam
-    takes a gradient of mere rounding for a full step; the pools of stage two's local CNNs send it to another pixel
-    (a Keras model whose images change by 1e-7 ends up as far from itself).
+    Within 1e-4 of a tensor's largest (or of 0.01) and 0.5 % of its largest move. Further where rounding decides: the
+    printed Adam takes a gradient of mere rounding for a full step; the pools of stage two's local CNNs send it to
+    another pixel (a Keras model whose images change by 1e-7 ends up as far from itself).
     """
     wanted, given = torch_weights.state(torch_de_gan.twin(model, "float32")), torch_weights.state(twin)
     assert list(given) == list(wanted) == list(before)
