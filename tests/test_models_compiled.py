@@ -68,7 +68,7 @@ def test_no_variable_is_int32(make):
         assert kinds <= {"float32", "int64", "bool"}, [v.name for v in held if "int32" in str(v.dtype)]
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_half_precision_compiles(policy):
     """A loss scale and its halving are part of the compiled step."""
     from fer_tf.models import ia_gen
