@@ -12,9 +12,9 @@ from fer_tf.compat import keras, optimizer_variables
 
 MODULES = [importlib.import_module(f"fer_tf.models.{m.name}") for m in pkgutil.iter_modules(models.__path__)]
 MADE = [
-    pytest.param(getattr(module, name), id=f"{module.__name__.rsplit('.', 1)[-1]}-{name}")
+    pytest.param(getattr(module, name), id=f"{module.__name__.rsplit('.', 1)[-1]}-{name}", marks=marks)
     for module in MODULES
-    for name in ("tiny", "tiny_recogniser")
+    for name, marks in (("tiny", ()), ("tiny_recogniser", pytest.mark.slow))
     if hasattr(module, name)
 ]
 
