@@ -240,11 +240,11 @@ class Drawn:
 
     def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
         """What `count` views of faces of `source` (H, W) take of their seeds, (N, 2) int64; made on the host."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has to define drawn(), what views take of their seeds.")
 
     def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
         """The views (N, h, w, C) of faces (N, H, W, C); `compiled`: in operations that XLA compiles, the same bits."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has to define one(), the views of faces.")
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:
         """The `turn`-th of `views` random views: of (N, H, W, C) or a structure of such, alike; and `turn` as int32."""

@@ -56,7 +56,7 @@ def choose(device: str = "auto") -> None:
         return
     reason = why_no_gpu()
     if device == "gpu":
-        raise Refused(f"--device=gpu: {reason or NO_GPU} Or leave --device out, or give --device=cpu.")
+        raise Refused(f"--device=gpu: {reason or NO_GPU} Leave --device out, or give --device=cpu.")
     if reason:
         print(f"{reason} Going on on the CPU (--device=cpu says so without this line).", flush=True)
 

@@ -365,14 +365,6 @@ def test_optimizers_by_hand(given):
             np.testing.assert_allclose(old - np.array(variable), moved, rtol=1e-3, atol=1e-7)
 
 
-def test_the_optimizer_of_a_dcgans_discriminator():
-    """Adam with DCGAN's rate 2e-4 and beta_1 0.5, whatever the rate of the others is."""
-    model = gcnet.GCNet(width=1 / 16, generator="dcgan")
-    adam = gcnet.optimizers(model, 0.3)["discriminator_optimizer"]
-    assert isinstance(adam, keras.optimizers.Adam)
-    assert (float(np.array(adam.learning_rate)), adam.beta_1, adam.beta_2) == (pytest.approx(2e-4), 0.5, 0.999)
-
-
 def test_random_views_are_crops_mirrored_and_equalised():
     """Without turning, scaling, moving and intensity each is one of 18: nine crops, each mirrored, then CLAHE."""
     image = np.random.default_rng(0).integers(0, 256, (1, 66, 66, 1), dtype=np.uint8)
