@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import numbers
 import os
 import re
 from collections import Counter
@@ -42,11 +43,11 @@ class Record:
     """One image and what its data set says of it.
 
     Attributes:
-      image: a file's path; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); (path of an HDF5 file,
-        index into its data set "image", which holds either encoded bytes or uint8 arrays); or (path of a film, which
-        ends with one of `films.ENDINGS`, number of the frame).
+      image: a file's path, a Path too; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); (path of an
+        HDF5 file, index into its data set "image", which holds either encoded bytes or uint8 arrays); or (path of a
+        film, which ends with one of `films.ENDINGS`, number of the frame).
       expression: one of EXPRESSIONS, or None where the data set has no label.
-      subject: the person, unique within the data set; None where it does not say.
+      subject: the person, unique within the data set, a whole number too; None where it does not say.
       sequence, frame: which sequence of that person the image comes from, and its number there.
       domain: where the image was taken (lab, wild, a camera ...).
       split: the data set's own part (train, public_test ...), where it has one.
@@ -62,6 +63,16 @@ class Record:
     domain: str | None = None
     split: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        image: Any = self.image
+        if isinstance(image, tuple):
+            object.__setattr__(self, "image", (os.path.expanduser(image[0]), int(image[1])))
+        elif isinstance(image, (str, os.PathLike)):
+            object.__setattr__(self, "image", os.path.expanduser(image))
+        for name in ("subject", "sequence", "split", "domain"):
+            if isinstance(value := getattr(self, name), numbers.Integral):
+                object.__setattr__(self, name, str(int(value)))
 
     @property
     def name(self) -> str:

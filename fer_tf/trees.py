@@ -20,19 +20,46 @@ def natural(name: str) -> list[tuple[int, int | str]]:
     ]
 
 
+def child(place: Path, relative: str) -> Path | None:
+    """The file or folder at a relative path below a folder, whatever the case of its letters; None where it is not."""
+    if os.path.exists(place / relative):
+        return place / relative
+    for part in Path(relative).parts:
+        names = sorted(e.name for e in _entries(place) if e.name.lower() == part.lower())
+        if not names:
+            return None
+        place = place / names[0]
+    return place
+
+
+def _entries(path: str | Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def near(given: str | Path | None, depth: int = 2) -> Iterator[Path]:
+    """A folder and those up to `depth` levels below it, the nearest first: archives nest what they hold."""
+    level = [] if given is None else [Path(given).expanduser()]
+    for _ in range(depth + 1):
+        yield from level
+        level = [inner for place in level for inner in folders(place)]
+
+
 def root_of(given: str | Path | None, tree: str, *marks: str) -> Path:
-    """The folder of a data set: `given`, or the one folder in it, that has one of the marks.
+    """The folder of a data set: `given`, or the nearest folder up to two levels below it, that has one of the marks.
 
     Args:
       given: --data_dir.
       tree: what is expected, for the message.
-      marks: relative paths, of which one has to exist; none for any folder.
+      marks: relative paths, of which one has to exist, in capital letters or small ones; none for any folder.
     Raises:
       FileNotFoundError: there is none; the message shows the tree.
     """
-    places = [] if given is None else [Path(given), *folders(given)]
-    for place in places:
-        if place.is_dir() and (not marks or any((place / mark).exists() for mark in marks)):
+    for place in near(given):
+        if place.is_dir() and (not marks or any(child(place, mark) for mark in marks)):
             return place
     raise FileNotFoundError(f"{given or '--data_dir'} is not this data set: expected a folder with\n{tree}")
 
@@ -57,11 +84,7 @@ def _inside(path: str | Path, wanted: Callable[[os.DirEntry], bool]) -> list[Pat
         except OSError:  # a link to itself
             return False
 
-    try:
-        with os.scandir(path) as entries:
-            names = [entry.name for entry in entries if fits(entry)]
-    except OSError:
-        return []
+    names = [entry.name for entry in _entries(path) if fits(entry)]
     return [Path(path) / name for name in sorted(names, key=lambda name: (natural(name), name))]
 
 
@@ -82,7 +105,7 @@ def walk(path: str | Path, endings: Iterable[str] = PICTURES) -> Iterator[Path]:
 
 
 def people(root: str | Path | None, tree: str, picture: Callable[[str, str], bool]) -> Iterator[tuple[str, Path]]:
-    """(person, picture) of a data set with a folder for each person, at `root` or one level below, one by one.
+    """(person, picture) of a data set with a folder for each person, at `root` or up to three levels below.
 
     Args:
       root: --data_dir.
@@ -91,7 +114,7 @@ def people(root: str | Path | None, tree: str, picture: Callable[[str, str], boo
     Raises:
       FileNotFoundError: there is none; the message shows the tree.
     """
-    for place in [] if root is None else [Path(root), *folders(root)]:
+    for place in near(root, 3):
         nobody = True
         for folder in folders(place):
             for path in files(folder):

@@ -24,7 +24,7 @@ def records(root: str | Path | None = None) -> list[Record]:
     """All pictures, in the order of their names, without an expression; the subject is the person's folder.
 
     Args:
-      root: the folder above, or the one of the people.
+      root: the folder above, one that has it, or the one of the people.
     Raises:
       FileNotFoundError: no such tree.
     """

@@ -35,19 +35,18 @@ def records(root: str | Path | None = None, *, aligned: bool = True) -> list[Rec
     """All labelled pictures, in the order part, expression, name.
 
     Args:
-      root: the folder above, or one that has it alone.
+      root: the folder above, or one that has it.
       aligned: the owner's aligned faces where there are both forms.
     Raises:
       FileNotFoundError: no such tree.
     """
-    places = [] if root is None else [Path(root), *trees.folders(root)]
-    parts = next(filter(None, map(_parts, places)), None)
+    parts = next(filter(None, map(_parts, trees.near(root))), None)
     if parts is None:
         raise FileNotFoundError(f"{root or '--data_dir'} is not SFEW: expected a folder with\n{TREE}")
     listed = []
     for split, folder in parts.items():
         forms = _classes(folder)
-        small = [form for form in forms if "align" in str(form).lower()]
+        small = [form for form in forms if "align" in str(form.relative_to(folder.parent)).lower()]
         form = (small or forms)[0] if aligned else next((f for f in forms if f not in small), forms[0])
         for child in trees.folders(form):
             expression = trees.label(child.name, trees.WORDS, child)
