@@ -26,9 +26,10 @@ def child(place: Path, relative: str) -> Path | None:
         return place / relative
     for part in Path(relative).parts:
         names = sorted(e.name for e in _entries(place) if e.name.lower() == part.lower())
-        if not names:
+        there = [place / name for name in names if os.path.exists(place / name)]  # a link to itself is not
+        if not there:
             return None
-        place = place / names[0]
+        place = there[0]
     return place
 
 
