@@ -94,13 +94,7 @@ def erased(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
 def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """SGD with Nesterov momentum, a warm-up of two epochs, then a cosine that falls to zero; no decay of norms."""
     steps = settings.epochs * steps_per_epoch
-    warmup = min(2 * steps_per_epoch, steps // 4)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.01, steps - warmup, warmup_target=settings.rate, warmup_steps=warmup
-    )
-    sgd = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=settings.decay)
-    sgd.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return sgd
+    return on_fer2013.nesterov(settings.rate, steps, 2 * steps_per_epoch, settings.decay)
 
 
 def run(settings: Settings) -> Path:

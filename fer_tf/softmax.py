@@ -27,6 +27,9 @@ class SoftmaxClassifier(PlayersModel):
     POOLING = "pool{}"
     """Names of the trunk's pooling layers, by their number."""
 
+    LOGGED: tuple[str, ...] = ("classifier_loss", "accuracy")
+    """Columns of history.csv."""
+
     def __init__(
         self,
         *,
@@ -47,7 +50,7 @@ class SoftmaxClassifier(PlayersModel):
         self.hidden_dropout.build((None, hidden))
         self.head.build((None, hidden))
         self.built = True
-        self.track("classifier_loss", "accuracy")
+        self.track(*self.LOGGED)
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> what the trunk takes; every subclass gives this."""

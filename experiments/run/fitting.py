@@ -35,7 +35,7 @@ def fit(
     strategy: tf.distribute.Strategy,
     *,
     epochs: int,
-    checkpoint_steps: int = 200,
+    checkpoint_steps: int | None = 200,
     **more: Any,
 ) -> None:
     """Trains a compiled model that is not tested after each epoch, such as a GAN; draws its history.

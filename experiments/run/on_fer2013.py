@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fer_tf import evaluation, files, pipeline, training, weights
+from fer_tf.compat import keras
 from fer_tf.datasets import fer2013
 from fer_tf.records import CLASSES, Record, content_hashes
 
@@ -63,6 +64,23 @@ def tests(listed: dict[str, list[Record]], module: Any) -> tuple[pipeline.Batche
         )
         for split in ("public_test", "private_test")
     )
+
+
+def nesterov(rate: float, steps: int, warmup: int, decay: float, **options: Any) -> keras.optimizers.Optimizer:
+    """SGD with Nesterov momentum 0.9, a warm-up, then a cosine that falls to zero; no decay of norms and biases.
+
+    Args:
+      rate: the highest learning rate.
+      steps: of the whole training.
+      warmup: steps until `rate` is reached, at most a quarter of all.
+      decay: weight decay, times the learning rate at each step.
+      options: more of Keras's SGD.
+    """
+    warmup = min(warmup, steps // 4)
+    falling = keras.optimizers.schedules.CosineDecay(0.01, steps - warmup, warmup_target=rate, warmup_steps=warmup)
+    sgd = keras.optimizers.SGD(falling, momentum=0.9, nesterov=True, weight_decay=decay, **options)
+    sgd.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return sgd
 
 
 def train(
