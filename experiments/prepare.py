@@ -35,6 +35,7 @@ class Settings(settings.Base):
     dataset: str | None = setting(None, "Which data set.", choices=[n for n in catalogue.names() if n != "prepared"])
     data_dir: str | None = setting(None, "Its folder, as its owner ships it.", place="path")
     options: tuple[str, ...] = setting((), settings.OPTIONS)
+    labels_: tuple[str, ...] = setting((), settings.LABELS)
     align: str | None = setting(None, "The paper whose frame the faces get.", choices=faces.TEMPLATES)
     out: str | None = setting(None, "The HDF5 file; runs/prepared/<dataset>_<align>.h5 when left out.", place="path")
     channels: str = setting("auto", "1 grey, 3 RGB; auto: as the paper has it.", choices=("auto", "1", "3"))
@@ -68,7 +69,7 @@ def read(settings: Settings) -> Listed:
     if settings.unpack:
         place = str(archives.unpack_all(Path(settings.data_dir or "."), Path(settings.unpack)))
     try:
-        listed = catalogue.load(settings.dataset, place, options)
+        listed = catalogue.load(settings.dataset, place, options, settings.labels_)
     except FileNotFoundError as error:
         packed = archives.inside(Path(place)) if place else []
         if packed and not settings.unpack:
@@ -77,7 +78,8 @@ def read(settings: Settings) -> Listed:
         raise
     if not listed:
         raise ValueError(f"--dataset={settings.dataset} --data_dir={place} has no pictures.")
-    return Listed(listed, Path(place or "."), options)
+    named = {"labels": list(settings.labels_)} if settings.labels_ else {}
+    return Listed(listed, Path(place or "."), {**options, **named})
 
 
 def metadata(settings: Settings, listed: Listed) -> dict[str, Any]:

@@ -40,25 +40,36 @@ def module(name: str) -> ModuleType:
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """{argument of the data set's `records`: default}, without `root`: what can be chosen of it."""
+    """{argument of the data set's `records`: default}, without `root` and `labels`: what can be chosen of it."""
     known = inspect.signature(module(name).records).parameters
-    return {n: p.default for n, p in known.items() if n != "root"}
+    return {n: p.default for n, p in known.items() if n not in ("root", "labels")}
 
 
-def load(name: str, root: str | Path | None = None, options: Mapping[str, Any] | None = None) -> list[Record]:
+def load(
+    name: str,
+    root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | Mapping[str, str] = (),
+) -> list[Record]:
     """The records of a data set.
 
     Args:
       name: of a module in fer_tf/datasets.
-      root: its folder as its owner ships it; None where the package ships it.
+      root: its folder as its owner ships it, or as others have repacked it; None where the package ships it.
       options: arguments of the module's `records`.
+      labels: what the user's own labels mean, such as 0=anger, for a data set that is the user's own.
     Raises:
-      ValueError: no such data set, no such option of it, or a file of it is damaged.
+      ValueError: no such data set, no such option of it, labels for one that has its own, or a file of it is damaged.
       FileNotFoundError: it is not there; the message shows what is expected.
     """
     if strangers := {*(options or {})} - {*parameters(name)}:
         raise ValueError(f"{name} has no option {min(strangers)!r}: it has {_all(name)}.")
-    return module(name).records(root, **(options or {}))
+    given = dict(options or {})
+    if labels:
+        if "labels" not in inspect.signature(module(name).records).parameters:
+            raise ValueError(f"--labels is for one's own pictures (folder): {name} has labels of its own.")
+        given["labels"] = labels
+    return module(name).records(None if root is None else Path(root).expanduser(), **given)
 
 
 def load_place(text: str) -> list[Record]:

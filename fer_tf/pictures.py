@@ -1,5 +1,6 @@
 """Pictures as arrays: any kind read as upright RGB, and boxes with captions drawn on one. NumPy and Pillow only."""
 
+import functools
 import io
 import math
 import os
@@ -18,6 +19,15 @@ Box = tuple[float, float, float, float]
 
 Encoded = bytes | bytearray | memoryview
 """A picture file's bytes."""
+
+
+@functools.cache
+def endings() -> tuple[str, ...]:
+    """The endings of the picture files that this Pillow reads by itself, in lower case."""
+    Image.init()
+    others = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")  # known to it, and read by other programs alone
+    known = Image.registered_extensions().items()
+    return tuple(sorted(ending for ending, kind in known if kind in Image.OPEN and kind not in others))
 
 
 def load_image(source: str | os.PathLike | Encoded | Image.Image | np.ndarray) -> np.ndarray:

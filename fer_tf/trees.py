@@ -137,13 +137,18 @@ def not_ours(names: Iterable[str | None], where: str | Path) -> None:
         raise ValueError(f"{where}: a column may not be called {taken[0]}, which means something here: rename it.")
 
 
+def key(word: str) -> str:
+    """A word as data sets' words are looked up: in small letters, without spaces, - and _."""
+    return re.sub(r"[\s_-]+", "", word).lower()
+
+
 def label(text: str, names: Mapping[str, str], where: str | Path) -> str:
     """The expression that a data set's own word stands for; case, spaces, - and _ do not matter.
 
     Raises:
       ValueError: an unknown word; the message names the file and the words there are.
     """
-    word = re.sub(r"[\s_-]+", "", text).lower()
+    word = key(text)
     if word not in names:
         raise ValueError(f"{where}: {text!r} is no expression of this data set; there are {', '.join(sorted(names))}.")
     return names[word]

@@ -51,7 +51,7 @@ def _listed(settings: Folds, options: dict[str, Any], where: str) -> list[record
     if chosen is not None and settings.dataset == chosen.dataset:
         catalogue.refuse_others(chosen, options)
         options = {**chosen.options, **options}
-    listed = catalogue.load(settings.dataset, settings.data_dir, options)
+    listed = catalogue.load(settings.dataset, settings.data_dir, options, settings.labels_)
     if chosen is not None:
         if settings.dataset == "prepared":
             if settings.data_name not in (chosen.dataset, *chosen.stand_ins):

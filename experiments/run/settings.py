@@ -30,6 +30,9 @@ FEEDS = {"auto": "auto", "host": "host", "device": "resident"}
 """Values of --feed -> `device` of `pipeline.Batches`."""
 
 OPTIONS = catalogue.HELP
+LABELS = (
+    "What the labels of one's own pictures mean, such as 0=anger,1=happiness; none leaves a label's pictures aside."
+)
 WANTED = {
     bool: "true or false is wanted",
     int: "a whole number is wanted",
@@ -139,6 +142,7 @@ class Folds(Training):
 
     dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
     options: tuple[str, ...] = setting((), OPTIONS)
+    labels_: tuple[str, ...] = setting((), LABELS)
     protocol: str | None = setting(
         None, "A paper's protocol: data set, classes, folds and runs.", choices=protocols.PROTOCOLS
     )
@@ -314,8 +318,8 @@ def converted(base: type, value: Any, place: str) -> Any:
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
         parts = tuple(converted(str, v, place) for v in value) if several else (None,)
         return None if None in parts else parts
-    if base is str and place == "path" and isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if base is str and place == "path" and isinstance(value, (str, os.PathLike)):
+        return os.path.expanduser(value)
     if isinstance(value, bool) and base is not bool:
         return None
     if base is int and isinstance(value, numbers.Integral):

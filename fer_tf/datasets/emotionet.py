@@ -14,12 +14,11 @@ Million Facial Expressions in the Wild" (CVPR 2016). Licence: research only, by 
 
 from __future__ import annotations
 
-import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fer_tf import trees
+from fer_tf import lists, trees
 from fer_tf.records import Record
 
 COUNT, FOLDS = 1141, 5
@@ -39,18 +38,13 @@ def records(root: str | Path | None = None) -> list[Record]:
       ValueError: the list has no columns path and expression, or an unknown word; the message names the line.
     """
     place = trees.root_of(root, TREE, LIST)
-    try:
-        with (place / LIST).open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{place / LIST} is no CSV file in UTF-8: {error}") from error
-    if not rows or not {"path", "expression"} <= set(rows[0]):
+    rows = lists.rows(trees.child(place, LIST) or place / LIST, known=COLUMNS)
+    if not rows or not {"path", "expression"} <= {*rows[0].values}:
         raise ValueError(f"{place / LIST} needs the columns path and expression, and a line for each picture.")
     listed = []
-    for line, row in enumerate(rows, 2):
-        where = f"{place / LIST}, line {line}"
-        expression = trees.label(row["expression"] or "", trees.WORDS, where)
-        name = (row["path"] or "").strip()
+    for where, row in rows:
+        expression = trees.label(row["expression"], trees.WORDS, where)
+        name = row["path"]
         path = next((p for p in (place / name, place / "images" / name) if p.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"{where}: there is no file {name or '(no path)'} in {place} or its images/.")

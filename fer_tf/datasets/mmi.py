@@ -28,7 +28,6 @@ none of them prints.
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ from xml.parsers import expat
 
 from PIL import Image
 
-from fer_tf import films, trees
+from fer_tf import films, lists, trees
 from fer_tf import frames as rules
 from fer_tf.records import Record
 
@@ -232,18 +231,14 @@ def _frames(session: Session) -> tuple[Sequence[str | tuple[str, int]], bool]:
 
 def _listed(file: Path, sessions: Sequence[Session]) -> dict[Path, dict[str, Any]]:
     """{session's folder: expression, subject and peak, where the list gives them}."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is no CSV file in UTF-8: {error}") from error
-    if not rows or "session" not in rows[0]:
+    columns = ("session", "expression", "subject", "peak")
+    rows = lists.rows(file, known=columns)
+    if not rows or "session" not in rows[0].values:
         raise ValueError(f"{file} needs the column session, and a line for each sequence.")
     known = {name: s.folder for s in sessions for name in (s.folder.name, s.name)}
     by_folder: dict[Path, dict[str, Any]] = {}
-    for line, given in enumerate(rows, 2):
-        where = f"{file}, line {line}"
-        row = {name: (given.get(name) or "").strip() for name in ("session", "expression", "subject", "peak")}
+    for where, given in rows:
+        row = {name: given.get(name, "") for name in columns}
         folder = known.get(row["session"]) or known.get(row["session"].upper())
         if folder is None:
             raise FileNotFoundError(f"{where}: there is no sequence {row['session']!r}.")

@@ -75,7 +75,7 @@ def file_of(root: str | Path | None) -> Path:
     Raises:
       FileNotFoundError: there is none, or more than one.
     """
-    path = Path(root) if root is not None else None
+    path = Path(root).expanduser() if root is not None else None
     inside = sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path]
     if len(inside) == 1 and inside[0] is not None and inside[0].is_file():
         return inside[0]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fer_tf import records, trees
-from fer_tf.datasets import casia_webface, celeba, lfw, sfew
+from fer_tf.datasets import casia_webface, celeba, emotionet, lfw, sfew
 
 
 def touch(path, text=""):
@@ -88,3 +88,12 @@ def test_records_take_paths_and_numbers(tmp_path):
     assert records.content_hash(named) == records.content_hash(records.Record(str(path)))
     with pytest.raises(TypeError):
         records.Record((3, 3))
+
+
+def test_a_list_in_capital_letters_with_too_many_commas(tmp_path):
+    touch(tmp_path / "images" / "1.jpg")
+    file = touch(tmp_path / "Labels.CSV", "Path;Expression\n1.jpg;Happy\n")
+    assert [(r.expression, r.split) for r in emotionet.records(tmp_path)] == [("happiness", "fold0")]
+    touch(file, "path,expression,place\n1.jpg,Happy,Oulu, Finland\n")
+    with pytest.raises(ValueError, match="line 2: 4 fields for the 3 columns path, expression, place"):
+        emotionet.records(tmp_path)

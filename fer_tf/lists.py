@@ -1,0 +1,66 @@
+"""Lists of pictures as CSV files: read whole, with a place to name for each line. No TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Row(NamedTuple):
+    """A line: where it stands, for messages, and what it has in each column, stripped."""
+
+    where: str
+    values: dict[str, str]
+
+
+def rows(file: Path, needed: Iterable[str] = (), known: Iterable[str] = ()) -> list[Row]:
+    """The lines of a CSV file with a head.
+
+    Fields are parted by commas, or by semicolons or tabs where the head has these and no comma. Empty lines are passed
+    by; a line may lack its last fields, which are then empty.
+
+    Args:
+      file: in UTF-8.
+      needed: columns that it has to have, whatever the case of their letters.
+      known: further columns that are found in capital letters, too.
+    Raises:
+      ValueError: it is no such file, lacks a needed column, or a line has more fields than the head has columns.
+    """
+    with _reader(file) as reader:
+        spelled = {name.lower(): name for name in (*needed, *known)}
+        names = [spelled.get(name.strip().lower(), name.strip()) for name in next(reader, [])]
+        if missing := [name for name in needed if name not in names]:
+            raise ValueError(
+                f"{file} has the columns {', '.join(names) or '(none)'}: it needs {' and '.join(needed)}, "
+                f"and lacks {', '.join(missing)}."
+            )
+        listed = []
+        for fields in reader:
+            where = f"{file}, line {reader.line_num}"
+            if any(field.strip() for field in fields[len(names) :]):
+                raise ValueError(
+                    f"{where}: {len(fields)} fields for the {len(names)} columns {', '.join(names)}: put a text that "
+                    f"has a comma, such as {fields[-2].strip()}, {fields[-1].strip()}, in quotes."
+                )
+            if fields:
+                padded = [*fields, *[""] * len(names)]
+                listed.append(Row(where, {n: v.strip() for n, v in zip(names, padded, strict=False) if n}))
+    return listed
+
+
+@contextmanager
+def _reader(file: Path) -> Iterator[Any]:
+    """A reader of the file's lines; damage is one ValueError."""
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            parted = next((mark for mark in ",;\t" if mark in head), ",")
+            yield csv.reader(stream, delimiter=parted, skipinitialspace=True)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise ValueError(f"{file} is no CSV file in UTF-8: {error}") from error
