@@ -122,7 +122,14 @@ class Read:
         return ", ".join(f"{why} ({count})" for why, count in sorted(self.aside.items()))
 
 
-def read(place: Path, labels: Mapping[str, str], endings: tuple[str, ...], lists: Iterable[str] = ()) -> Read:
+def read(
+    place: Path,
+    labels: Mapping[str, str],
+    endings: tuple[str, ...] = trees.PICTURES,
+    lists: Iterable[str] = (),
+    *,
+    own: bool = False,
+) -> Read:
     """The pictures below a folder.
 
     Args:
@@ -130,6 +137,7 @@ def read(place: Path, labels: Mapping[str, str], endings: tuple[str, ...], lists
       labels: of `labels_of`.
       endings: of pictures.
       lists: files that belong to the data set and are not counted as left aside.
+      own: whether the pictures are the user's, who may say what other labels mean.
     Raises:
       ValueError: a folder at the classes' level is no expression; the message names it.
     """
@@ -146,29 +154,29 @@ def read(place: Path, labels: Mapping[str, str], endings: tuple[str, ...], lists
             paths.append((path, parts[:-1]))
     level = _level([_without_splits(folders, labels) for _, folders in paths], labels)
     for path, folders in paths:
-        own = _without_splits(folders, labels)
-        if len(own) <= level:
+        inner = _without_splits(folders, labels)
+        if len(inner) <= level:
             told.aside["pictures outside the classes"] += 1
             continue
-        shown = expression(own[level], labels)
+        shown = expression(inner[level], labels)
         if shown is None:
-            raise ValueError(unknown(own[level], path.parents[len(folders) - folders.index(own[level]) - 1], labels))
+            where = path.parents[len(folders) - folders.index(inner[level]) - 1]
+            raise ValueError(unknown(inner[level], where, labels, own))
         if shown == NONE:
-            told.aside[f"pictures of {own[level]}"] += 1
+            told.aside[f"pictures of {inner[level]}"] += 1
             continue
-        split = next((s for part in folders if part not in own[: level + 1] and (s := split_of(part))), None)
-        below = tuple(part for part in own[level + 1 :] if not split_of(part))
-        told.pictures.append(Found(path, shown, split, tuple(own[:level]), below))
+        split = next((s for part in folders if part not in inner[: level + 1] and (s := split_of(part))), None)
+        below = tuple(part for part in inner[level + 1 :] if not split_of(part))
+        told.pictures.append(Found(path, shown, split, tuple(inner[:level]), below))
     return told
 
 
-def unknown(word: str, where: str | Path, labels: Mapping[str, str] = {}) -> str:
-    """The sentence on a word that stands for no expression."""
+def unknown(word: str, where: str | Path, labels: Mapping[str, str] = {}, own: bool = True) -> str:
+    """The sentence on a word that stands for no expression; `own` is as for `read`."""
     words = sorted(w for w in {**trees.WORDS, **labels} if len(w) > 2 or w in labels)
-    return (
-        f"{where}: {word!r} is no expression of this data set; there are {', '.join(words)}. Say what its labels mean: "
-        f"--labels={word}=anger,... with each of them, or a labels.json beside them."
-    )
+    said = f"{where}: {word!r} is no expression of this data set; there are {', '.join(words)}."
+    advice = f" Say what its labels mean: --labels={word}=anger,... with each of them, or a labels.json beside them."
+    return said + advice * own
 
 
 def _without_splits(folders: tuple[str, ...], labels: Mapping[str, str]) -> tuple[str, ...]:

@@ -33,36 +33,81 @@ class PreTraining(Init, Training):
     out: str | None = setting(None, "File for the weights; in --workdir when left out.", place="path")
 
 
+CHOOSING, TESTED = ("public_test", "validation"), ("private_test", "test")
+"""Parts on which the epoch may be chosen, and that may be tested."""
+HELD_OUT = "held_out_of_train"
+
+
 def parts(settings: PreTraining) -> dict[str, list[Record]]:
-    """Split -> its pictures, of --data_dir; a sentence on stderr where both tests are one."""
-    listed = {split: fer2013.records(settings.data_dir, splits=(split,)) for split in fer2013.SPLITS}
-    if [r.key() for r in listed["public_test"]] == [r.key() for r in listed["private_test"]]:
+    """{part: its pictures} of --data_dir: what is trained on, what the epoch is chosen on, what is tested.
+
+    Where the folder has fewer parts, tenths of the training pictures take their place, the same ones at each start and
+    equal pictures together; a sentence on stderr says so. No picture is in two parts.
+
+    Raises:
+      ValueError: too few training pictures for that.
+    """
+    listed: dict[str, list[Record]] = {}
+    for record in fer2013.records(settings.data_dir):
+        listed.setdefault(record.split or "", []).append(record)
+    names = [next((name for name in known if name in listed), None) for known in (CHOOSING, TESTED)]
+    if names[1] is None:  # what there is beside the training is tested, rather than chosen on
+        names = [None, names[0]]
+    made = {"train": listed.get("train", [])}
+    for place, name in enumerate(names):
+        made[name or f"{HELD_OUT}_{place + 1}"] = listed.get(name, []) if name else []
+    spare = [name for name, part in made.items() if not part and name != "train"]
+    for name, drawn in zip(spare, held_out(made["train"], len(spare)), strict=True):
+        made[name] = [made["train"][i] for i in drawn]
+    taken = {id(record) for name in spare for record in made[name]}
+    made["train"] = [record for record in made["train"] if id(record) not in taken]
+    if spare:
+        choosing, tested = [*made][1:]
         print(
-            f"{settings.data_dir} has one test: the epoch is chosen on the very pictures that are tested.",
+            f"{settings.data_dir} has {' and '.join(listed)} alone: of its training pictures "
+            f"{', '.join(f'{len(made[name])} are {name}' for name in spare)}. The epoch is chosen on {choosing}, "
+            f"and {tested} is tested.",
             file=sys.stderr,
         )
-    return listed
+    return made
+
+
+def held_out(train: list[Record], count: int) -> list[list[int]]:
+    """Places of `count` tenths of the pictures, at least one picture each, drawn by their contents.
+
+    Raises:
+      ValueError: fewer different pictures than `count` + 1.
+    """
+    by_content: dict[str, list[int]] = {}
+    for i, digest in enumerate(content_hashes(train) if count else ()):
+        by_content.setdefault(digest, []).append(i)
+    drawn = sorted(by_content)
+    if count and len(drawn) <= count:
+        raise ValueError(f"{len(drawn)} different training pictures are too few to hold {count} parts out of them.")
+    share = max(1, len(drawn) // 10) if count else 0
+    return [[i for d in drawn[k * share : (k + 1) * share] for i in by_content[d]] for k in range(count)]
 
 
 def grey(record: Record) -> np.ndarray:
-    """The picture, (48, 48) uint8."""
+    """The picture, (48, 48) uint8; one of another size is resized."""
     if isinstance(record.image, np.ndarray):
         return record.image
-    return np.asarray(Image.fromarray(pipeline.read_image(record)).convert("L"))
+    picture = Image.fromarray(pipeline.read_image(record)).convert("L")
+    return np.asarray(picture if picture.size == (48, 48) else picture.resize((48, 48), Image.Resampling.BOX))
 
 
 def tests(listed: dict[str, list[Record]], module: Any) -> tuple[pipeline.Batches, pipeline.Batches]:
-    """The test views of the public and the private test, for a model file."""
+    """The test views of what the epoch is chosen on and of what is tested, for a model file."""
     return tuple(
         pipeline.batches(
-            listed[split],
+            part,
             classes=SHOWN,
             template=module.TEMPLATE,
             views=module.views,
             batch_size=256,
             training=False,
         )
-        for split in ("public_test", "private_test")
+        for part in [*listed.values()][1:]
     )
 
 
@@ -94,7 +139,7 @@ def train(
     out: Path,
     dtype: str = "float32",
 ) -> None:
-    """Trains a compiled model for --epochs, keeps the epoch that names most of the public test, and releases it.
+    """Trains a compiled model for --epochs, keeps the epoch that is best on the part for that, and releases it.
 
     Args:
       settings: of the run.
@@ -139,13 +184,13 @@ def release(
     """
     public, private = tests(listed, sys.modules[type(model).__module__])
     pictures = {split: np.stack([grey(record) for record in part]) for split, part in listed.items()}
-    right = np.equal(*evaluation.predict(model, private))
-    new = ~fer2013.duplicates_of(pictures["private_test"], pictures["train"])
+    right, (choosing, tested) = np.equal(*evaluation.predict(model, private)), [*listed][1:]
+    new = ~fer2013.duplicates_of(pictures[tested], pictures["train"])
     metric = {
-        "public_test": evaluation.accuracy(model, public),
-        "private_test": float(right.mean()),
-        "private_test_without_training_pictures": float(right[new].mean()),
-        "private_test_pictures_in_training": int((~new).sum()),
+        choosing: evaluation.accuracy(model, public),
+        tested: float(right.mean()),
+        f"{tested}_without_training_pictures": float(right[new].mean()) if new.any() else None,
+        f"{tested}_pictures_in_training": int((~new).sum()),
     }
     digest = hashlib.sha256("".join(content_hashes(listed["train"])).encode()).hexdigest()
     start = provenance.weights_file(settings.init)

@@ -1,10 +1,14 @@
 """FER-2013: 35,887 grey web faces of 48x48, found by words for emotions and labelled by people.
 
-    root/fer2013.csv                emotion,pixels,Usage: the owner's form (also icml_face_data.csv); or
+    root/fer2013.csv                emotion,pixels,Usage: the owner's form (also icml_face_data.csv; train.csv, which
+                                    has the training pictures alone and no Usage); or
     root/fer2013_train.npz          28,709 pictures: image (N, 48, 48) uint8, label (N,) uint8
     root/fer2013_public_test.npz     3,589 pictures
     root/fer2013_private_test.npz    3,589 pictures; or
-    root/train/angry/....jpg        class folders; test/ holds both tests, and is the split "test"
+    root/train/angry/....jpg        class folders, words or 0 to 6, as Kaggle has them; beside them validation/, test/
+
+Names such as PublicTest_10131363.jpg say which test a picture is of. Where they do not, test/ holds both tests, the
+split is "test", and there is no public test beside it.
 
 The CSV file's emotions are 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral, its usages Training,
 PublicTest, PrivateTest. In the .npz files `label` counts in the order anger, contempt, disgust, fear, happiness,
@@ -39,15 +43,17 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import trees
+from fer_tf import classfolders, trees
 from fer_tf.records import EXPRESSIONS, Record
 
 SPLITS = ("train", "public_test", "private_test")
 LABELS = "0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral; or folders"
 TREE = "\n".join(f"  fer2013_{split}.npz   (image (N, 48, 48) uint8, label (N,) uint8)" for split in SPLITS)
 TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\nor\n  train/angry/....jpg ... and test/..."
-LISTS = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv")
+LISTS = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv", "train.csv")
 NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+STAND_INS = {"train": "train", "public_test": "validation", "private_test": "test"}
+"""What folders may be called instead."""
 USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
 """The CSV file's emotions and usages."""
 
@@ -65,7 +71,8 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
 
     Args:
       root: folder of one of the three forms.
-      splits: out of train, public_test, private_test; of class folders both tests are "test", which either means.
+      splits: out of train, public_test, private_test; all that there are when left out. Where folders are called so,
+        public_test means validation, and private_test the one test that there is.
     Returns:
       Records with a 48x48 uint8 image, an expression and a split, no subject; `info["framed"]` is True, and
       `info["votes"]` is there where FER+ is.
@@ -76,14 +83,14 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
     listed: list[Record] = []
     if unknown := [split for split in splits if split not in SPLITS]:
         raise ValueError(f"FER-2013 has no split {unknown[0]!r}: use {', '.join(SPLITS)}.")
-    place = Path(root or ".")
+    place = Path(root or ".").expanduser()
     if root is not None and not any((place / f"fer2013_{split}.npz").is_file() for split in SPLITS):
-        if file := next((place / name for name in LISTS if (place / name).is_file()), None):
+        if file := next(filter(None, (trees.child(place, name) for name in LISTS)), None):
             return _with_listed_votes(_listed(file, splits), file.with_name(LISTED_VOTES), splits)
-        if (place / "train").is_dir() and (place / "test").is_dir():
+        if any(classfolders.split_of(folder.name) for folder in trees.near(place)):
             return _folders(place, splits)
     for split in splits:
-        path = Path(root or ".") / f"fer2013_{split}.npz"
+        path = place / f"fer2013_{split}.npz"
         if root is None or not path.is_file():
             raise FileNotFoundError(f"{path} is missing: --data_dir has to be a folder with\n{TREE}")
         try:
@@ -106,7 +113,7 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
             Record(image, EXPRESSIONS[label], sequence=split, frame=i, domain="web", split=split, info={"framed": True})
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
-    return _with_packed_votes(listed, Path(root or ".") / PACKED_VOTES, splits)
+    return _with_packed_votes(listed, place / PACKED_VOTES, splits)
 
 
 def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
@@ -115,13 +122,17 @@ def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
     parts: dict[str, list[Record]] = {split: [] for split in SPLITS}
     with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
         reader = csv.DictReader(stream, skipinitialspace=True)
-        if not {"emotion", "pixels", "Usage"} <= set(reader.fieldnames or []):
+        whole = file.name.lower() != "train.csv"
+        if not {"emotion", "pixels", *["Usage"] * whole} <= set(reader.fieldnames or []):
             raise ValueError(f"{file} has the columns {reader.fieldnames}: expected emotion, pixels, Usage.")
+        if not whole and splits not in (SPLITS, ("train",)):
+            raise ValueError(f"{file} has the training pictures alone: there is no {' or '.join(splits)}.")
         for row in reader:
             where = f"{file}, line {reader.line_num}"
-            split, number = USAGES.get((row["Usage"] or "").strip()), (row["emotion"] or "").strip()
-            if split is None or not number.isdigit() or int(number) >= len(NUMBERS):
-                raise ValueError(f"{where}: emotion {number!r}, Usage {row['Usage']!r} is none of FER-2013's.")
+            usage, number = (row.get("Usage", "Training") or "").strip(), (row["emotion"] or "").strip()
+            split = USAGES.get(usage)
+            if split is None or not (number.isascii() and number.isdigit()) or int(number) >= len(NUMBERS):
+                raise ValueError(f"{where}: emotion {number!r}, Usage {usage!r} is none of FER-2013's.")
             try:
                 values = np.array((row["pixels"] or "").split(), np.int64).reshape(48, 48)
                 if values.min() < 0 or values.max() > 255:  # NumPy 1 would wrap them
@@ -135,14 +146,26 @@ def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
 
 
 def _folders(place: Path, splits: tuple[str, ...]) -> list[Record]:
-    """Class folders, whose test part is both tests in one."""
-    listed = []
-    for part in dict.fromkeys("train" if split == "train" else "test" for split in splits):
-        for folder in trees.folders(place / part):
-            expression = trees.label(folder.name, trees.WORDS, folder)
-            options: dict[str, Any] = {"sequence": part, "domain": "web", "split": part}
-            listed += [Record(str(p), expression, info={"framed": True}, **options) for p in trees.files(folder)]
-    return listed
+    """Class folders below parts of the data set; the names of a test's pictures may say which test it is."""
+    read = classfolders.read(place, {str(number): name for number, name in enumerate(NUMBERS)})
+    parts: dict[str, list[classfolders.Found]] = {}
+    for found in read.pictures:
+        if found.split:
+            parts.setdefault(found.split, []).append(found)
+    named = {f.path: classfolders.split_of(f.path.stem.partition("_")[0]) for f in parts.get("test", ())}
+    if {*named.values()} == {"public_test", "private_test"}:
+        for found in parts.pop("test"):
+            parts.setdefault(named[found.path] or "test", []).append(found)
+    wanted = {split: split if split in parts else STAND_INS[split] for split in splits}
+    if splits == SPLITS:
+        wanted = {split: split for split in sorted(parts, key=[*STAND_INS.values(), *SPLITS].index)}
+    if missing := [split for split, name in wanted.items() if name not in parts]:
+        raise ValueError(f"{place} has no part that could be {missing[0]}: it has {', '.join(sorted(parts))}.")
+    return [
+        Record(str(f.path), f.expression, sequence=split, domain="web", split=split, info={"framed": True})
+        for split in wanted.values()
+        for f in parts[split]
+    ]
 
 
 def _with_packed_votes(listed: list[Record], file: Path, splits: tuple[str, ...]) -> list[Record]:

@@ -55,7 +55,7 @@ def records(
         known = classfolders.read_labels(place / NAMES)
     if (place / LIST).is_file():
         return _listed(place / LIST, known)
-    read = classfolders.read(place, known, pictures.endings(), (NAMES,))
+    read = classfolders.read(place, known, pictures.endings(), (NAMES,), own=True)
     if not read.pictures:
         aside = f" (left aside: {read.told()})" if read.aside else ""
         raise FileNotFoundError(f"{place} has no pictures{aside}: expected\n{TREE}")

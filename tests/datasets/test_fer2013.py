@@ -163,11 +163,55 @@ def test_other_columns(tmp_path):
         fer2013.records(tmp_path)
 
 
+def saved(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((48, 48), len(name), np.uint8)).save(root / name)
+    return root
+
+
+def described(found):
+    return [(r.split, r.expression) for r in found]
+
+
 def test_class_folders(tmp_path):
-    for name in ("train/angry/1.jpg", "train/happy/2.jpg", "test/sad/3.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / name)
+    """One test has no part to choose an epoch on: its pictures are given once, and never as the public test."""
+    saved(tmp_path, "train/angry/im1.jpg", "train/happy/im2.jpg", "test/sad/im3.jpg")
     found = fer2013.records(tmp_path)
-    assert [(r.split, r.expression) for r in found] == [("train", "anger"), ("train", "happiness"), ("test", "sadness")]
-    assert all(r.info["framed"] for r in found)
+    assert described(found) == [("train", "anger"), ("train", "happiness"), ("test", "sadness")]
+    assert all(r.info["framed"] and r.subject is None for r in found)
     assert [r.split for r in fer2013.records(tmp_path, splits=("private_test",))] == ["test"]
+    with pytest.raises(ValueError, match="has no part that could be public_test: it has test, train"):
+        fer2013.records(tmp_path, splits=("public_test",))
+
+
+def test_class_folders_whose_names_say_which_test(tmp_path):
+    saved(tmp_path, "train/angry/Training_1.jpg", "test/angry/PrivateTest_3.jpg", "test/sad/PublicTest_2.jpg")
+    assert described(fer2013.records(tmp_path)) == [
+        ("train", "anger"), ("public_test", "sadness"), ("private_test", "anger"),
+    ]  # fmt: skip
+    assert described(fer2013.records(tmp_path, splits=("private_test",))) == [("private_test", "anger")]
+
+
+def test_folders_of_numbers_and_a_validation(tmp_path):
+    saved(tmp_path, "images/train/0/1.png", "images/Validation/3/2.png", "images/test/6/3.png")
+    assert described(fer2013.records(tmp_path)) == [
+        ("train", "anger"), ("validation", "happiness"), ("test", "neutral"),
+    ]  # fmt: skip
+    assert described(fer2013.records(tmp_path, splits=("public_test", "train"))) == [
+        ("validation", "happiness"), ("train", "anger"),
+    ]  # fmt: skip
+    saved(tmp_path, "images/train/7/1.png")
+    with pytest.raises(ValueError, match="train/7: '7' is no expression") as error:
+        fer2013.records(tmp_path)
+    assert "--labels" not in str(error.value)
+
+
+def test_the_challenges_training_file_alone(tmp_path):
+    pixels = " ".join(["9"] * 2304)
+    (tmp_path / "train.csv").write_text(f"emotion,pixels\n3,{pixels}\n0,{pixels}\n")
+    assert described(fer2013.records(tmp_path)) == [("train", "happiness"), ("train", "anger")]
+    with pytest.raises(ValueError, match="train.csv has the training pictures alone: there is no private_test"):
+        fer2013.records(tmp_path, splits=("private_test",))
+    (tmp_path / "icml_face_data.csv").write_text(f"emotion, Usage, pixels\n6,PublicTest,{pixels}\n")
+    assert described(fer2013.records(tmp_path)) == [("public_test", "neutral")]  # the whole file goes before

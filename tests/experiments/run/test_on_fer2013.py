@@ -118,19 +118,81 @@ def test_the_start_is_in_the_provenance(tmp_path):
     assert weights.provenance(tmp_path / "w.h5")["init"]["data"] == "before"
 
 
-def test_class_folders_have_one_test_and_that_is_said(tmp_path, capsys):
-    """Pictures that lie in files are read; both tests are the same, so the epoch is chosen on what is tested."""
+def folders(root, counts, names="{}.png", size=(48, 48)):
+    """{part: pictures a class} of two classes."""
     rng = np.random.default_rng(0)
-    for part, count in (("train", 4), ("test", 3)):
+    for part, count in counts.items():
         for folder in ("angry", "disgust"):
-            (tmp_path / part / folder).mkdir(parents=True)
+            (root / part / folder).mkdir(parents=True)
             for i in range(count):
-                image = rng.integers(0, 256, (48, 48), dtype=np.uint8)
-                Image.fromarray(image).save(tmp_path / part / folder / f"{i}.png")
-    made = Toy(data_dir=tmp_path, precision="float32")
+                image = rng.integers(0, 256, size, dtype=np.uint8)
+                Image.fromarray(image).save(root / part / folder / names.format(i))
+    return root
+
+
+def in_parts(listed):
+    """{part: its pictures' names}, and that no picture is in two."""
+    digests = [digest for part in listed.values() for digest in content_hashes(part)]
+    assert len({*digests}) == len(digests)
+    return {name: len(part) for name, part in listed.items()}
+
+
+def test_one_test_is_not_the_one_that_the_epoch_is_chosen_on(tmp_path, capsys):
+    """Kaggle's folders: a tenth of the training pictures is held out to choose by; the test is read once."""
+    made = Toy(data_dir=folders(tmp_path, {"train": 10, "test": 3}), precision="float32")
     listed = on_fer2013.parts(made)
-    assert "has one test: the epoch is chosen on the very pictures that are tested" in capsys.readouterr().err
+    assert in_parts(listed) == {"train": 18, "held_out_of_train_1": 2, "test": 6}
+    assert "has train and test alone: of its training pictures 2 are held_out_of_train_1." in capsys.readouterr().err
+    assert [r.image for r in on_fer2013.parts(made)["train"]] == [r.image for r in listed["train"]]
     record = listed["train"][0]
     np.testing.assert_array_equal(on_fer2013.grey(record), np.asarray(Image.open(record.image)))
     on_fer2013.release(made, Scripted([0]), listed, "toy", tmp_path, tmp_path / "w.h5")
-    assert json.loads((tmp_path / "metrics.json").read_text())["private_test"] == 0.5
+    metric = json.loads((tmp_path / "metrics.json").read_text())
+    assert [*metric] == [
+        "held_out_of_train_1", "test", "test_without_training_pictures", "test_pictures_in_training",
+    ]  # fmt: skip
+    assert metric["test"] == 0.5 == metric["test_without_training_pictures"]
+
+
+def test_names_and_folders_that_say_which_test_it_is(tmp_path, capsys):
+    root = folders(tmp_path / "names", {"train": 4})
+    for number, name in enumerate(("PublicTest", "PrivateTest")):
+        folders(tmp_path / str(number), {"test": 2 + number}, f"{name}_{{}}.png")
+        for path in (tmp_path / str(number)).rglob("*.png"):
+            place = root / path.relative_to(tmp_path / str(number))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(255 * number - np.asarray(Image.open(path))).save(place)
+    assert in_parts(on_fer2013.parts(Toy(data_dir=root))) == {"train": 8, "public_test": 4, "private_test": 6}
+    root = folders(tmp_path / "three" / "images", {"train": 4, "validation": 2, "test": 3}).parent
+    assert in_parts(on_fer2013.parts(Toy(data_dir=root))) == {"train": 8, "validation": 4, "test": 6}
+    assert capsys.readouterr().err == ""
+    root = folders(tmp_path / "two", {"train": 10, "validation": 2})
+    assert in_parts(on_fer2013.parts(Toy(data_dir=root))) == {"train": 18, "held_out_of_train_1": 2, "validation": 4}
+
+
+def test_training_pictures_alone_are_dealt_to_three_parts(tmp_path, capsys):
+    """The challenge's train.csv; equal pictures stay together, and too few of them are refused."""
+    rng = np.random.default_rng(0)
+    rows = [" ".join(map(str, rng.integers(0, 256, 2304))) for _ in range(20)]
+    lines = [f"{i % 7},{rows[i % 20]}" for i in range(40)]  # each twice
+    (tmp_path / "train.csv").write_text("emotion,pixels\n" + "\n".join(lines))
+    (tmp_path / "test.csv").write_text("pixels\n" + rows[0])
+    listed = on_fer2013.parts(Toy(data_dir=tmp_path))
+    assert {name: len(part) for name, part in listed.items()} == {
+        "train": 32, "held_out_of_train_1": 4, "held_out_of_train_2": 4,
+    }  # fmt: skip
+    parts = [{*content_hashes(part)} for part in listed.values()]
+    assert [len(p) for p in parts] == [16, 2, 2] and len(set().union(*parts)) == 20
+    assert "has train alone: of its training pictures 4 are held_out_of_train_1, 4 are" in capsys.readouterr().err
+    (tmp_path / "train.csv").write_text("emotion,pixels\n" + "\n".join(lines[::20]))
+    with pytest.raises(ValueError, match="1 different training pictures are too few to hold 2 parts out"):
+        on_fer2013.parts(Toy(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("size", [(50, 50), (100, 96)])
+def test_pictures_of_another_size_reach_the_end(tmp_path, size):
+    made = Toy(data_dir=folders(tmp_path, {"train": 10, "test": 3}, size=size), precision="float32")
+    listed = on_fer2013.parts(made)
+    assert on_fer2013.grey(listed["test"][0]).shape == (48, 48)
+    on_fer2013.release(made, Scripted([0]), listed, "toy", tmp_path, tmp_path / "w.h5")
+    assert json.loads((tmp_path / "metrics.json").read_text())["test_pictures_in_training"] == 0
