@@ -93,8 +93,8 @@ def erased(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
 
 def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """SGD with Nesterov momentum, a warm-up of two epochs, then a cosine that falls to zero; no decay of norms."""
-    steps = settings.epochs * steps_per_epoch
-    return on_fer2013.nesterov(settings.rate, steps, 2 * steps_per_epoch, settings.decay)
+    rate = on_fer2013.rising_and_falling(settings.rate, settings.epochs * steps_per_epoch, 2 * steps_per_epoch)
+    return on_fer2013.nesterov(rate, settings.decay)
 
 
 def run(settings: Settings) -> Path:

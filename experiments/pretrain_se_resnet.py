@@ -6,7 +6,8 @@ The folder holds FER-2013 and FER+'s votes in either form of `datasets/fer2013.p
 ten people over eight classes, and FER-2013's own labels. SGD with Nesterov momentum 0.9, batch 128, a warm-up and a
 cosine that falls to zero, weight decay; views, mixup and CutMix are drawn inside the step. A running average of the
 weights is what is tested and kept. The epoch, two temperatures and the blend of both heads are chosen on the public
-test; the private test is read once, at the end, by the weights as they are stored, in half precision.
+test; the private test is read once, at the end, by the weights as they are stored, in half precision. --minutes ends
+the training by the clock, which the cosine then follows: for a machine that is lent for minutes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 
 from fer_tf import export, files, pipeline, training, weights
 from fer_tf.models import se_resnet
-from fer_tf.records import Record, content_hashes
+from fer_tf.records import CLASSES, Record, content_hashes
 
 from .parts.se_resnet import measures
+from .parts.se_resnet.clock import Clock
 from .parts.se_resnet.voted import Voted
 from .run import command_line, fitting, on_fer2013, provenance, settings, work
 from .run.settings import FEEDS, setting
@@ -44,6 +46,9 @@ class Settings(on_fer2013.PreTraining):
     width: int = setting(64, "Channels of the first stage.", low=1)
     blocks: int = setting(2, "Residual blocks a stage.", low=1)
     size: int = setting(48, "Pixels a side that a face is reduced to.", low=8)
+    minutes: float = setting(
+        0.0, "End after so long if --epochs take longer; the rate follows the clock. 0: no limit.", low=0
+    )
     rate: float = setting(0.1, "Highest learning rate.", low=0)
     warmup: int = setting(3, "Epochs until it is reached.", low=0)
     decay: float = setting(5e-3, "Weight decay, times the learning rate at each step.", low=0)
@@ -69,9 +74,20 @@ def build(settings: Settings, steps_per_epoch: int) -> se_resnet.SEResNet:
     model = se_resnet.SEResNet(seed=settings.seed, **{name: getattr(settings, name) for name in PASSED})
     if start := provenance.weights_file(settings.init):
         weights.load(model, start)
-    rates = (settings.rate, settings.epochs * steps_per_epoch, settings.warmup * steps_per_epoch)
-    model.compile(classifier_optimizer=on_fer2013.nesterov(*rates, settings.decay, global_clipnorm=settings.clip))
+    rate: Any = settings.rate / (settings.warmup + 1)  # at first; the clock sets it anew after each epoch
+    if not settings.minutes:
+        steps, warmup = settings.epochs * steps_per_epoch, settings.warmup * steps_per_epoch
+        rate = on_fer2013.rising_and_falling(settings.rate, steps, warmup)
+    model.compile(classifier_optimizer=on_fer2013.nesterov(rate, settings.decay, global_clipnorm=settings.clip))
     return model
+
+
+def clocked(settings: Settings, model: se_resnet.SEResNet, folder: Path) -> dict[str, Any]:
+    """What `training.fit` is given where --minutes says how long it may take."""
+    if not settings.minutes:
+        return {}
+    own = Clock(folder / "clock.json", 60 * settings.minutes, settings.epochs, settings.rate, settings.warmup)
+    return {"after_epoch": own.after_epoch, "stop": own.stop}
 
 
 def stored(model: se_resnet.SEResNet, out: Path) -> se_resnet.SEResNet:
@@ -134,8 +150,9 @@ def run(settings: Settings) -> Path:
         seed=settings.seed,
         device=FEEDS[settings.feed],
     )
+    data = Voted(batches, CLASSES["eight"])
     with strategy.scope():
-        model = build(settings, len(batches))
+        model = build(settings, len(data))
     public = measures.Named(listed["public_test"], model.classes, model.label_classes)
     reader = measures.Reader(model)
 
@@ -148,12 +165,13 @@ def run(settings: Settings) -> Path:
     fitting.fit(
         settings,
         model,
-        Voted(batches, model.classes),
+        data,
         folder / "pretrain",
         strategy,
         epochs=settings.epochs,
         checkpoint_steps=None,
         validation=validation,
+        **clocked(settings, model, folder),
     )
     training.restore(model, folder / "pretrain", "best")
     if model.averages is not None:

@@ -121,6 +121,7 @@ def fit(
     validation: Callable[[keras.Model], Mapping[str, float]] | None = None,
     monitor: str = "accuracy",
     after_epoch: Callable[[keras.Model, int], None] | None = None,
+    stop: Callable[[int], bool] | None = None,
     max_steps: int | None = None,
     tensorboard: bool = False,
     progress: bool = True,
@@ -139,6 +140,7 @@ def fit(
         `monitor` is kept in workdir/best.
       monitor: name of one of the numbers of `validation`.
       after_epoch: called with (model, epoch) after each epoch, to draw sample images and the like.
+      stop: called with the number of epochs so far, before each further one; True ends the training for good.
       max_steps: stop for good after so many steps in all.
       tensorboard: also write event files to workdir/tensorboard.
       progress: print a line an epoch, and a running one on a terminal.
@@ -158,6 +160,8 @@ def fit(
         run.say(f"{run.workdir} is done: {json.loads(done.read_text())['epochs']} epochs.")
         return run.history
     while run.epoch < epochs and (max_steps is None or run.total < max_steps):
+        if stop is not None and stop(run.epoch):
+            break
         row = run.one_epoch(epochs, checkpoint_steps, max_steps)
         if validation is not None:
             row.update({f"val_{name}": float(value) for name, value in validation(model).items()})

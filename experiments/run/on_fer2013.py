@@ -111,19 +111,21 @@ def tests(listed: dict[str, list[Record]], module: Any) -> tuple[pipeline.Batche
     )
 
 
-def nesterov(rate: float, steps: int, warmup: int, decay: float, **options: Any) -> keras.optimizers.Optimizer:
-    """SGD with Nesterov momentum 0.9, a warm-up, then a cosine that falls to zero; no decay of norms and biases.
+def rising_and_falling(rate: float, steps: int, warmup: int) -> Any:
+    """A learning rate that rises to `rate` in `warmup` steps, a quarter of all at most, then a cosine down to zero."""
+    warmup = min(warmup, steps // 4)
+    return keras.optimizers.schedules.CosineDecay(0.01, steps - warmup, warmup_target=rate, warmup_steps=warmup)
+
+
+def nesterov(rate: Any, decay: float, **options: Any) -> keras.optimizers.Optimizer:
+    """SGD with Nesterov momentum 0.9 and weight decay, but none of norms and biases.
 
     Args:
-      rate: the highest learning rate.
-      steps: of the whole training.
-      warmup: steps until `rate` is reached, at most a quarter of all.
+      rate: learning rate, or a schedule of it.
       decay: weight decay, times the learning rate at each step.
       options: more of Keras's SGD.
     """
-    warmup = min(warmup, steps // 4)
-    falling = keras.optimizers.schedules.CosineDecay(0.01, steps - warmup, warmup_target=rate, warmup_steps=warmup)
-    sgd = keras.optimizers.SGD(falling, momentum=0.9, nesterov=True, weight_decay=decay, **options)
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay, **options)
     sgd.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return sgd
 

@@ -1,4 +1,7 @@
-"""Batches of FER-2013 with FER+'s votes: what `experiments.pretrain_se_resnet` trains on."""
+"""Batches of FER-2013 with FER+'s votes: what `experiments.pretrain_se_resnet` trains on.
+
+All batches of an epoch are full, since XLA compiles every size anew: which pictures are left over changes each time.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ class Voted:
     """
 
     def __init__(self, batches: pipeline.Batches, classes: Sequence[str]):
-        self.batches = batches
+        self.batches, self.full = batches, batches.rows // batches.batch_size
         self.table = fer2013.vote_counts(batches.records, classes)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return max(1, self.full)
 
     @property
     def records(self) -> list[Record]:
@@ -49,11 +52,11 @@ class Voted:
 
     def short(self, step: int) -> bool:
         """Whether a batch of an epoch has fewer rows than `batch_size`."""
-        return self.batches.short(step)
+        return not self.full
 
     def plans(self, epoch: int) -> tf.data.Dataset:
         """What `epoch` shows, as a few numbers a face."""
-        return self.batches.plans(epoch)
+        return self.batches.plans(epoch).take(len(self))
 
     def assemble(self, plan: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The batch of a plan."""
@@ -61,7 +64,7 @@ class Voted:
 
     def epoch(self, number: int) -> tf.data.Dataset:
         """The batches of an epoch."""
-        return self.batches.epoch(number).map(self._voted, pipeline.PARALLEL, deterministic=True)
+        return self.batches.epoch(number).take(len(self)).map(self._voted, pipeline.PARALLEL, deterministic=True)
 
     def _voted(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {**batch, "votes": tf.gather(self.table, batch["index"])}
