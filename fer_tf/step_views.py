@@ -38,7 +38,7 @@ class StepViews(keras.layers.Layer):
 
     Args:
       degrees: largest turn; small ones are likelier.
-      zoom: largest change of size, as a share; likewise.
+      zoom: largest change of size, as a share, likewise; height and width also differ by up to four fifths of it.
       shift: largest move, as a share of the side; likewise.
       light: 1 for contrast by +-30 %, brightness by +-0.15, gamma by a factor of 0.7 to 1.4 and a ramp of light of +-35
         % across the face; 0 for none.
@@ -57,9 +57,9 @@ class StepViews(keras.layers.Layer):
         degrees: float = 25.0,
         zoom: float = 0.2,
         shift: float = 0.1,
-        light: float = 1.0,
+        light: float = 0.7,
         coarse: float = 0.15,
-        noise: float = 0.04,
+        noise: float = 0.03,
         erase: float = 0.5,
         mixup: float = 0.4,
         cutmix: float = 0.1,
@@ -104,8 +104,8 @@ class StepViews(keras.layers.Layer):
         """The affine map of each view, for `sampled`: (N, 6) float32, from numbers (N, 7) in [0, 1)."""
         v = 2.0 * u - 1.0
         v = v * tf.sqrt(tf.abs(v))  # small changes are likelier
-        magnify = tf.exp(np.log1p(self.zoom).astype(np.float32) * v[:, 1])
-        aspect = tf.exp(0.08 * v[:, 2])
+        zoom = np.log1p(self.zoom).astype(np.float32)
+        magnify, aspect = tf.exp(zoom * v[:, 1]), tf.exp(0.4 * zoom * v[:, 2])
         mirror = tf.where(u[:, 5] < 0.5, -1.0, 1.0)
         linear = turn(v[:, 0] * np.float32(self.degrees * np.pi / 180))
         sizes = tf.stack([mirror / (magnify * aspect), aspect / magnify], -1)
