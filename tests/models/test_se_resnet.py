@@ -30,7 +30,7 @@ def values(variables):
 
 
 def test_the_size_of_the_released_net():
-    """By hand: convolutions, norms (two vectors each), squeeze-excitation, two heads; at most 25 MB in half precision."""
+    """By hand: convolutions, norms (two vectors each), squeeze-excitation, heads; at most 25 MB in half precision."""
     model, widths = se_resnet.SEResNet(), [64, 128, 256, 512]
     convolutions = 9 * 64 + sum(9 * a * b + 3 * 9 * b * b for a, b in zip([64, *widths], widths, strict=False))
     skips = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
