@@ -140,7 +140,7 @@ def fit(
         `monitor` is kept in workdir/best.
       monitor: name of one of the numbers of `validation`.
       after_epoch: called with (model, epoch) after each epoch, to draw sample images and the like.
-      stop: called with the number of epochs so far, before each further one; True ends the training for good.
+      stop: called with the number of epochs so far before each further one; True ends the training.
       max_steps: stop for good after so many steps in all.
       tensorboard: also write event files to workdir/tensorboard.
       progress: print a line an epoch, and a running one on a terminal.
@@ -159,9 +159,8 @@ def fit(
     if done.is_file() and json.loads(done.read_text())["epochs"] >= epochs:
         run.say(f"{run.workdir} is done: {json.loads(done.read_text())['epochs']} epochs.")
         return run.history
-    while run.epoch < epochs and (max_steps is None or run.total < max_steps):
-        if stop is not None and stop(run.epoch):
-            break
+    ended = stop or (lambda epoch: False)
+    while run.epoch < epochs and (max_steps is None or run.total < max_steps) and not ended(run.epoch):
         row = run.one_epoch(epochs, checkpoint_steps, max_steps)
         if validation is not None:
             row.update({f"val_{name}": float(value) for name, value in validation(model).items()})
@@ -169,8 +168,7 @@ def fit(
         run.finish_epoch(row)
         if after_epoch is not None:
             after_epoch(model, run.epoch)
-    finished = {"epochs": run.epoch, "steps": run.total, "finished": time.strftime("%F %T")}
-    files.write_json(done, finished)
+    files.write_json(done, {"epochs": run.epoch, "steps": run.total, "finished": time.strftime("%F %T")})
     return run.history
 
 
