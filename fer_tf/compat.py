@@ -6,9 +6,11 @@ Everything else imports `keras` and the names below from here, so that it reads 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
+
+from fer_tf import feeding, scores
 
 KERAS_3 = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 16)
 if KERAS_3:
@@ -17,11 +19,8 @@ else:
     keras = tf.keras  # has no __version__ of its own
 
 
-Batch = Mapping[str, tf.Tensor]
-"""What a pipeline gives: image (N, H, W, 1|3) float32 in [0, 1], label (N,) int32, and what a paper adds."""
-
-Terms = dict[str, tf.Tensor]
-"""Name of a loss term, or of a measure -> scalar float32."""
+Batch: TypeAlias = feeding.Batch
+Terms: TypeAlias = feeding.Terms
 
 
 class Player(NamedTuple):
@@ -39,12 +38,14 @@ class Step(NamedTuple):
       totals: player -> that sum.
       terms: player -> its terms.
       measures: what is only logged.
+      rows: name of what is logged -> rows of the batch that it is a mean over.
     """
 
     gradients: dict[str, list[tf.Tensor]]
     totals: Terms
     terms: dict[str, Terms]
     measures: Terms
+    rows: Terms
 
 
 _xla: dict[str, bool | None] = {"wanted": None}
@@ -61,7 +62,7 @@ def xla() -> bool:
     return bool(tf.config.get_visible_devices("GPU")) if wanted is None else wanted
 
 
-class PlayersModel(keras.Model):
+class PlayersModel(feeding.Fed, keras.Model):
     """A Keras model trained by one optimizer per player (classifier, generator, discriminator ...).
 
     A subclass gives `player_variables`, `losses`, and `classify` or else `infer`. Its constructor names what is logged
@@ -110,32 +111,31 @@ class PlayersModel(keras.Model):
         """Inference (`infer`) on images or on the image of a batch, whatever `training` is."""
         return self.infer(images["image"] if isinstance(images, Mapping) else images)
 
-    def train_step(self, batch: Batch) -> Terms:
+    def train_step(self, data: Any) -> Terms:
         """Lets each player in turn move down the sum of its terms; all gradients are taken at the same weights."""
-        players = self.players()
+        players, batch = self.players(), self.as_batch(data)
+        self.update_scores(batch)
         with tf.GradientTape(persistent=len(players) > 1) as tape:
-            terms, measures = self.losses(batch)
-            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+            totals, terms, measures = self.weighted_losses(batch, training=True)
         turns = self.turns(measures)
         for name, player in players.items():
             minimize(player, totals[name], tape, turns.get(name))
-        return self.log_tracked(totals, terms, measures)
+        return self.log_tracked(totals, terms, measures, self.rows(batch))
 
     def gradients(self, batch: Batch) -> Step:
         """A training step's first half where replicas meet in the second: XLA compiles it on each. It moves nobody."""
         players = self.players()
         with tf.GradientTape(persistent=len(players) > 1) as tape:
-            terms, measures = self.losses(batch)
-            totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
+            totals, terms, measures = self.weighted_losses(batch, training=True)
         gradients = {name: gradients_of(player, totals[name], tape) for name, player in players.items()}
-        return Step(gradients, totals, terms, measures)
+        return Step(gradients, totals, terms, measures, self.rows(batch))
 
     def move(self, step: Step) -> Terms:
         """The second half: each player whose turn it is makes its optimizer's step; what is logged."""
         turns = self.turns(step.measures)
         for name, player in self.players().items():
             move(player, step.gradients[name], turns.get(name))
-        return self.log_tracked(step.totals, step.terms, step.measures)
+        return self.log_tracked(step.totals, step.terms, step.measures, step.rows)
 
     def turns(self, measures: Terms) -> Mapping[str, tf.Tensor]:
         """Player -> scalar bool, alike on all replicas: whether it moves in this step; all that it leaves out do.
@@ -145,64 +145,117 @@ class PlayersModel(keras.Model):
         """
         return {}
 
-    def test_step(self, batch: Batch) -> Terms:
+    def test_step(self, data: Any) -> Terms:
         """Logs the same terms and measures without what training adds, and moves nothing."""
-        terms, measures = self.losses(batch, training=False)
-        totals = {name: tf.add_n(list(own.values())) for name, own in terms.items()}
-        return self.log_tracked(totals, terms, measures)
+        batch = self.as_batch(data)
+        self.update_scores(batch)
+        totals, terms, measures = self.weighted_losses(batch, training=False)
+        return self.log_tracked(totals, terms, measures, self.rows(batch))
 
-    def compile(self, *, jit_compile: bool | None = None, run_eagerly: bool = False, **optimizers: Any) -> None:
+    def rows(self, batch: Batch) -> Terms:
+        """Name of what is logged -> rows of the batch that it is a mean over: all, unless a subclass knows better."""
+        count = feeding.rows(batch)
+        return {name: count for name in self._means}
+
+    def compile(
+        self,
+        *,
+        metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        jit_compile: bool | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        **optimizers: Any,
+    ) -> None:
         """Sets and builds the optimizer of every player.
 
         Args:
+          metrics: of (label, `classify`'s probabilities), where there is `classify`, see `scores.of`. In training they
+            take a forward pass of their own, without dropout, before the step.
+          weighted_metrics: likewise, weighted by sample_weight or class_weight.
+          loss_weights: term of `losses` -> what it is multiplied by.
           jit_compile: XLA for the training step; worth it on a GPU, several times slower on a CPU. None for what
             `set_xla` was told.
           run_eagerly: runs the training step op by op, for debugging.
+          steps_per_execution: as in Keras.
           **optimizers: `<player>_optimizer`, one for each player: an optimizer, its name or its config. Under the
             `mixed_float16` policy each is wrapped for loss scaling here.
         Raises:
-          ValueError: a player without an optimizer, or an optimizer without a player; the message names it.
+          ValueError: a player without an optimizer, or what has no meaning here; the message names it.
         """
+        self._refuse(loss_weights, bool(metrics or weighted_metrics), "loss" in optimizers)
         expected = {f"{name}_optimizer" for name, _ in self.player_variables()}
         if expected != set(optimizers):
             raise ValueError(
                 f"{type(self).__name__}.compile takes one optimizer for each player: "
                 f"missing {sorted(expected - set(optimizers))}, unknown {sorted(set(optimizers) - expected)}."
             )
-        jit_compile = (xla() if jit_compile is None else jit_compile) and not run_eagerly
-        self.xla = jit_compile
-        if KERAS_3:
-            super().compile(optimizer=None, jit_compile=jit_compile, run_eagerly=run_eagerly)
-        else:
-            super().compile(jit_compile=jit_compile, run_eagerly=run_eagerly)
-            self.optimizer = None
+        given: dict[str, Any] = {"metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
+        given |= {"jit_compile": jit_compile, "run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution}
+        own = scores.of(self, metrics or (), weighted_metrics or (), keras.metrics)
+        self.__dict__.update(_scores=own, _compiled_with=given)  # not tracked: no part of the weights
+        self.xla = (xla() if jit_compile is None else jit_compile) and not run_eagerly
+        alone = self.distribute_strategy.num_replicas_in_sync == 1  # optimizers of several meet outside of XLA
+        options: dict[str, Any] = {"optimizer": None} if KERAS_3 else {}
+        options |= {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution}
+        super().compile(jit_compile=self.xla and alone, **options)
+        self.optimizer = None
         for name, variables in self.player_variables():
             optimizer = loss_scaled(keras.optimizers.get(optimizers[f"{name}_optimizer"]))
             optimizer.build(list(variables))
             setattr(self, f"{name}_optimizer", optimizer)
 
-    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Running means since the epoch began, for the progress bar and history.csv: name -> scalar."""
+    def get_compile_config(self) -> dict[str, Any]:
+        """What `compile` was given, for `.keras` files, with the players' optimizers as they are now."""
+        if not self._settings:
+            return {}
+        optimizers = {f"{name}_optimizer": player.optimizer for name, player in self.players().items()}
+        return keras.saving.serialize_keras_object({**self._settings, **optimizers})
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compiles the model as the one was whose `get_compile_config` this is."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def log(self, rows: Mapping[str, tf.Tensor] | None = None, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Running means since the epoch began, for the progress bar and history.csv: name -> scalar.
+
+        Args:
+          rows: name -> rows that a value is a mean over; each counts once where they are left out.
+          **values: scalars.
+        """
         means = self.__dict__.setdefault("_means", {})
         for name, value in values.items():
-            means[name].update_state(value)
+            count = tf.ones(()) if rows is None else tf.cast(rows[name], tf.float32)
+            means[name].update_state(tf.where(count > 0, value, tf.zeros_like(value)), sample_weight=count)
         return {name: means[name].result() for name in values}
 
-    def log_tracked(self, totals: Mapping[str, tf.Tensor], terms: Mapping[str, Terms], measures: Terms) -> Terms:
-        """Logs what `track` names, in its order.
+    def update_scores(self, batch: Batch) -> None:
+        """Counts a batch into the metrics that `compile` was given, if any."""
+        if own := self.__dict__.get("_scores"):
+            scores.update(own, batch, self.classify(batch["image"]))
+
+    def log_tracked(
+        self, totals: Mapping[str, tf.Tensor], terms: Mapping[str, Terms], measures: Terms, rows: Terms
+    ) -> Terms:
+        """Logs what `track` names, in its order, then `compile`'s metrics.
 
         Args:
           totals: player -> the sum of its terms, logged as "<player>_loss".
           terms, measures: of `losses`.
+          rows: of the method of this name.
         """
         values = {f"{name}_loss": total for name, total in totals.items()}
         for own in (*terms.values(), measures):
             values |= own
-        return self.log(**{name: values[name] for name in self._means if name in values})
+        logs = self.log(rows, **{name: values[name] for name in self._means if name in values})
+        return logs | {s.metric.name: s.metric.result() for s in self.__dict__.get("_scores", ())}
 
     def track(self, *names: str) -> None:
         """Creates the means that `log` fills: the columns of history.csv. The constructor calls it."""
         self._logged = [keras.metrics.Mean(name=name) for name in names]
+        for mean in self._logged:  # what callbacks ask for that look for the best epoch
+            mean._direction = {"accuracy": "up", "loss": "down"}.get(mean.name.rsplit("_")[-1])
         self.__dict__["_means"] = dict(zip(names, self._logged, strict=True))
 
     def _trackable_children(self, save_type: str = "checkpoint", **options: Any) -> dict[str, Any]:
@@ -217,8 +270,8 @@ class PlayersModel(keras.Model):
 
     @property
     def metrics(self) -> list[Any]:
-        """The running means, which `fit` resets at each epoch's start."""
-        return list(getattr(self, "_logged", []))
+        """The running means and `compile`'s metrics, which `fit` resets at each epoch's start."""
+        return [*getattr(self, "_logged", ()), *(s.metric for s in self.__dict__.get("_scores", ()))]
 
 
 def loss_scaled(optimizer: Any) -> Any:

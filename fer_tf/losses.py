@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 
-def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
     """-log of the label's softmax, the mean over the batch.
 
     ED2L: eq. (3), and l_a of section 2.3. DE-GAN: each logarithm of eq. (1) and (2), and L_i of eq. (3). GCNet: the
@@ -16,13 +16,21 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Args:
       logits: (N, K) float32.
       labels: (N,) int in 0 .. K - 1.
+      weight: (N,) float32, times which a row counts in the sum, which is divided by N all the same.
     Returns:
       Scalar float32 >= 0.
     """
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    return weighted_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weight)
 
 
-def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+def weighted_mean(losses: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    """sum(weight * losses) / N, as Keras has it; (N,) float32 twice -> scalar."""
+    return tf.reduce_mean(losses if weight is None else losses * weight)
+
+
+def smoothed_cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float, weight: tf.Tensor | None = None
+) -> tf.Tensor:
     """Cross-entropy to a target of which a share is spread evenly over all K classes, the mean over the batch.
 
     FER-Net, VGG and DE-GAN's baseline, whose papers print the plain one: `label_smoothing` 0.
@@ -31,12 +39,13 @@ def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing
       logits: (N, K) float32.
       labels: (N,) int in 0 .. K - 1.
       label_smoothing: the share, in [0, 1).
+      weight: see `cross_entropy`.
     Returns:
       Scalar float32 >= 0.
     """
     k = logits.shape[-1]
     target = tf.one_hot(labels, k) * (1.0 - label_smoothing) + label_smoothing / k
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+    return weighted_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits), weight)
 
 
 def log_loss(logits: tf.Tensor, real: bool, counted: tf.Tensor | None = None) -> tf.Tensor:

@@ -97,7 +97,7 @@ class SoftmaxClassifier(PlayersModel):
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """Cross-entropy, and accuracy, on a batch with image and label."""
         logits, labels = self.logits(batch["image"], training), batch["label"]
-        loss = smoothed_cross_entropy(logits, labels, self.label_smoothing)
+        loss = smoothed_cross_entropy(logits, labels, self.label_smoothing, batch.get("weight"))
         return {"classifier": {"classification_loss": loss}}, {"accuracy": accuracy(logits, labels)}
 
     def get_config(self) -> dict[str, Any]:

@@ -115,7 +115,10 @@ class Steps:
 
         def on_replica(batch: Any) -> dict[str, tf.Tensor]:
             part = self._dealt(batch)
-            return self.model.train_step(part) if gradients is None else self.model.move(gradients(part))
+            if gradients is None:
+                return self.model.train_step(part)
+            self.model.update_scores(part)
+            return self.model.move(gradients(part))
 
         @tf.function(reduce_retracing=True)
         def together(batch: Any) -> tuple[dict[str, tf.Tensor], Any]:

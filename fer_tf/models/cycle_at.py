@@ -230,7 +230,7 @@ class AttentionClassifier(PlayersModel):
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """The terms of eq. (3), with a teacher those of eq. (10), and accuracy, on a batch with image and label."""
         maps, logits = self.maps_and_logits(batch["image"], training)
-        terms = {"classification_loss": cross_entropy(logits, batch["label"])}
+        terms = {"classification_loss": cross_entropy(logits, batch["label"], batch.get("weight"))}
         if self.taught:
             teacher = [tf.stop_gradient(m) for m in self.teacher.maps_and_logits(batch["image"])[0]]
             terms["attention_loss"] = 0.5 * self.beta * attention_loss(teacher, maps, self.at_reduction)

@@ -258,6 +258,10 @@ class DEGAN(PlayersModel):
         measures["discriminator_share"] = tf.cast(moves, tf.float32)
         return {"discriminator": moves}
 
+    def rows(self, batch: Batch) -> Terms:
+        """All rows, for most; D's share is one of steps."""
+        return {**super().rows(batch), "discriminator_share": tf.ones(())}
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("name", "classes", "subjects", "width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
@@ -353,7 +357,7 @@ class DEGANClassifier(PlayersModel):
         """l<i>_loss, lambda_i L_i of eq. (3), and the fifth's accuracy, on a batch with image and label."""
         logits, labels = self.logits(batch["image"], training), batch["label"]
         terms = {
-            f"l{i}_loss": self.lambdas[i - 1] * cross_entropy(own, labels)
+            f"l{i}_loss": self.lambdas[i - 1] * cross_entropy(own, labels, batch.get("weight"))
             for i, own in zip(self.numbers, logits, strict=True)
         }
         return {"classifier": terms}, {"accuracy": accuracy(logits[-1], labels)}

@@ -226,16 +226,16 @@ class ED2L(PlayersModel):
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """The weighted terms of eq. (6) and the decay, on a batch with image and label; no margin but in training."""
-        labels, ends = batch["label"], self.branches(batch["image"], training)
+        labels, weight, ends = batch["label"], batch.get("weight"), self.branches(batch["image"], training)
         cosines = self.cosines(ends["t"][1])
         logits_t = am_softmax_logits(cosines, labels if training else None, self.margin, self.scale)  # eq. (2)
-        terms = {"distilling_loss": self.lambda_t * cross_entropy(logits_t, labels)}  # l_t, eq. (3)
+        terms = {"distilling_loss": self.lambda_t * cross_entropy(logits_t, labels, weight)}  # l_t, eq. (3)
         measures = {"accuracy": accuracy(cosines, labels)}
         if self.dispelling:
             f_p = ends["p"][1]
             logits_p = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
             confused = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
-            terms["dispeller_loss"] = self.lambda_p * cross_entropy(logits_p, labels)  # l_a, section 2.3
+            terms["dispeller_loss"] = self.lambda_p * cross_entropy(logits_p, labels, weight)  # l_a, section 2.3
             terms["confusion_loss"] = self.lambda_p * confusion_loss(confused)  # l_p, eq. (5)
             measures["dispeller_accuracy"] = accuracy(logits_p, labels)
         terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)

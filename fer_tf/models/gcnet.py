@@ -174,8 +174,7 @@ class GCNet(PlayersModel):
       classes: names of the K expressions, "neutral" among them or not.
       variant: see `VARIANTS`.
       generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7.
-      padding: of the convolutions, "same" or "valid".
-      margin: m of eq. (6).
+      padding, margin: "same" or "valid", of the convolutions; m of eq. (6).
       lambda_c, lambda_g, lambda_s: weights of the classification (0: Fig. 8 (d)) and of eq. (5) and (6) in eq. (4).
       lambda_ri, lambda_rr: weights of eq. (8) and (9) in eq. (7).
       dropout: before the fully connected layer.
@@ -313,8 +312,7 @@ class GCNet(PlayersModel):
         image, labels, counted = self.preprocess(batch["image"]), batch["label"], batch.get("has_reference")
         neutral = self.preprocess(batch["reference"]) if self.compares or self.contrasts else None
         terms, measures, discriminator = {}, {}, {}
-        e, code = self.encode(image, training)
-        vector = e
+        vector, code = e, _ = self.encode(image, training)
         if self.compares:
             reference, more = self.generator_net(image, training=training)  # eq. (3)
             terms["generation_loss"] = self.lambda_g * mean_of_half_squares(reference, neutral, counted)  # eq. (5)
@@ -326,11 +324,11 @@ class GCNet(PlayersModel):
         elif self.contrasts:
             e_r, _ = self.encode(neutral, training)
         logits = self.logits(vector, training)
-        terms["classification_loss"] = self.lambda_c * cross_entropy(logits, labels)
+        terms["classification_loss"] = self.lambda_c * cross_entropy(logits, labels, batch.get("weight"))
         measures["accuracy"] = accuracy(logits, labels)
         if self.contrasts:
             real = None if self.compares else counted  # a generated reference is there for everybody
-            terms["contrastive_loss"], measures["margin_share"] = self.contrast(e, e_r, labels, real)
+            terms["contrastive_loss"], measures["margin_share"] = self.contrast(e, e_r, self.alpha(labels), real)
         if self.reconstructs:
             back, back_r = self.decoder_i(code, training=training), self.decoder_r(code_r, training=training)
             terms["reconstruction_input_loss"] = self.lambda_ri * mean_of_half_squares(back, image)  # eq. (8)
@@ -339,12 +337,17 @@ class GCNet(PlayersModel):
         terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)
         return {n: discriminator if n == "discriminator" else terms for n, _ in self.player_variables()}, measures
 
-    def contrast(
-        self, e: tf.Tensor, e_r: tf.Tensor, labels: tf.Tensor, counted: tf.Tensor | None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def alpha(self, labels: tf.Tensor) -> tf.Tensor:
+        """alpha of eq. (6): (N,) float32, 0 where the input itself is neutral."""
+        return tf.cast(labels != (self.classes.index("neutral") if "neutral" in self.classes else -1), tf.float32)
+
+    def rows(self, batch: Batch) -> Terms:
+        """All rows, for most; the share within the margin is one of the faces that are not neutral."""
+        rows = super().rows(batch)
+        return {**rows, "margin_share": tf.minimum(rows["accuracy"], tf.reduce_sum(self.alpha(batch["label"])))}
+
+    def contrast(self, e: tf.Tensor, e_r: tf.Tensor, alpha: tf.Tensor, counted: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """(the weighted eq. (6), whose alpha is 0 for a neutral input; the share of the others within the margin)."""
-        neutral = self.classes.index("neutral") if "neutral" in self.classes else -1
-        alpha = tf.cast(labels != neutral, tf.float32)
         loss = contrastive_loss(e, e_r, alpha, self.margin)
         loss = loss if counted is None else tf.where(counted, loss, tf.zeros_like(loss))
         close = tf.cast(distance(e, e_r) < self.margin, tf.float32) * alpha
@@ -353,9 +356,8 @@ class GCNet(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ["name", "classes", "variant", "generator", "padding", "margin", "lambda_c", "lambda_g", "lambda_s"]
-        names += ["lambda_ri", "lambda_rr", "dropout", "weight_decay", "width", "seed"]
-        return {n: getattr(self, n) for n in names}
+        names = "name classes variant generator padding margin lambda_c lambda_g lambda_s lambda_ri lambda_rr dropout"
+        return {n: getattr(self, n) for n in (*names.split(), "weight_decay", "width", "seed")}
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -386,8 +388,7 @@ class Autoencoder(PlayersModel):
         self.generator, self.target, self.width, self.padding, self.seed = generator, target, width, padding, seed
         self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
         self.built = True
-        players = [f"{name}_loss" for name, _ in self.player_variables()]
-        self.track(*players, "reconstruction_loss", *self.generator_net.terms)
+        self.track(*(f"{n}_loss" for n, _ in self.player_variables()), "reconstruction_loss", *self.generator_net.terms)
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all the rest."""
@@ -422,8 +423,7 @@ def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, *
 
     Args:
       model: whose players get one each.
-      rate: base learning rate.
-      multiplier: of the decoders' rate.
+      rate, multiplier: base learning rate; what the decoders' is times it.
       policy: gamma and power of `InverseDecay`.
     Returns:
       {"<player>_optimizer": optimizer}; a DCGAN's discriminator has Adam 2e-4, beta1 0.5.

@@ -147,6 +147,8 @@ class ExpressionGAN(PlayersModel):
       ValueError: an unknown content loss, or beta without a feature_net.
     """
 
+    ANSWER = "target"
+
     def __init__(
         self,
         *,
