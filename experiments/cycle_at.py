@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fer_tf import catalogue, export, metrics, pipeline, records
+from fer_tf import catalogue, export, metrics, pipeline, protocols, records
 from fer_tf.nets.backbones import NETWORKS, RESIDUAL
 
 from .parts.cycle_at import classifiers, domains, gan, judges, pictures, tables
@@ -224,7 +224,11 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
     """What metrics.json says of the domains."""
     entries = {name: {"data": text, "faces": len(getattr(listed, name))} for name, text in names(settings).items()}
     people = all(r.subject is not None for r in listed.target)
-    rule = f"{settings.folds} folds by subject, {settings.fold_order}" if people else domains.OWN_PARTS
+    rule = f"{settings.folds} folds by subject, {settings.fold_order}"
+    if settings.split == "random":
+        rule = f"{settings.folds} folds, {protocols.RANDOM}"
+    elif settings.split == "own" or not people:
+        rule = domains.OWN_PARTS
     if settings.target_protocol is not None:
         rule = settings.protocol
     entries["target"]["folds"] = Path(settings.manifest).name if settings.manifest else rule

@@ -46,7 +46,7 @@ def run(settings: Settings) -> report.Results:
             model, pairs = classifier.one_fold(settings, listed, folds[number], classes, seed, place)
             tested.append({"run": number_of_run, "fold": number, "methods": {settings.classifier_name: pairs}})
             accuracy = 100 * np.mean(np.equal(*pairs["last"]))
-            print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of held-out people's images")
+            print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of the held-out images")
     methods = report.write(settings, tested, classes, folder, time.time() - start, images=len(listed))
     faces = data.some_faces([listed[i] for i in folds[tested[-1]["fold"]].test], fer_net.TEMPLATE)
     export.save(model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)

@@ -26,6 +26,22 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 _DPI = 100
 
 
+_NOTES: dict[Path, str] = {}
+
+
+def note(folder: str | os.PathLike[str], text: str) -> None:
+    """Every picture that is saved in a folder, or below it, from now on bears a text at its foot; none if it is empty.
+
+    So that a picture which is passed on alone still says what its figures are.
+    """
+    _NOTES[Path(folder).resolve()] = text
+
+
+def _note(path: Path) -> str:
+    """The text of the nearest folder that has one."""
+    return next((_NOTES[place] for place in path.resolve().parents if place in _NOTES), "")
+
+
 def save(fig: Figure, path: str | os.PathLike[str], dpi: int = _DPI) -> Path:
     """Writes a figure as PNG with all its labels inside, in one step.
 
@@ -40,6 +56,8 @@ def save(fig: Figure, path: str | os.PathLike[str], dpi: int = _DPI) -> Path:
     if path.suffix.lower() != ".png":
         raise ValueError(f"pictures are written as PNG, and {path.name!r} does not end in .png")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if text := _note(path):
+        fig.text(0.5, -0.02, text, ha="center", va="top", fontsize=8, wrap=False)
     with files.replacing(path) as part:
         fig.savefig(part, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return path

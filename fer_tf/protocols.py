@@ -111,6 +111,79 @@ def split_folds(listed: Sequence[Record], count: int, parts: Sequence[str] = ())
     return [Fold(tuple(i for i, r in enumerate(listed) if r.split != name), places[name]) for name in names]
 
 
+OWN = "the data set's own parts, which name nobody: one person may be trained on and tested"
+RANDOM = "pictures dealt at random: one person may be trained on and tested"
+"""What tables, JSON files and pictures say of folds that are not made of people."""
+TESTED = ("test", "private_test", "validation", "public_test")
+"""Parts that are tested where there is one to train on: the first of them that there is."""
+
+
+def own_folds(listed: Sequence[Record], hashes: Sequence[str]) -> tuple[list[Fold], str]:
+    """The data set's own parts as they are: "train" and a test; without a "train" each part is held out in turn.
+
+    Training pictures that are test pictures again, byte for byte, are left out of training.
+
+    Args:
+      listed: the records.
+      hashes: `records.content_hashes` of them.
+    Returns:
+      (folds, a sentence that says which part does what, and what is left aside).
+    Raises:
+      ValueError: there are no two parts.
+    """
+    places: dict[str, list[int]] = {}
+    for i, record in enumerate(listed):
+        places.setdefault(record.split or "", []).append(i)
+    names = [name for name in sorted(places, key=natural) if name]
+    others = [name for name in names if name != "train"]
+    if len(names) < 2 or ("train" not in names and "" in places):
+        raise ValueError(f"The data has {len(names)} parts of its own ({', '.join(names)}): two or more are needed.")
+    tested = others if "train" not in names else [next((n for n in TESTED if n in names), others[0])]
+    folds, copies = [], 0
+    for name in tested:
+        learn = ["train"] if "train" in names else [other for other in names if other != name]
+        known = {hashes[i] for i in places[name]}
+        train = sorted(i for part in learn for i in places[part])
+        kept = tuple(i for i in train if hashes[i] not in known)
+        copies += len(train) - len(kept)
+        folds.append(Fold(kept, tuple(places[name])))
+    said = f"each of {', '.join(names)} is tested once"
+    if "train" in names:
+        said = f"trained on train ({len(places['train'])} pictures), tested on {tested[0]} ({len(places[tested[0]])})"
+        aside = [f"{name or 'of no part'} ({len(places[name])})" for name in places if name not in ("train", *tested)]
+        said += f"; left aside: {', '.join(aside)}" if aside else ""
+    said += f"; {copies} training pictures are test pictures again and left out" if copies else ""
+    return folds, said
+
+
+def random_folds(listed: Sequence[Record], k: int, seed: int, hashes: Sequence[str]) -> list[Fold]:
+    """Deals pictures to k folds at random; equal ones, and those of one person where that is known, stay together.
+
+    Args:
+      listed: the records.
+      k: number of folds.
+      seed: of the order.
+      hashes: `records.content_hashes` of them.
+    Raises:
+      ValueError: fewer different pictures than folds, or all of them have a subject.
+    """
+    if all(r.subject is not None for r in listed):
+        raise ValueError("Every picture has a subject, so folds are made of people: leave --split=random out.")
+    who = {digest: r.subject for digest, r in zip(hashes, listed, strict=True) if r.subject is not None}
+    groups = [f"subject {r.subject}" if r.subject is not None else d for d, r in zip(hashes, listed, strict=True)]
+    groups = [f"subject {who[d]}" if d in who else group for d, group in zip(hashes, groups, strict=True)]
+    names = sorted({*groups})
+    if not 2 <= k <= len(names):
+        raise ValueError(f"{k} folds of {len(names)} different pictures: the number of folds must be 2 to that.")
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold_of = {names[place]: number % k for number, place in enumerate(order)}
+    held = [fold_of[group] for group in groups]
+    return [
+        Fold(tuple(i for i, h in enumerate(held) if h != now), tuple(i for i, h in enumerate(held) if h == now))
+        for now in range(k)
+    ]
+
+
 def held_out(people: Sequence[str], share: float, seed: int) -> set[str]:
     """A share of the people, at least one and not all, drawn by the seed.
 

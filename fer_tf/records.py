@@ -163,6 +163,9 @@ def subject_folds(records: Sequence[Record], k: int, order: str = "contiguous") 
                 f"{record.name} has no subject, so folds by subject cannot be made: give every record one."
             )
     subjects = subjects_of(records)
+    if len(subjects) < 2:
+        who = f"all {len(records)} pictures show {subjects[0]}" if subjects else "there are no pictures"
+        raise ValueError(f"Folds by subject need two people or more, and {who}: nobody else could be held out.")
     if not 2 <= k <= len(subjects):
         raise ValueError(f"{k} folds of {len(subjects)} subjects: the number of folds must be 2 to {len(subjects)}.")
     if order == "contiguous":
@@ -335,6 +338,7 @@ def write_manifest(
     frames: str,
     order: str,
     hashes: Sequence[str] | None = None,
+    people: str = "",
 ) -> None:
     """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
 
@@ -344,12 +348,13 @@ def write_manifest(
       frames: the frame rule in words, such as "last 3 frames".
       order: how subjects were dealt.
       hashes: `content_hashes(records)`, where they are at hand.
+      people: what is to be said where folds are not made of people; nothing for those that are.
     """
     if hashes is None:
         hashes = content_hashes(records)
     shown = sorted({r.expression for r in records if r.expression is not None}, key=_rank)
     manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records)}
-    manifest |= {"expressions": shown, "folds": []}
+    manifest |= {"expressions": shown, **({"people": people} if people else {}), "folds": []}
     for fold in folds:
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
         manifest["folds"].append(
@@ -382,6 +387,10 @@ def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:
         shown = manifest.get("expressions")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a fold manifest ({error!r}): give a folds.json written by fer_tf.") from error
+    if not all(names for names, _ in parts):
+        raise ValueError(
+            f"{path} was drawn at random, of nobody: --split=random with its --seed and --folds draws it again."
+        )
     held = [record.subject if by_subject else record.split for record in records]
     known, hashes, folds = {*held}, content_hashes(records), []
     listed = set().union(*(names for names, _ in parts))

@@ -52,9 +52,10 @@ BELOW = {
     "trees": set(),
     "weights": {"files"},
     "lists": set(),
+    "upright": {"faces", "films", "pictures"},
     "classfolders": {"records", "trees"},
     "people": {"classfolders", "records", "trees"},
-    "datasets": {"classfolders", "films", "frames", "lists", "people", "pictures", "records", "trees"},
+    "datasets": {"classfolders", "films", "frames", "lists", "people", "pictures", "records", "trees", "upright"},
     "pipeline": {"augment", "faces", "records", "resident", "store"},
     "store": {"faces", "films", "pictures", "records"},
     "softmax": {"layers", "losses"},
@@ -92,6 +93,7 @@ WITHOUT_TENSORFLOW = {
     "frames",
     "pictures",
     "trees",
+    "upright",
     "datasets",
 }  # nowhere; those below: not when they are imported
 LAZY_TENSORFLOW = {"metrics", "figures", "recognise"}

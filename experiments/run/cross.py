@@ -81,6 +81,9 @@ def fold(
     Raises:
       ValueError: as `load`, or an image or a person is on both sides.
     """
+    if settings.split != "auto":
+        raise ValueError(f"--test_on={settings.test_on} is tested as a whole: leave --split={settings.split} out.")
+    data.refuse_one_class(listed, shown, data.place(settings))
     learn = [*listed, *(r for text in settings.train_on for r in load(text, shown))]
     test = load(settings.test_on or "", shown)
     everything = [*learn, *test]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import catalogue, pipeline, records
+from fer_tf import catalogue, figures, pipeline, protocols, records
 from fer_tf.datasets import prepared
 
 from .settings import FEEDS, Folds
@@ -51,7 +51,8 @@ def _listed(settings: Folds, options: dict[str, Any], where: str) -> list[record
     if chosen is not None and settings.dataset == chosen.dataset:
         catalogue.refuse_others(chosen, options)
         options = {**chosen.options, **options}
-    listed = catalogue.load(settings.dataset, settings.data_dir, options, settings.labels_)
+    labels = [settings.labels_] if settings.labels_ else []
+    listed = catalogue.load(settings.dataset, settings.data_dir, options, *labels)
     if chosen is not None:
         if settings.dataset == "prepared":
             if settings.data_name not in (chosen.dataset, *chosen.stand_ins):
@@ -90,21 +91,70 @@ def make_folds(
     Raises:
       ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
     """
+    refuse_one_class(listed, classes, place(settings))
     hashes = records.content_hashes(listed)  # reads every image, so once for all folds
-    chosen, order = settings.data_protocol, settings.fold_order
-    if settings.manifest:
-        folds, how = records.read_manifest(settings.manifest, listed), f"as in {Path(settings.manifest).name}"
-    elif chosen is not None:
-        folds, how = chosen.fold(listed, order, settings.seed), f"{settings.protocol}, {order}"
-    else:
-        folds, how = records.subject_folds(listed, settings.folds, order), order
+    folds, how, people = dealt(settings, listed, hashes)
     for number, fold in enumerate(folds):
         for warning in records.check_fold(listed, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
     options = catalogue.options(settings.dataset, settings.options)
     frames = catalogue.frame_rule(settings.dataset, settings.data_dir, options)
-    records.write_manifest(folder / "folds.json", listed, folds, frames=frames, order=how, hashes=hashes)
+    records.write_manifest(folder / "folds.json", listed, folds, frames=frames, order=how, hashes=hashes, people=people)
+    figures.note(folder, people)
     return folds
+
+
+def refuse_one_class(listed: Sequence[records.Record], classes: Sequence[str], where: str) -> None:
+    """Raises ValueError where all of the records show one of the classes."""
+    shown = sorted({r.expression or "" for r in records.of_classes(listed, classes)})
+    if len(shown) == 1:
+        raise ValueError(
+            f"{where}: all {len(listed)} pictures show {shown[0]}, with nothing to tell it from: two or more of "
+            f"{', '.join(classes)} are needed."
+        )
+
+
+def dealt(settings: Folds, listed: list[records.Record], hashes: Sequence[str]) -> tuple[list[records.Fold], str, str]:
+    """(folds, how they were dealt, what is to be said of people, if they are not made of them): see --split.
+
+    Raises:
+      ValueError: they cannot be made so; the message says how they can.
+    """
+    chosen, order, split = settings.data_protocol, settings.fold_order, settings.split
+    if split != "auto" and (settings.manifest or chosen is not None):
+        other = "--manifest" if settings.manifest else f"--protocol={settings.protocol}"
+        raise ValueError(f"{other} says how pictures are dealt to folds: leave it out, or --split={split}.")
+    if settings.manifest:
+        folds, how = records.read_manifest(settings.manifest, listed), f"as in {Path(settings.manifest).name}"
+        return folds, how, "" if all(r.subject for r in listed) else protocols.OWN
+    if chosen is not None:
+        people = protocols.OWN if chosen.by == "split" else ""
+        return chosen.fold(listed, order, settings.seed), f"{settings.protocol}, {order}", people
+    nameless = [r for r in listed if r.subject is None]
+    if split == "random":
+        folds = protocols.random_folds(listed, settings.folds, settings.seed, hashes)
+        print(f"{place(settings)}: {protocols.RANDOM}.", file=sys.stderr)
+        return folds, f"{settings.folds} folds, {protocols.RANDOM}", protocols.RANDOM
+    if split == "own" or (split == "auto" and nameless):
+        try:
+            folds, words = protocols.own_folds(listed, hashes)
+        except ValueError as error:
+            raise ValueError(_nobody(listed, nameless, error, split)) from error
+        print(f"{place(settings)}: {protocols.OWN}; {words}.", file=sys.stderr)
+        return folds, f"{protocols.OWN}; {words}", protocols.OWN
+    return records.subject_folds(listed, settings.folds, order), order, ""
+
+
+def _nobody(listed: Sequence[records.Record], nameless: Sequence[records.Record], error: ValueError, split: str) -> str:
+    """The sentence on pictures that can be dealt neither by people nor by parts."""
+    if split == "own":
+        return f"--split=own: {error}"
+    return (
+        f"{nameless[0].name} has no subject ({len(nameless)} of {len(listed)} pictures have none), and there are no "
+        "parts train and test, so nobody can be held out: say who is who (a column subject, folders of people), which "
+        "pictures are to be tested (a column split, folders train and test), or --split=random, by which one person "
+        "may be trained on and tested."
+    )
 
 
 def chosen_folds(settings: Folds, count: int) -> list[int]:
@@ -122,8 +172,8 @@ def chosen_folds(settings: Folds, count: int) -> list[int]:
 
 
 def first_subjects(listed: list[records.Record], count: int) -> list[records.Record]:
-    """The records of the first `count` subjects; all when it is 0."""
-    if not count:
+    """The records of the first `count` subjects; all when it is 0, or nobody is named."""
+    if not count or all(r.subject is None for r in listed):
         return listed
     people = {*records.subject_order(r.subject for r in listed)[:count]}
     return [r for r in listed if r.subject in people]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +34,20 @@ class Results:
 
     @property
     def table(self) -> str:
-        """The methods side by side, mean and deviation over the folds in percent."""
-        return metrics.table(self.methods)
+        """The methods side by side, mean and deviation over the folds in percent; who may be on both sides."""
+        return table(self.methods, self.folder)
+
+
+def people(folder: Path) -> str:
+    """What the folds of a run say of people: nothing where they are made of these."""
+    file = folder / "folds.json"
+    return json.loads(file.read_text(encoding="utf-8")).get("people", "") if file.is_file() else ""
+
+
+def table(methods: Mapping[str, Any], folder: Path) -> str:
+    """`metrics.table`, and below it what the folds say of people."""
+    said = people(folder)
+    return metrics.table(methods) + (f"\n{said}" if said else "")
 
 
 def file_name(method: str) -> str:
@@ -70,15 +83,20 @@ def write(
     folds = [{k: r[k] for k in ("run", "fold")} for r in tested]
     for entry, r in zip(folds, tested, strict=True):
         entry["test"] = len(next(iter(r["methods"].values()))["last"][0])
-    entries = {**facts(settings, classes, seconds), "folds": folds, "methods": methods, **more}
+    entries = {**facts(settings, classes, seconds), "folds": folds, "methods": methods}
+    said = people(folder)
+    if said:
+        entries |= {"protocol": json.loads((folder / "folds.json").read_text(encoding="utf-8"))["order"]}
+    noted = {"people": said} if said else {}
+    entries |= {**noted, **more}
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
-        title = f"{name}, {tested_on or settings.data_name}, held-out people, last epoch"
+        title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"
         picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
         figures.save(picture, folder / f"confusion_{file_name(name)}.png")
-        counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"]}
+        counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"], **noted}
         files.write_json(folder / f"confusion_{file_name(name)}.json", counts)
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
-    print(metrics.table(methods))
+    print(table(methods, folder))
     return methods

@@ -29,6 +29,7 @@ from fer_tf import catalogue, devices, protocols, records, training
 FEEDS = {"auto": "auto", "host": "host", "device": "resident"}
 """Values of --feed -> `device` of `pipeline.Batches`."""
 
+SPLITS = ("auto", "people", "own", "random")
 OPTIONS = catalogue.HELP
 LABELS = (
     "What the labels of one's own pictures mean, such as 0=anger,1=happiness; none leaves a label's pictures aside."
@@ -149,6 +150,12 @@ class Folds(Training):
     fold_order: str = setting(
         "contiguous", "How people, in ascending order, are dealt to the folds.", choices=records.ORDERS
     )
+    split: str = setting(
+        "auto",
+        "What folds are made of; auto: people, or the data set's own parts where nobody is named. By own and random "
+        "one person may be trained on and tested.",
+        choices=SPLITS,
+    )
     manifest: str | None = setting(
         None, "A folds.json: its folds instead of those of --folds and --protocol.", place="path"
     )
@@ -265,6 +272,7 @@ def normalised(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
       ValueError: a value that the field cannot have.
     """
     known = [f.name for f in dataclasses.fields(kind)]
+    given = {f"{name}_" if f"{name}_" in known else name: value for name, value in given.items()}  # as flags are called
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -11,8 +11,10 @@ the root are taken. In place of a film a session may have its frames as pictures
 of their own. Sessions with less are still pictures and left out; one without session.xml is taken for frontal.
 
 Emotion's numbers: 1 anger, 2 disgust, 3 fear, 4 happiness, 5 sadness, 6 surprise (as public loaders have them); larger
-ones are other states, which are left out. Frontal films of 720x576 lie on their side, as public loaders agree: their
-records bear `turn`. A sequence begins neutral, and its middle frame is taken for the peak.
+ones are other states, which are left out. Many frontal films lie on their side, and others of the same size do not:
+which way up each is, dlib's detector says of its first, middle or last frame, and the records of those that lie bear
+`turn`. Where it finds no face, those of 720x576 are taken to lie, and that is told. A sequence begins neutral, and its
+middle frame is taken for the peak.
 
 In the list, `session` is the folder's name or the film's; `expression` a word such as happy or one of the numbers,
 `subject`, and `peak` (the frame's number, counted from 0) may be left out or empty. The list decides which sequences
@@ -37,7 +39,7 @@ from xml.parsers import expat
 
 from PIL import Image
 
-from fer_tf import films, lists, trees
+from fer_tf import films, lists, trees, upright
 from fer_tf import frames as rules
 from fer_tf.records import Record
 
@@ -45,7 +47,7 @@ NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """Of 1 to 6."""
 VIEWS = {"0": "frontal", "1": "profile", "2": "dual"}
 LYING = (720, 576)
-"""(width, height) of frontal films that lie on their side."""
+"""(width, height) of frontal films that mostly lie on their side."""
 NAME = re.compile(r"S[0-9]+-[0-9]+", re.IGNORECASE)
 FRAMES = "middle3"
 COUNTS = {"DE-GAN": (208, 31), "ED2L": (209, 32), "GCNet": (205, 30)}
@@ -95,8 +97,8 @@ def records(
     file = sequences or next((top / LIST for top in tops if (top / LIST).is_file()), None)
     rows = None if file is None else _listed(Path(file), sessions)
     listed: list[Record] = []
-    people: set[str] = set()
-    count = 0
+    people: dict[str, set[str]] = {}
+    count = faceless = 0
     for session in sorted(sessions, key=lambda s: trees.natural(s.name)):
         if rows is not None and session.folder not in rows:
             continue
@@ -111,23 +113,31 @@ def records(
                 )
             continue
         subject = row.get("subject") or _subject(session)
-        images, lies = _frames(session)
+        images, lying = _frames(session)
         peak = row.get("peak")
         if peak is not None and peak >= len(images):
             raise ValueError(f"{file}: {session.name} has {len(images)} frames, so none is number {peak}.")
-        info = {"turn": 90} if lies and view == VIEWS["0"] else {}
+        turn = upright.turn_of(images[place] for place in (0, len(images) // 2, -1)) if view == VIEWS["0"] else 0
+        faceless += turn is None and lying
+        info = {"turn": turn or 90} if turn or (turn is None and lying) else {}
         for number, image, shown in rules.shown(images, expression, frames, peak):
             listed.append(Record(image, shown, subject, session.name, number, view, info=info))
-        count, people = count + 1, people | {subject}
-    _tell_count(count, len(people))
+        count += 1
+        people.setdefault(view, set()).add(subject)
+    if faceless:
+        size = "x".join(map(str, LYING))
+        print(f"MMI: no face was found in {faceless} frontal sequences of {size}: taken to lie.", file=sys.stderr)
+    _tell_count(count, len(set().union(*people.values())), len(people.get(VIEWS["0"], ())))
     return listed
 
 
-def _tell_count(count: int, people: int) -> None:
+def _tell_count(count: int, people: int, frontal: int) -> None:
     """A sentence on stderr where sequences and people are none of the papers'."""
     if (count, people) not in COUNTS.values():
         papers = ", ".join(f"{sequences} of {who} ({paper})" for paper, (sequences, who) in COUNTS.items())
-        print(f"MMI: this copy has {count} sequences of {people} people; the papers have {papers}.", file=sys.stderr)
+        known = [who for _, who in COUNTS.values()]
+        print(f"MMI: this copy has {count} sequences of {people} people; the papers have {papers}. Of its people "
+              f"{frontal} are frontal, of the papers' {min(known)} to {max(known)}.", file=sys.stderr)  # fmt: skip
 
 
 def _subject(session: Session) -> str:
@@ -214,7 +224,7 @@ def _six(word: str, where: str | Path) -> str | None:
 
 
 def _frames(session: Session) -> tuple[Sequence[str | tuple[str, int]], bool]:
-    """(images of records in order, whether the sequence lies on its side)."""
+    """(images of records in order, whether they have the size of those that mostly lie on their side)."""
     if session.film is not None:
         with films.Film(session.film) as film:
             count, (height, width) = len(film), film.size

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fer_tf import films, pipeline
-from fer_tf.datasets import mmi
+from fer_tf.datasets import mmi, rendered
 from fer_tf.records import content_hashes, subject_folds
 
 BOMB = """<?xml version="1.0"?>
@@ -92,7 +92,7 @@ def test_several_downloads(tmp_path):
     assert [r.expression for r in mmi.records(tmp_path)[1::4]] == ["anger", "disgust"]
 
 
-def test_films_that_lie_on_their_side_are_turned(tmp_path):
+def test_films_without_a_face_are_turned_by_their_size_and_that_is_said(tmp_path, capsys):
     """720x576 and frontal; other sizes and views stay as they are."""
     session(tmp_path, 1, "S001-001", 3, size=(576, 720), count=3)
     session(tmp_path, 2, "S001-002", 3, size=(480, 640), count=3)
@@ -101,6 +101,39 @@ def test_films_that_lie_on_their_side_are_turned(tmp_path):
     found = mmi.records(tmp_path, frontal=False)
     assert [r.info.get("turn") for r in found[::3]] == [90, None, None, 90]
     assert [pipeline.read_image(r).shape[:2] for r in found[::3]] == [(720, 576), (480, 640), (576, 720), (720, 576)]
+    assert "no face was found in 2 frontal sequences of 720x576: taken to lie" in capsys.readouterr().err
+
+
+def portrait(turned, height=720, width=576):
+    """A rendered face on a picture of that size, turned counter-clockwise: what has to be turned back clockwise."""
+    face = Image.fromarray(pipeline.read_image(rendered.records(classes=("neutral",))[0])).resize((420, 420))
+    whole = Image.new("RGB", (width, height), (90, 90, 90))
+    whole.paste(face, ((width - 420) // 2, (height - 420) // 2))
+    return np.ascontiguousarray(np.rot90(np.asarray(whole), turned // 90))
+
+
+@pytest.mark.parametrize("kind", [".avi", "frames"])
+def test_the_picture_says_which_way_up_it_is(tmp_path, capsys, kind):
+    """Of one size some lie and some stand; one has no face at the start; profiles are left as they are."""
+    made = {"S053-001": (portrait(0, 576, 720), 0), "S035-001": (portrait(90), 0), "S054-001": (portrait(270), 0),
+            "S001-001": (portrait(90), 1), "S002-001": (portrait(90), 0), "S003-001": (portrait(0), 0)}  # fmt: skip
+    for number, (name, (picture, blank)) in enumerate(made.items(), 1):
+        view = 1 if name == "S002-001" else 0
+        folder = session(tmp_path, number, name, 3, size=(8, 8), count=1 if kind == ".avi" else 3, kind=kind, view=view)
+        frames = [np.zeros_like(picture)] * blank + [picture] * (4 - blank)
+        if kind == ".avi":
+            with films.Writer(folder / f"{name}.avi") as film:
+                for frame in frames:
+                    film.add(frame)
+        else:
+            for i, frame in enumerate(frames):
+                Image.fromarray(frame).save(folder / kind / f"{name}_{i:03d}.png")
+    found = mmi.records(tmp_path, frontal=False)
+    turns = {r.subject: r.info.get("turn") for r in found}
+    assert turns == {"S053": None, "S035": 90, "S054": 270, "S001": 90, "S002": None, "S003": None}
+    assert {pipeline.read_image(r).shape[:2] for r in found if r.subject != "S002"} == {(720, 576), (576, 720)}
+    said = capsys.readouterr().err
+    assert "Of its people 5 are frontal, of the papers' 30 to 32" in said and "no face" not in said
 
 
 @pytest.mark.parametrize("kind", [".", "img"])

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import catalogue, faces, pipeline, protocols, records
+from fer_tf import catalogue, faces, figures, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
 from ...run import cross, data
@@ -173,16 +173,21 @@ def target_folds(
     folder: Path,
 ) -> list[records.Fold]:
     """Those of --manifest, or of the target's protocol, or by subject; where nobody is named, by the target's parts."""
-    chosen, order = settings.target_protocol, settings.fold_order
+    chosen, order, people = settings.target_protocol, settings.fold_order, ""
+    if settings.split != "auto" and (settings.manifest or chosen is not None):
+        raise ValueError(f"--manifest or --protocol says how the target is dealt: leave --split={settings.split} out.")
     if settings.manifest:
         parts, order = records.read_manifest(settings.manifest, target), f"as in {Path(settings.manifest).name}"
     elif chosen is not None:
         chosen.check(target)
         parts, order = chosen.fold(target), settings.protocol
-    elif all(r.subject is not None for r in target):
+    elif settings.split == "random":
+        parts = protocols.random_folds(target, settings.folds, settings.seed, records.content_hashes(target))
+        order = people = protocols.RANDOM
+    elif settings.split == "people" or (settings.split == "auto" and all(r.subject is not None for r in target)):
         parts = records.subject_folds(target, settings.folds, order)
     else:
-        parts, order = own_parts(settings, target), OWN_PARTS
+        parts, order, people = own_parts(settings, target), OWN_PARTS, protocols.OWN
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
     everything = [*target, *seen]
     hashes = records.content_hashes(everything)
@@ -193,8 +198,9 @@ def target_folds(
         for warning in records.check_fold(everything, whole, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
     records.write_manifest(
-        folder / "folds.json", target, parts, frames="all", order=order, hashes=hashes[: len(target)]
+        folder / "folds.json", target, parts, frames="all", order=order, hashes=hashes[: len(target)], people=people
     )
+    figures.note(folder, people)
     return parts
 
 
@@ -212,7 +218,10 @@ def own_parts(settings: Wild, target: Sequence[records.Record]) -> list[records.
     """
     names = sorted({r.split or "" for r in target})
     if len(names) < 2:
-        raise ValueError(f"--target={settings.target} names neither people nor two parts, so nobody can be held out.")
+        raise ValueError(
+            f"--target={settings.target} names neither people nor two parts, so nobody can be held out: "
+            "--split=random deals its pictures, by which one person may be trained on and tested."
+        )
     places = {name: tuple(i for i, r in enumerate(target) if (r.split or "") == name) for name in names}
     if "train" in places:
         tested = ["private_test"] if "private_test" in names else [name for name in names if name != "train"]
