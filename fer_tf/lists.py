@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Row(NamedTuple):
     """A line: where it stands, for messages, and what it has in each column, stripped."""
@@ -50,6 +52,38 @@ def rows(file: Path, needed: Iterable[str] = (), known: Iterable[str] = ()) -> l
                 padded = [*fields, *[""] * len(names)]
                 listed.append(Row(where, {n: v.strip() for n, v in zip(names, padded, strict=False) if n}))
     return listed
+
+
+PARTS = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
+"""What Kaggle's lists call their parts."""
+
+
+def pictures(file: Path, numbers: int, size: int = 48) -> list[tuple[np.ndarray, int, str]]:
+    """(picture, number of its emotion, part) of each line of a list emotion,pixels,Usage.
+
+    Args:
+      file: the list.
+      numbers: how many emotions there are.
+      size: of a picture's sides.
+    Returns:
+      Each picture (size, size) uint8.
+    Raises:
+      ValueError: as `rows`, or a line that is none of these; the message names it.
+    """
+    found = []
+    for where, row in rows(file, ("emotion", "pixels", "Usage")):
+        emotion, usage = row["emotion"], row["Usage"]
+        if not (emotion.isascii() and emotion.isdigit() and int(emotion[:9]) < numbers) or usage not in PARTS:
+            raise ValueError(f"{where}: emotion {emotion!r}, Usage {usage!r}: 0 to {numbers - 1} and {', '.join(PARTS)}"
+                             " are there.")  # fmt: skip
+        try:
+            values = np.array(row["pixels"].split(), np.int64).reshape(size, size)
+            if values.min() < 0 or values.max() > 255:  # NumPy 1 would wrap them
+                raise ValueError(f"{values.min()} to {values.max()}")
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{where}: its pixels are not {size}x{size} numbers from 0 to 255: {error}") from error
+        found.append((values.astype(np.uint8), int(emotion), PARTS[usage]))
+    return found
 
 
 @contextmanager

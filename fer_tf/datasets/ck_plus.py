@@ -9,6 +9,14 @@ accepted. So is the form that is common on the web, 981 faces of 48x48 in folder
 
     root/anger/S010_004_00000017.png ...
 
+and 920 of them as a list, which names nobody: 327 peaks and 593 neutral faces in the parts train, public_test and
+private_test, dealt by pictures, so that one person is on both sides.
+
+    root/ckextended.csv           emotion,pixels,Usage; 0 anger, 1 disgust, 2 fear, 3 happy, 4 sadness, 5 surprise,
+                                  6 neutral, 7 contempt
+
+All of these names may be in capital letters.
+
 Emotion's numbers: 0 neutral, 1 anger, 2 contempt, 3 disgust, 4 fear, 5 happy, 6 sadness, 7 surprise. A sequence's
 frames bear its expression; its first frame is neutral.
 
@@ -27,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import frames as rules
-from fer_tf import trees
+from fer_tf import lists, trees
 from fer_tf.records import EXPRESSIONS, Record
 
 NUMBERS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -39,14 +47,19 @@ LABELS = "0 neutral, 1 anger, 2 contempt, 3 disgust, 4 fear, 5 happiness, 6 sadn
 TREE = """  cohn-kanade-images/S005/001/S005_001_00000001.png ...
   Emotion/S005/001/S005_001_00000011_emotion.txt
 or a folder for each expression with
-  anger/S010_004_00000017.png ..."""
+  anger/S010_004_00000017.png ...
+or
+  ckextended.csv   (emotion,pixels,Usage)"""
+LIST = "ckextended.csv"
+LISTED = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt")
+"""The list's numbers."""
 
 
 def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Record]:
     """The labelled sequences' frames by a rule, and their first frame as neutral.
 
     Args:
-      root: the folder above; or one that has it alone.
+      root: the folder above, one that has it, or ckextended.csv.
       frames: a rule of `fer_tf.frames`, which the 48x48 form has been through already.
     Returns:
       Records in the order subject, sequence, frame; `info` has landmarks (68, 2) float32 where there are some, and
@@ -56,7 +69,12 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
       ValueError: an Emotion file that holds no number from 0 to 7, or an unknown folder or name; the message names it.
     """
     words = tuple(w for w in trees.WORDS if len(w) > 2)
-    place = trees.root_of(root, TREE, "cohn-kanade-images", "extended-cohn-kanade-images", *words)
+    if root is not None and Path(root).is_file():
+        return _listed(Path(root))
+    place = trees.root_of(root, TREE, "cohn-kanade-images", "extended-cohn-kanade-images", *words, LIST)
+    file = trees.child(place, LIST)
+    if file and not _one_of(place, "cohn-kanade-images", "extended-cohn-kanade-images", *words):
+        return _listed(file)
     images = _one_of(place, "cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
     listed = _small(place) if images is None else _sequences(place, images, frames)
     count = sum(r.expression != "neutral" for r in listed)
@@ -68,7 +86,18 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES) -> list[Rec
 
 
 def _one_of(place: Path, *names: str) -> Path | None:
-    return next((place / name for name in names if (place / name).is_dir()), None)
+    return next((found for name in names if (found := trees.child(place, name)) and found.is_dir()), None)
+
+
+def _listed(file: Path) -> list[Record]:
+    """The list, whose pictures are nobody's."""
+    listed = [
+        Record(pixels, LISTED[number], sequence=part, domain="lab", split=part, info={"framed": True})
+        for pixels, number, part in lists.pictures(file, len(LISTED))
+    ]
+    print(f"CK+: {file.name} names nobody: its {len(listed)} pictures have no subject, and its parts share people.",
+          file=sys.stderr)  # fmt: skip
+    return listed
 
 
 def _sequences(place: Path, images: Path, rule: str) -> list[Record]:

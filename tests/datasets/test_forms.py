@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import records, trees
-from fer_tf.datasets import casia_webface, celeba, emotionet, lfw, sfew
+from fer_tf import films, lists, pipeline, records, trees
+from fer_tf.datasets import afew, casia_webface, celeba, ck_plus, emotionet, lfw, raf_db, sfew
 
 
 def touch(path, text=""):
@@ -97,3 +97,109 @@ def test_a_list_in_capital_letters_with_too_many_commas(tmp_path):
     touch(file, "path,expression,place\n1.jpg,Happy,Oulu, Finland\n")
     with pytest.raises(ValueError, match="line 2: 4 fields for the 3 columns path, expression, place"):
         emotionet.records(tmp_path)
+
+
+@pytest.mark.parametrize("top", [".", "archive/CK+48"])
+def test_ck_plus_in_capital_letters(tmp_path, top):
+    for name in ("Anger/S010_004_00000017.png", "HAPPY/s009_004_00000018.png"):
+        face(tmp_path / "small" / top / name)
+    found = ck_plus.records(tmp_path / "small")
+    assert [(r.subject, r.expression) for r in found] == [("S009", "happiness"), ("S010", "anger")]
+    whole = tmp_path / "whole" / top
+    for i in (1, 2, 3):
+        touch(whole / f"Cohn-Kanade-Images/S005/001/S005_001_0000000{i}.png")
+    touch(whole / "EMOTION/S005/001/S005_001_00000003_emotion.txt", "  3.0e+00")
+    found = ck_plus.records(tmp_path / "whole")
+    assert [(r.expression, r.frame) for r in found] == [("neutral", 0), ("disgust", 1), ("disgust", 2)]
+
+
+def test_ck_plus_as_a_list(tmp_path, capsys):
+    """Eight numbers of its own, three parts, nobody named, and that is said."""
+    lines = [f"{i},{' '.join([str(i)] * 2304)},{('Training', 'PublicTest', 'PrivateTest')[i % 3]}" for i in range(8)]
+    file = touch(tmp_path / "CKextended.csv", "emotion,pixels,Usage\n" + "\n".join(lines))
+    found = ck_plus.records(tmp_path)
+    assert [r.expression for r in found] == [
+        "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
+    ]  # fmt: skip
+    assert [r.split for r in found[:3]] == ["train", "public_test", "private_test"]
+    assert {r.subject for r in found} == {None} and all(r.info["framed"] for r in found)
+    assert found[5].image.shape == (48, 48) and found[5].image.dtype == np.uint8 and (found[5].image == 5).all()
+    assert "CKextended.csv names nobody: its 8 pictures have no subject, and its parts share people" in (
+        capsys.readouterr().err
+    )
+    assert len(ck_plus.records(file)) == 8
+    for line, sentence in (
+        (f"8,{' '.join(['1'] * 2304)},Training", "line 2: emotion '8'"),
+        (f"1,{' '.join(['1'] * 2304)},Test", "line 2: .*Usage 'Test'"),
+        ("1,1 2 3,Training", "line 2: its pixels are not 48x48 numbers"),
+        (
+            f"1,{' '.join(['256'] * 2304)},Training",
+            "line 2: its pixels are not 48x48 numbers.*255: 256 to 256",
+        ),
+    ):
+        touch(file, f"emotion,pixels,Usage\n{line}\n")
+        with pytest.raises(ValueError, match=sentence):
+            ck_plus.records(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [("1", "5", "7"), ("surprise", "Sad", "neutral")])
+def test_raf_db_as_kaggle_packs_it(tmp_path, capsys, classes):
+    for name in (f"train/{classes[0]}/train_00001_aligned.jpg", f"train/{classes[1]}/train_00002_aligned.jpg",
+                 f"test/{classes[2]}/test_0001_aligned.jpg"):  # fmt: skip
+        touch(tmp_path / "archive" / "DATASET" / name)
+    found = raf_db.records(tmp_path)
+    wanted = {("surprise", "train"), ("sadness", "train"), ("neutral", "test")}
+    assert {(r.expression, r.split) for r in found} == wanted and len(found) == 3
+    assert all(r.subject is None and r.info == {"framed": True} for r in found)
+    assert "has {'train': 2, 'test': 1}" in capsys.readouterr().err
+    file = touch(tmp_path / "archive/train_labels.csv", "image,label\ntrain_00001_aligned.jpg,1\n")
+    assert raf_db.records(tmp_path) == found
+    touch(file, "image,label\ntrain_00001_aligned.jpg,2\n")
+    with pytest.raises(ValueError, match="line 2: train_00001_aligned.jpg, 2 is not so .* which have it as surprise"):
+        raf_db.records(tmp_path)
+    touch(tmp_path / "archive/DATASET/train/8/x.jpg")
+    with pytest.raises(ValueError, match="train/8: '8' is no expression"):
+        raf_db.records(tmp_path)
+
+
+def test_afew_with_its_owners_faces(tmp_path, capsys):
+    """Faces of a clip go before its film; the clip's folder says what they show."""
+    for part, own in (("Train", "AlignedFaces_LBPTOP_Points"), ("Val", "AlignedFaces_LBPTOP_Points_Val")):
+        top = tmp_path / f"{part}_AFEW"
+        for clip, grey in (("10", 100), ("9", 50)):
+            (top / "Sad").mkdir(parents=True, exist_ok=True)
+            with films.Writer(top / "Sad" / f"{clip}.avi") as film:
+                for _ in range(4):
+                    film.add(np.full((32, 48, 3), grey, np.uint8))
+        for i in range(3):
+            face(top / own / "Faces" / "10" / f"{i:03d}.jpg", 200, (128, 128))
+        touch(top / own / "LBPTOP" / "10.txt")
+        face(top / own / "Faces" / "777" / "000.jpg")
+    found = afew.records(tmp_path)
+    assert [(r.sequence, r.frame) for r in found] == [
+        (f"{part}/{clip}", i) for part in ("train", "validation") for clip, n in (("9", 4), ("10", 3)) for i in range(n)
+    ]  # fmt: skip
+    assert [bool(r.info) for r in found] == ([False] * 4 + [True] * 3) * 2
+    assert [round(pipeline.read_image(r).mean() / 50) for r in found[3:5]] == [1, 4] and found[
+        0
+    ].expression == "sadness"
+    assert "1 clips of train are left out, such as 777" in capsys.readouterr().err
+    assert len(afew.records(tmp_path, aligned=False)) == 16 and capsys.readouterr().err == ""
+    assert not any(r.info for r in afew.records(tmp_path, aligned=False))
+    (tmp_path / "Train_AFEW" / "Fear").mkdir()
+    (tmp_path / "Train_AFEW" / "Sad" / "10.avi").rename(tmp_path / "Train_AFEW" / "Fear" / "10.avi")
+    assert [r.expression for r in afew.records(tmp_path)[:3]] == ["fear"] * 3
+    (tmp_path / "Train_AFEW" / "Sad" / "10").mkdir()
+    with pytest.raises(ValueError, match="Sad: clip 10 lies in the folder of fear, too"):
+        afew.records(tmp_path)
+
+
+def test_lists_that_are_none(tmp_path):
+    file = touch(tmp_path / "x.csv", "a,b\n1,2,,\n\n3\n")
+    assert [row.values for row in lists.rows(file, ("b",))] == [{"a": "1", "b": "2"}, {"a": "3", "b": ""}]
+    assert lists.rows(file)[1].where.endswith("line 4")
+    with pytest.raises(ValueError, match="has the columns a, b: it needs c, and lacks c"):
+        lists.rows(file, ("c",))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="no CSV file in UTF-8"):
+        lists.rows(file)
