@@ -68,14 +68,7 @@ def read(settings: Settings) -> Listed:
     options, place = catalogue.options(settings.dataset, settings.options), settings.data_dir
     if settings.unpack:
         place = str(archives.unpack_all(Path(settings.data_dir or "."), Path(settings.unpack)))
-    try:
-        listed = catalogue.load(settings.dataset, place, options, settings.labels_)
-    except FileNotFoundError as error:
-        packed = archives.inside(Path(place)) if place else []
-        if packed and not settings.unpack:
-            names = ", ".join(p.name for p in packed[:3])
-            raise ValueError(f"There are archives ({names}): add --unpack=<folder>. {error}") from error
-        raise
+    listed = catalogue.load(settings.dataset, place, options, settings.labels_)
     if not listed:
         raise ValueError(f"--dataset={settings.dataset} --data_dir={place} has no pictures.")
     named = {"labels": list(settings.labels_)} if settings.labels_ else {}

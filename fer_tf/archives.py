@@ -1,7 +1,8 @@
 """Unpacks the archives that data sets come in, into one folder and nowhere else. No TensorFlow.
 
-zip, tar, tar.gz, tar.bz2, tar.xz. An archive is refused, and nothing of it is left, where a name leads out of the
-folder (absolute, `..`, a link), is no file or folder, or where it unpacks to more than it may.
+zip, tar, tar.gz, tar.bz2, tar.xz; 7z and rar are named with the command that unpacks them. An archive is refused, and
+nothing of it is left, where a name leads out of the folder (absolute, `..`, a link), is no file or folder, or where it
+unpacks to more than it may.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import bz2
 import gzip
 import lzma
 import os
+import re
+import shlex
 import shutil
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -20,6 +24,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+FOREIGN = {
+    r".+\.(7z|zip)\.\d+|.+\.7z|.+\.z\d\d": "7z x -o{into} {archive}",
+    r".+\.part\d+\.rar|.+\.rar|.+\.r\d\d": "unrar x {archive} {into}/",
+}
+"""Names of archives that are not unpacked here, in small letters, and what unpacks them."""
 LIMIT = 2**39
 """Bytes that an archive may unpack to."""
 PIECE = 2**20
@@ -37,6 +46,32 @@ def inside(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(ENDINGS))
 
 
+def foreign(path: Path, into: str | Path = "<folder>") -> list[str]:
+    """The commands that unpack the archives in a folder, or the one that the path is, which are not unpacked here.
+
+    Of an archive in several pieces the first one's name is given, since that finds the others.
+    """
+    names = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    commands: dict[str, str] = {}
+    for file in names:
+        for form, command in FOREIGN.items():
+            if file.is_file() and re.fullmatch(form, file.name.lower()):
+                whole = re.sub(r"\.(\d+|z\d\d|r\d\d)$|\.part\d+\.rar$", "", file.name.lower())
+                commands.setdefault(whole, command.format(archive=shlex.quote(str(file)), into=into))
+    return list(commands.values())
+
+
+def hint(path: Path) -> str:
+    """A sentence on the archives that lie where a data set was looked for; empty where there are none."""
+    packed, commands = [p.name for p in inside(path)], foreign(path)
+    said = (
+        f"There are archives ({', '.join(packed[:3])}): add --unpack=<folder> to experiments.prepare. "
+        if packed
+        else ""
+    )
+    return said + (f"There are archives to be unpacked by hand: {'; '.join(commands[:3])}. " if commands else "")
+
+
 def unpack_all(path: Path, into: Path) -> Path:
     """Unpacks the archives of `inside(path)`, each once, into one folder, as a person would; returns it.
 
@@ -44,9 +79,13 @@ def unpack_all(path: Path, into: Path) -> Path:
       FileNotFoundError: there are no archives.
       ValueError: a refused or damaged archive; the message names it.
     """
-    packed = inside(path)
+    packed, others = inside(path), foreign(path, shlex.quote(str(into)))
+    if not packed and others:
+        raise ValueError(f"{path} has archives that are not unpacked here: {'; '.join(others[:3])} does it.")
     if not packed:
         raise FileNotFoundError(f"{path} has no archives ({', '.join(ENDINGS)}) to unpack.")
+    if others:
+        print(f"left packed, since they are not unpacked here: {'; '.join(others[:3])} does it.", file=sys.stderr)
     into.mkdir(parents=True, exist_ok=True)
     for archive in packed:
         mark, status = into / f".{archive.name}.unpacked", archive.stat()

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fer_tf import datasets, protocols
+from fer_tf import archives, datasets, protocols
 from fer_tf.datasets import prepared
 from fer_tf.records import Record
 
@@ -69,7 +69,12 @@ def load(
         if "labels" not in inspect.signature(module(name).records).parameters:
             raise ValueError(f"--labels is for one's own pictures (folder): {name} has labels of its own.")
         given["labels"] = labels
-    return module(name).records(None if root is None else Path(root).expanduser(), **given)
+    place = None if root is None else Path(root).expanduser()
+    try:
+        return module(name).records(place, **given)
+    except FileNotFoundError as error:
+        told = archives.hint(place) if place else ""
+        raise FileNotFoundError(f"{told}{error}") from error
 
 
 def load_place(text: str) -> list[Record]:

@@ -118,3 +118,22 @@ def test_nothing_to_unpack(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no archives"):
         archives.unpack_all(tmp_path, tmp_path / "in")
     assert archives.inside(tmp_path / "nowhere") == []
+
+
+def test_archives_of_other_programs_are_named_with_their_command(tmp_path, capsys):
+    """Those in pieces once, by the first piece; beside others they are told and left."""
+    for name in ("img_celeba.7z.002", "img_celeba.7z.001", "SFEW.part2.rar", "SFEW.part1.rar", "my faces.7z", "a.rar",
+                 "origin.z01", "readme.txt"):  # fmt: skip
+        (tmp_path / name).write_bytes(b"")
+    assert archives.foreign(tmp_path, "out") == [
+        f"unrar x {tmp_path}/SFEW.part1.rar out/", f"unrar x {tmp_path}/a.rar out/",
+        f"7z x -oout {tmp_path}/img_celeba.7z.001", f"7z x -oout '{tmp_path}/my faces.7z'",
+        f"7z x -oout {tmp_path}/origin.z01",
+    ]  # fmt: skip
+    assert archives.foreign(tmp_path / "a.rar") == [f"unrar x {tmp_path}/a.rar <folder>/"]
+    with pytest.raises(ValueError, match="has archives that are not unpacked here: unrar x .*SFEW.part1.rar"):
+        archives.unpack_all(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    packed(tmp_path / "x.zip", {"a.txt": b"one"})
+    archives.unpack_all(tmp_path, tmp_path / "out")
+    assert there(tmp_path / "out") == ["a.txt"] and "left packed" in capsys.readouterr().err

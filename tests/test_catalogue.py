@@ -146,3 +146,13 @@ def test_the_table_has_every_data_set():
     assert "Lucey, Cohn, Kanade" in blocks["ck_plus"] and "frames=last3" in blocks["ck_plus"]
     assert "ck_plus_7_10fold" in blocks["ck_plus"] and "sfew_2fold" in blocks["sfew"]
     assert "mmlab.ie.cuhk.edu.hk" in text and max(map(len, text.splitlines())) <= 128  # trees stay as they are
+
+
+def test_a_data_set_that_is_still_packed(tmp_path):
+    """The message names the archives and what unpacks them, before the tree that is expected."""
+    (tmp_path / "CK+.7z").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"by hand: 7z x -o<folder> .*CK\+\.7z\. .*expected a folder with"):
+        catalogue.load("ck_plus", tmp_path)
+    (tmp_path / "images.zip").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"There are archives \(images.zip\): add --unpack=<folder> to"):
+        catalogue.load_place(f"lfw={tmp_path}")

@@ -30,7 +30,7 @@ BELOW = {
     "checkpoints": set(),
     "devices": set(),
     "draws": set(),
-    "catalogue": {"datasets", "protocols", "records"},
+    "catalogue": {"archives", "datasets", "protocols", "records"},
     "files": set(),
     "nets": {"draws", "layers", "losses", "nets"},
     "compat": {"feeding", "scores"},
