@@ -64,6 +64,8 @@ STAGES = ("source", "generation", "selection", "target")
 class Settings(Rows):
     """CycleAT's, and what every run has."""
 
+    GROWS = ("target_epochs", "judge_epochs", "runs")
+
     stages: str = setting("target", "The last stage that is run.", choices=STAGES, free=True)
 
 
@@ -151,6 +153,7 @@ def one_fold(
     return Fold(models, methods, test)
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Three domains -> f_S -> GANs -> target classifiers -> tables, pictures, measures, exported models."""
     start, classes = time.time(), checked(settings).labels

@@ -55,6 +55,8 @@ PRESETS = {
 class Settings(networks.Networks):
     """DE-GAN's, and what every run has."""
 
+    GROWS = ("epochs", "runs")
+
     uses: tuple[str, ...] = setting(
         tuple(networks.NAMES), "What the fifth classifier sees: both, code, residues; one network each."
     )
@@ -162,6 +164,7 @@ def models_of(trained: Fold) -> dict[str, Any]:
     return {"gan": trained.gan, "baseline": trained.baseline, **trained.classifiers}
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
     start, classes = time.time(), settings.labels

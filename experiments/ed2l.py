@@ -147,6 +147,7 @@ def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple
         figures.save(picture, folder / f"heatmaps_{row}_{number}.png")
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> up to four networks -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels

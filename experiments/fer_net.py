@@ -33,6 +33,7 @@ class Settings(classifier.Classifier):
     """FER-Net's, and what every run has."""
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> training -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels

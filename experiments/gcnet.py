@@ -232,6 +232,7 @@ def run_folds(
     return tested, fold
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
     start, classes, rows = time.time(), settings.labels, rows_of(settings)

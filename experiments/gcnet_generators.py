@@ -172,6 +172,7 @@ def compare(
     return models, table
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> one fold -> each generator for both targets -> two pictures, one table."""
     start, classes = time.time(), settings.labels

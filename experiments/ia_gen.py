@@ -45,6 +45,8 @@ PRESETS = {
 class Settings(gans.GANs):
     """IA-gen's and FER-Net's, and what every run has."""
 
+    GROWS = ("gan_epochs", "runs")
+
     @property
     def loaded(self) -> tuple[str, ...]:
         """The expressions of --classes and --inputs."""
@@ -129,6 +131,7 @@ def release(settings: Settings, listed: list[records.Record], behind: Sequence[s
     return report.Results(folder / "all", models=models)
 
 
+@work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> FER-Net and K GANs each -> table, pictures, exported recogniser."""
     start, classes, listed = time.time(), settings.labels, load(settings)

@@ -55,6 +55,11 @@ class Growing:
         return len(self.batches)
 
     @property
+    def streams(self) -> dict[str, pipeline.Batches]:
+        """The one that is shown so."""
+        return {"": self.batches}
+
+    @property
     def records(self) -> list[Any]:
         """The records, to name a batch's."""
         return self.batches.records
@@ -97,6 +102,7 @@ def optimizer(settings: Settings, steps_per_epoch: int) -> keras.optimizers.Opti
     return on_fer2013.nesterov(rate, settings.decay)
 
 
+@work.alone
 def run(settings: Settings) -> Path:
     """Trains, picks the epoch, measures, writes the weights; gives their file."""
     folder, listed = work.folder(settings, "pretrain"), on_fer2013.parts(settings)

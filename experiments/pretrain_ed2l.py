@@ -36,6 +36,7 @@ class Settings(net.Net, on_fer2013.PreTraining):
     views: int = setting(0, "Random patches a picture and epoch; 0 for all ten (the paper).", low=0)
 
 
+@work.alone
 def run(settings: Settings) -> Path:
     """Trains, picks the epoch, measures, writes the weights; gives their file."""
     name = "ed2l" if settings.dispelling else "ed2l_baseline"

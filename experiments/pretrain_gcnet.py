@@ -86,6 +86,7 @@ def build(settings: Settings, classes: tuple[str, ...]) -> PlayersModel:
     return model
 
 
+@work.alone
 def run(settings: Settings) -> Path:
     """Trains, writes the encoder's weights with their provenance; gives their file."""
     options = {"part": settings.part} if settings.dataset == "rendered" else {}

@@ -132,6 +132,7 @@ def release(
     return metric
 
 
+@work.alone
 def run(settings: Settings) -> Path:
     """Trains, picks the epoch, measures, writes the weights; gives their file."""
     folder, listed = work.folder(settings, "pretrain_se_resnet"), on_fer2013.parts(settings)

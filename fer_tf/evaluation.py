@@ -8,7 +8,7 @@ outcome.tested["best"]       # (labels, predictions) of the epoch that names mos
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,12 +49,31 @@ def predict(model: Any, data: Any) -> Pair:
     Args:
       model: has `classify`: (N, H, W, C) float32 in [0, 1] -> (N, K) probabilities.
       data: `pipeline.Batches` that are not for training.
+    Raises:
+      FloatingPointError: a probability is not finite; the message names the record.
     """
     classify, size = compiled(model), data.batch_size if getattr(model, "xla", False) else 0
     with devices.memory_named(data.batch_size):
         pairs = [(b["label"], classify(filled(b["image"], size))[: len(b["label"])]) for b in data.epoch(0)]
         labels, probabilities = (np.concatenate([p.numpy() for p in part]) for part in zip(*pairs, strict=True))
-    return labels.astype(int), probabilities.argmax(-1)
+    return labels.astype(int), named(probabilities, data.records)
+
+
+def named(probabilities: np.ndarray, records: Sequence[Any] = ()) -> np.ndarray:
+    """The class of the largest probability: (N, K) -> (N,) int.
+
+    Raises:
+      FloatingPointError: one is not finite, of which the largest would be the first class; the message says of how many
+        pictures, and names the first.
+    """
+    bad = np.flatnonzero(~np.isfinite(probabilities).all(-1))
+    if len(bad):
+        such = f", such as {records[bad[0]].name}" if len(records) == len(probabilities) else ""
+        raise FloatingPointError(
+            f"The predictions of {len(bad)} of {len(probabilities)} pictures are no longer finite{such}. "
+            f"{training.LOWER}"
+        )
+    return probabilities.argmax(-1)
 
 
 def filled(images: tf.Tensor, size: int) -> tf.Tensor:
@@ -77,6 +96,7 @@ def fit_and_test(
     strategy: tf.distribute.Strategy,
     epochs: int,
     checkpoint_steps: int = 500,
+    follows: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Outcome:
     """Trains what `build` makes, or goes on with it, and tests its best and its last epoch; draws history.png.
@@ -89,6 +109,7 @@ def fit_and_test(
       strategy: from `training.setup`.
       epochs: passes over the data.
       checkpoint_steps: between two checkpoints.
+      follows: trained networks by name, on which this training depends.
       options: more for `training.fit`.
     Returns:
       The model of the last epoch, and how both epochs name the held-out people.
@@ -103,6 +124,8 @@ def fit_and_test(
         strategy=strategy,
         validation=None if test is None else lambda m: {"accuracy": accuracy(m, test)},
         checkpoint_steps=checkpoint_steps,
+        held_out=test,
+        follows=follows,
         **options,
     )
     epochs_tested = () if test is None else ("best", "last")  # last comes last: its weights stay in the model

@@ -1,7 +1,11 @@
-"""Files and folders that appear only when they are whole: written under another name, then renamed. No TensorFlow."""
+"""Files and folders that appear only when they are whole, full disks, and folders that one process has to itself.
+
+What is written has another name until it is whole. No TensorFlow.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL = ("No space left on device", "Disk quota exceeded", "errno = 28", "errno = 122")
+"""What libraries of C say of a full disk."""
 
 
 @contextmanager
@@ -53,3 +60,14 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes plain values, indented by one."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that a disk is full; libraries have kinds of their own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

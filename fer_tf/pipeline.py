@@ -377,6 +377,11 @@ class Unpaired:
         return self.steps
 
     @property
+    def streams(self) -> dict[str, Batches]:
+        """Both by name."""
+        return {"image": self.first, self.name: self.second}
+
+    @property
     def batch_size(self) -> int:
         """Images of each stream in a batch."""
         return self.first.batch_size

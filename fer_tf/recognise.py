@@ -25,6 +25,7 @@ file that is not there a FileNotFoundError. TensorFlow is imported when the firs
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -373,6 +374,8 @@ def _classify(groups: Sequence[Sequence[_CutOut]], classifier: export.Predictor)
 
 def _face(cut: _CutOut, row: Sequence[float], classes: Sequence[str]) -> Face:
     probabilities = dict(zip(classes, row, strict=True))
+    if not all(map(math.isfinite, row)):
+        raise ValueError("the model gives no finite probabilities: its weights are of no use")
     expression = max(probabilities, key=probabilities.__getitem__)
     return Face(cut.box, cut.score, expression, probabilities[expression], probabilities)
 

@@ -330,8 +330,7 @@ def check_fold(
     return [f"The training part has no image of {name}." for name in classes if not counts[name]]
 
 
-def write_manifest(
-    path: str | Path,
+def manifest(
     records: Sequence[Record],
     folds: Sequence[Fold],
     *,
@@ -339,11 +338,10 @@ def write_manifest(
     order: str,
     hashes: Sequence[str] | None = None,
     people: str = "",
-) -> None:
-    """Writes folds.json: per fold the subjects, the records and a sha256 over the records' contents.
+) -> dict[str, Any]:
+    """What folds.json says: per fold the subjects, the records and a sha256 over the records' contents.
 
     Args:
-      path: the file to write.
       records, folds: as given to and by `subject_folds`.
       frames: the frame rule in words, such as "last 3 frames".
       order: how subjects were dealt.
@@ -353,11 +351,11 @@ def write_manifest(
     if hashes is None:
         hashes = content_hashes(records)
     shown = sorted({r.expression for r in records if r.expression is not None}, key=_rank)
-    manifest: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records)}
-    manifest |= {"expressions": shown, **({"people": people} if people else {}), "folds": []}
+    made: dict[str, Any] = {"schema": 1, "order": order, "frames": frames, "records": len(records)}
+    made |= {"expressions": shown, **({"people": people} if people else {}), "folds": []}
     for fold in folds:
         digest = hashlib.sha256("".join(sorted(hashes[i] for i in fold.test)).encode()).hexdigest()
-        manifest["folds"].append(
+        made["folds"].append(
             {
                 "subjects": subjects_of(records[i] for i in fold.test),
                 "splits": sorted({split for i in fold.test if (split := records[i].split) is not None}),
@@ -367,7 +365,12 @@ def write_manifest(
                 "sha256": digest,
             }
         )
-    files.write_json(path, manifest)
+    return made
+
+
+def write_manifest(path: str | Path, records: Sequence[Record], folds: Sequence[Fold], **options: Any) -> None:
+    """Writes `manifest(records, folds, **options)`."""
+    files.write_json(path, manifest(records, folds, **options))
 
 
 def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:

@@ -96,8 +96,11 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
 
 
 def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:
-    """The same records, each holding its cut face as an array: align once, use often."""
-    return [replace(r, image=face(r, template, channels), info={**r.info, "framed": True}) for r in records]
+    """The same records, each holding its cut face as an array: align once, use often; info has the picture's place."""
+    return [
+        replace(r, image=face(r, template, channels), info={"cut_from": r.image, **r.info, "framed": True})
+        for r in records
+    ]
 
 
 class Store:

@@ -9,10 +9,13 @@
 The same call goes on from the last checkpoint; with `deterministic` and float32 on a CPU the weights at the end equal
 those of an uninterrupted run bit for bit, wherever it was killed.
 
-    workdir/checkpoint/   model, optimizers, loss scale, epoch and step: everything (tf.train.Checkpoint)
-    workdir/best/         the model of the best epoch, where there is a validation
-    workdir/history.csv   one row an epoch
-    workdir/done.json     written at the end
+    workdir/checkpoint/      model, optimizers, loss scale, epoch and step: everything (tf.train.Checkpoint)
+    workdir/trained_on.json  what it learns from; a checkpoint that learnt from anything else is refused
+    workdir/best/            the model of the best epoch, where there is a validation
+    workdir/history.csv      one row an epoch
+    workdir/done.json        written at the end
+
+More `epochs` or `max_steps` go on from there.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import math
 import random
 import shutil
 import sys
@@ -31,13 +35,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import checkpoints, devices, files
+from fer_tf import checkpoints, devices, files, trained_on
 from fer_tf.compat import keras, set_policy, set_xla
 from fer_tf.steps import Steps
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("none", "mirrored")
 XLA = ("auto", "on", "off")
+LOWER = "Lower the learning rate, or train in float32; the last checkpoint is from before."
+"""What to do about numbers that are no longer finite."""
 STEPS_PER_CALL = 20
 """Steps that a GPU makes between two looks at the losses, each of which waits for it; a CPU makes one."""
 
@@ -117,17 +123,17 @@ def fit(
     workdir: str | Path,
     epochs: int,
     strategy: tf.distribute.Strategy | None = None,
-    checkpoint_steps: int | None = None,
     validation: Callable[[keras.Model], Mapping[str, float]] | None = None,
     monitor: str = "accuracy",
     after_epoch: Callable[[keras.Model, int], None] | None = None,
     stop: Callable[[int], bool] | None = None,
+    held_out: Any = None,
+    follows: Mapping[str, Any] | None = None,
     max_steps: int | None = None,
-    tensorboard: bool = False,
-    progress: bool = True,
-    steps_per_call: int = 0,
+    checkpoint_steps: int | None = None,
+    **options: Any,
 ) -> list[dict[str, float]]:
-    """Trains a compiled model, or goes on with a training that was interrupted.
+    """Trains a compiled model, or goes on with a training that was interrupted, or is to be longer than it was.
 
     Args:
       model: built and compiled, with a `train_step`.
@@ -135,40 +141,36 @@ def fit(
       workdir: the stage's own folder.
       epochs: passes over the data in all.
       strategy: the one that `setup` gave.
-      checkpoint_steps: write a checkpoint every so many steps, besides the one after each epoch.
       validation: called after each epoch; its numbers go into the history, and the model of the epoch with the highest
         `monitor` is kept in workdir/best.
       monitor: name of one of the numbers of `validation`.
       after_epoch: called with (model, epoch) after each epoch, to draw sample images and the like.
       stop: called with the number of epochs so far before each further one; True ends the training.
-      max_steps: stop for good after so many steps in all.
-      tensorboard: also write event files to workdir/tensorboard.
-      progress: print a line an epoch, and a running one on a terminal.
-      steps_per_call: steps that TensorFlow makes before Python looks at the losses; 0 for `STEPS_PER_CALL` on a GPU and
-        one on a CPU. Fewer where a checkpoint or the epoch's end comes first; the same bits whatever it is.
+      held_out, follows: what `validation` tests, and name -> networks on which this training depends: with `data`
+        they bind the checkpoint (`trained_on.describe`).
+      max_steps: stop after so many steps in all.
+      checkpoint_steps: write a checkpoint every so many steps, besides the one after each epoch.
+      options: of `Run`.
     Returns:
       The history: one dict an epoch, as in history.csv.
     Raises:
-      FloatingPointError: a loss is no longer finite; the message names the step and the records of the batch.
+      FloatingPointError: a loss or a weight is no longer finite; the message names the step and the batch's records.
+      ValueError: the checkpoint in workdir learnt from other data; the message names what changed.
       devices.OutOfMemory: the device's memory does not hold a step; the last checkpoint is whole.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    run = _Run(model, data, Path(workdir), strategy, progress, tensorboard, steps_per_call)
-    run.resume()
-    done = run.workdir / "done.json"
-    if done.is_file() and json.loads(done.read_text())["epochs"] >= epochs:
-        run.say(f"{run.workdir} is done: {json.loads(done.read_text())['epochs']} epochs.")
-        return run.history
-    ended = stop or (lambda epoch: False)
-    while run.epoch < epochs and (max_steps is None or run.total < max_steps) and not ended(run.epoch):
+    strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
+    trained_on.bind(workdir, trained_on.describe(data, held_out, follows))
+    run = Run(model, data, workdir, strategy, **options)
+    run.resume(epochs, max_steps)
+    while run.epoch < epochs and not run.ended and not (stop is not None and stop(run.epoch)):
         row = run.one_epoch(epochs, checkpoint_steps, max_steps)
         if validation is not None:
             row.update({f"val_{name}": float(value) for name, value in validation(model).items()})
             run.keep_best(row, f"val_{monitor}")
         run.finish_epoch(row)
         if after_epoch is not None:
-            after_epoch(model, run.epoch)
-    files.write_json(done, {"epochs": run.epoch, "steps": run.total, "finished": time.strftime("%F %T")})
+            after_epoch(model, int(row["epoch"]))
+    run.finish()
     return run.history
 
 
@@ -188,55 +190,107 @@ def restore(model: keras.Model, workdir: str | Path, which: str = "last") -> ker
     return model
 
 
-class _Run:
-    """The state of a training and what is on disk of it."""
+class Run:
+    """The state of a training and what is on disk of it.
+
+    Args:
+      model, data, workdir, strategy: as of `fit`.
+      progress: print a line an epoch, and a running one on a terminal.
+      tensorboard: also write event files to workdir/tensorboard.
+      steps_per_call: steps that TensorFlow makes before Python looks at the losses; 0 for `STEPS_PER_CALL` on a GPU and
+        one on a CPU. Fewer where a checkpoint or the epoch's end comes first; the same bits whatever it is.
+    """
 
     def __init__(
-        self, model: Any, data: Any, workdir: Path, strategy: Any, progress: bool, tensorboard: bool, per_call: int
+        self,
+        model: Any,
+        data: Any,
+        workdir: Path,
+        strategy: Any,
+        *,
+        progress: bool = True,
+        tensorboard: bool = False,
+        steps_per_call: int = 0,
     ):
         self.model, self.data, self.workdir, self.progress = model, data, workdir, progress
         workdir.mkdir(parents=True, exist_ok=True)
         self.epoch = self.step = self.total = 0
+        self.ended, self.best = False, -math.inf
+        self.before: list[dict[str, int]] = []
         with tf.device("CPU:0"):
             self.counts = {n: tf.Variable(0, dtype=tf.int64, name=n) for n in ("epoch", "step", "total")}
         means = [v if isinstance(v, tf.Variable) else v.value for m in model.metrics for v in m.variables]
         self.checkpoint = tf.train.Checkpoint(model=model, means=means, **self.counts)
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(workdir / "checkpoint"), max_to_keep=2)
+        self.finite = tf.function(lambda: checkpoints.all_finite(model))
         self.history: list[dict[str, float]] = []
-        self.steps = Steps(model, data, strategy, per_call or (STEPS_PER_CALL if devices.gpus() else 1))
+        self.steps = Steps(model, data, strategy, steps_per_call or (STEPS_PER_CALL if devices.gpus() else 1))
         self.events = tf.summary.create_file_writer(str(workdir / "tensorboard")) if tensorboard else None
 
-    def resume(self) -> None:
-        """Restores the latest checkpoint, and the rows of history.csv up to it; what a kill left half written goes."""
+    def resume(self, epochs: int, max_steps: int | None) -> None:
+        """Restores the latest checkpoint, and the rows of history.csv up to it; what a kill left half written goes.
+
+        A training that has reached `epochs` or `max_steps` is `ended`. Of one that stopped within an epoch and is to go
+        on, that epoch's row is written anew.
+        """
         for left in self.workdir.glob(".best.*"):
             shutil.rmtree(left, ignore_errors=True)
+        checkpoints.tidy(self.manager)
         latest = self.manager.latest_checkpoint
         if latest is None:
             return
         checkpoints.restore(self.checkpoint, latest).assert_existing_objects_matched()
         self.epoch, self.step, self.total = (int(self.counts[n]) for n in ("epoch", "step", "total"))
+        done = self._read("done.json")
+        here = done.get("steps") == self.total  # else a kill came before the end of a longer one
+        if done:
+            self.before = [*done.get("before", []), {k: done[k] for k in ("epochs", "steps")}]
+        enough = max_steps is not None and self.total >= max_steps
+        self.ended = here and (enough or self.epoch >= epochs)
         path = self.workdir / "history.csv"
         if path.is_file():
             with path.open(newline="") as file:
                 rows = [{k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
-            self.history = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= self.epoch]
-        self.say(f"Going on in {self.workdir} at epoch {self.epoch + 1}, step {self.step}.")
+            last = self.epoch + (self.ended and self.step > 0)
+            self.history = [{**row, "epoch": int(row["epoch"])} for row in rows if row["epoch"] <= last]
+        kept = self._read("best/best.json")
+        if kept and kept["steps"] <= self.total:
+            self.best = kept["value"]
+        self.say(
+            f"{self.workdir} is done: {self.epoch} epochs, {self.total} steps."
+            if self.ended
+            else f"Going on in {self.workdir} at epoch {self.epoch + 1}, step {self.step}."
+        )
+
+    def _read(self, name: str) -> dict[str, Any]:
+        file = self.workdir / name
+        return json.loads(file.read_text()) if file.is_file() else {}
 
     def save(self) -> None:
-        """Writes a checkpoint of where the training stands."""
+        """Writes a checkpoint of where the training stands.
+
+        Raises:
+          FloatingPointError: a weight is no longer finite.
+        """
+        if not bool(self.finite()):
+            raise FloatingPointError(
+                f"The weights are no longer finite in epoch {self.epoch + 1}, step {self.step}. {LOWER}"
+            )
         for name, count in self.counts.items():
             count.assign(getattr(self, name))
-        self.manager.save()
+        checkpoints.save(self.manager)
 
     def one_epoch(self, epochs: int, checkpoint_steps: int | None, max_steps: int | None) -> dict[str, float]:
-        """Trains to the end of the current epoch, from whichever step it stands at."""
+        """Trains to the end of the current epoch, or of all steps, from whichever step it stands at."""
         if not self.step:
             for metric in self.model.metrics:
                 metric.reset_state()
         start = shown = time.time()
         logs: Mapping[str, Any] = {}
         every, end = (0.5, "\r") if sys.stdout.isatty() else (60.0, "\n")
-        for call in self.steps.epoch(self.epoch, self.step, self._until(checkpoint_steps, max_steps)):
+        enough = max_steps is not None and self.total >= max_steps  # killed before the last row was written
+        until = self._until(checkpoint_steps, max_steps)
+        for call in () if enough else self.steps.epoch(self.epoch, self.step, until):
             logs = call.logs
             self.step += call.steps
             self.total += call.steps
@@ -247,7 +301,9 @@ class _Run:
                 shown = time.time()
                 self.say(f"epoch {self.epoch + 1}/{epochs} step {self.step}/{len(self.data)} {_short(logs)}", end=end)
             if max_steps is not None and self.total >= max_steps:
+                enough = True
                 break
+        self.ended = enough
         if not logs:  # taken up again after the last step: the means are in the checkpoint
             logs = {metric.name: float(metric.result()) for metric in self.model.metrics}
         return {"epoch": self.epoch + 1, **logs, "seconds": round(time.time() - start, 1)}
@@ -263,16 +319,17 @@ class _Run:
         return until
 
     def finish_epoch(self, row: dict[str, float]) -> None:
-        """Writes the row and the checkpoint, and turns to the next epoch."""
+        """Writes the row and the checkpoint; after a whole epoch, turns to the next."""
         self.history.append(row)
         names = list(dict.fromkeys(name for entry in self.history for name in entry))
         lines = [",".join(names)] + [",".join(str(entry.get(n, "")) for n in names) for entry in self.history]
         files.write_text(self.workdir / "history.csv", "\n".join(lines) + "\n")
-        self.epoch += 1
-        self.step = 0
+        if not self.ended or self.step >= len(self.data):
+            self.epoch += 1
+            self.step = 0
         self.save()
         if self.events is not None:
-            with self.events.as_default(step=self.epoch):
+            with self.events.as_default(step=row["epoch"]):
                 for name, value in row.items():
                     tf.summary.scalar(name, value)
             self.events.flush()
@@ -282,10 +339,19 @@ class _Run:
         """Keeps the model if this epoch's number is the highest so far, or none is kept."""
         if monitor not in row:
             raise KeyError(f"The validation gives no {monitor!r}: it gave {sorted(row)}.")
-        before = max((entry[monitor] for entry in self.history if monitor in entry), default=-np.inf)
+        before = max([self.best, *(entry[monitor] for entry in self.history if monitor in entry)])
         if row[monitor] > before or not (self.workdir / "best" / "model.index").is_file():
+            self.best = row[monitor]
             with files.replacing(self.workdir / "best") as part:
                 tf.train.Checkpoint(model=self.model).write(str(part / "model"))
+                files.write_json(part / "best.json", {"value": self.best, "epoch": row["epoch"], "steps": self.total})
+
+    def finish(self) -> None:
+        """Writes done.json: how far the training is, and how far it was when it was done before."""
+        if self.before and self.before[-1]["steps"] == self.total:
+            return
+        done = {"epochs": self.epoch + (self.step > 0), "steps": self.total, "finished": time.strftime("%F %T")}
+        files.write_json(self.workdir / "done.json", {**done, **({"before": self.before} if self.before else {})})
 
     def say(self, line: str, end: str = "\n") -> None:
         """Prints a line, if progress is wanted."""
@@ -300,8 +366,7 @@ class _Run:
             names = [known[i].name for i in places] if known else places
             raise FloatingPointError(
                 f"{', '.join(bad)} is no longer finite in epoch {self.epoch + 1}, step {self.step}; the "
-                f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. Lower the learning rate, "
-                "or train in float32; the last checkpoint is from before."
+                f"batch: {', '.join(map(str, names[:8]))}{' ...' if len(names) > 8 else ''}. {LOWER}"
             )
 
 

@@ -127,7 +127,7 @@ def people(root: str | Path | None, tree: str, picture: Callable[[str, str], boo
     raise FileNotFoundError(f"{root or '--data_dir'} is not this data set: expected a folder with\n{tree}")
 
 
-OURS = ("framed", "landmarks", "turn", "template", "dataset", "picture", "sha256", "box")
+OURS = ("framed", "landmarks", "turn", "template", "dataset", "picture", "sha256", "box", "cut_from", "made")
 """Keys of a record's info that mean something to the pipeline: no column of a list may be called so."""
 
 

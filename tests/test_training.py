@@ -43,7 +43,7 @@ SCRIPT = textwrap.dedent(
     if kill_at:
         class Deadly:
             # the same batches; asking for batch number `kill_at` is the end
-            records = data.records
+            records, streams = data.records, {"": data}
 
             def __len__(self):
                 return len(data)

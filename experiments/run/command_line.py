@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from fer_tf import devices
+from fer_tf import devices, files
 
 from .settings import choices, described, flag_name, typed
 
@@ -40,18 +40,24 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
     tf.get_logger().addFilter(_not_retraced)
     try:
         code = run(kind(**given(kind, words)))
-    except (ValueError, OSError, FloatingPointError, ImportError, flags.Error, devices.Refused) as error:
-        if os.environ.get("FER_TF_TRACEBACK"):
+    except Exception as error:
+        if os.environ.get("FER_TF_TRACEBACK") or not (sentence := in_a_sentence(error)):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except tf.errors.OpError as error:  # a reader's ValueError, out of a running tf.data pipeline
-        if os.environ.get("FER_TF_TRACEBACK") or "ValueError: " not in error.message:
-            raise
-        print(f"error: {error.message.split('ValueError: ')[1].splitlines()[0]}", file=sys.stderr)
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(1)
     if isinstance(code, int) and code:
         sys.exit(code)
+
+
+def in_a_sentence(error: Exception) -> str:
+    """What is said of bad input, a full disk and the like; empty of an error that is ours."""
+    if files.is_full(error):
+        where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"The disk{where} is full: make room and give the same command again, which goes on where it stood."
+    if isinstance(error, tf.errors.OpError):  # a reader's ValueError, out of a running tf.data pipeline
+        return error.message.split("ValueError: ")[1].splitlines()[0] if "ValueError: " in error.message else ""
+    known = (ValueError, OSError, FloatingPointError, ImportError, flags.Error, devices.Refused)
+    return str(error) if isinstance(error, known) else ""
 
 
 def _not_retraced(record: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from fer_tf import catalogue, figures, pipeline, protocols, records
 from fer_tf.datasets import prepared
 
+from . import foldings
 from .settings import FEEDS, Folds
 
 
@@ -99,7 +100,7 @@ def make_folds(
             print(f"fold {number}: {warning}", file=sys.stderr)
     options = catalogue.options(settings.dataset, settings.options)
     frames = catalogue.frame_rule(settings.dataset, settings.data_dir, options)
-    records.write_manifest(folder / "folds.json", listed, folds, frames=frames, order=how, hashes=hashes, people=people)
+    foldings.write(folder, listed, folds, frames=frames, order=how, hashes=hashes, people=people)
     figures.note(folder, people)
     return folds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def fit_and_test(
     *,
     epochs: int | None = None,
     checkpoint_steps: int = 500,
+    follows: Mapping[str, Any] | None = None,
 ) -> evaluation.Outcome:
     """`evaluation.fit_and_test` with a run's settings; --epochs when `epochs` is left out."""
     with flags_named(settings):
@@ -73,6 +74,7 @@ def fit_and_test(
             strategy=strategy,
             epochs=settings.epochs if epochs is None else epochs,
             checkpoint_steps=checkpoint_steps,
+            follows=follows,
             **options(settings),
         )
 

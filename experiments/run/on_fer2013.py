@@ -164,6 +164,7 @@ def train(
         epochs=settings.epochs,
         checkpoint_steps=100,
         validation=lambda m: {"accuracy": evaluation.accuracy(m, public)},
+        held_out=public,
     )
     training.restore(model, folder / "pretrain", "best")
     release(settings, model, listed, experiment, folder, out, dtype)

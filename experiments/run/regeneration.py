@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import faces, metrics
+from fer_tf import evaluation, faces, metrics
 from fer_tf.records import Record
 
 
@@ -64,7 +64,7 @@ def target_rate(judge: Any, generated: np.ndarray, classes: Sequence[str]) -> di
     rates = {}
     for k, expression in enumerate(classes):
         named = np.concatenate([judge(part) for part in np.array_split(generated[:, k], max(1, len(generated) // 256))])
-        rates[expression] = float(np.mean(np.argmax(named, -1) == k))
+        rates[expression] = float(np.mean(evaluation.named(named) == k))
     return {**rates, "mean": float(np.mean(list(rates.values())))}
 
 
@@ -85,7 +85,7 @@ def unchanged(read: Any, generated: np.ndarray, labels: np.ndarray, predictions:
     named = np.concatenate(
         [read(part) for part in np.array_split(generated[wrong, predictions[wrong]], len(wrong) // 64 + 1)]
     )
-    return float(np.mean(named.argmax(-1) == labels[wrong]))
+    return float(np.mean(evaluation.named(named) == labels[wrong]))
 
 
 def crop_box(template: faces.Template, size: int) -> tuple[float, float, float, float]:

@@ -20,7 +20,7 @@ import math
 import numbers
 import os
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -103,6 +103,9 @@ class Base:
 @dataclass(frozen=True, kw_only=True)
 class Training(Base):
     """Those of everything that trains."""
+
+    GROWS: ClassVar[Collection[str]] = ("epochs", "max_steps", "runs")
+    """Fields of which a run that is taken up again may have more; not those by which another training of it goes on."""
 
     preset: str = setting("quick", "Values for all flags that are not given.")
     data_dir: str | None = setting(
@@ -367,6 +370,11 @@ def described(kind: type, name: str) -> Mapping[str, Any]:
 def flag_name(field: str) -> str:
     """The flag of a field."""
     return field.rstrip("_")
+
+
+def field_of(kind: type, flag: str) -> str:
+    """The field of a flag, as `flag_name` has it; the flag itself where there is none."""
+    return next((f.name for f in dataclasses.fields(kind) if flag_name(f.name) == flag), flag)
 
 
 def bound(settings: Any) -> dict[str, Any]:

@@ -1,34 +1,94 @@
-"""The work folder of a run: settings in it, a resume with other settings refused, what else is written whole."""
+"""The work folder of a run: one process at a time, settings in it, a resume with others refused, what is written whole.
+
+@work.alone
+def run(settings):
+    folder = work.folder(settings, "fer_net")     # this process's until `run` ends
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import files
+from fer_tf import files, locks
 
-from .settings import Training, bound
+from .settings import Training, bound, described, field_of
+
+_held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None)
+
+
+def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A command whose work folder no other process can use until it ends."""
+
+    @functools.wraps(run)
+    def once(settings: Any) -> Any:
+        with contextlib.ExitStack() as held:
+            token = _held.set(held)
+            try:
+                return run(settings)
+            finally:
+                _held.reset(token)
+
+    return once
 
 
 def folder(settings: Training, experiment: str) -> Path:
     """The work folder, made if need be, with flags.json in it.
 
     Raises:
-      ValueError: it cannot be made, or holds a training with other settings; the message names the first that differs.
+      ValueError: it cannot be made, is another process's, or holds a training with other settings; the message names
+        the first that differs.
     """
     path = Path(settings.workdir or f"runs/{experiment}_{settings.preset}")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--workdir={path} cannot be made ({error.strerror}): give another one.") from error
+    held = _held.get()
+    if held is not None:
+        held.enter_context(locks.alone(path))
     now, file = bound(settings), path / "flags.json"
-    if file.is_file() and any(path.rglob("checkpoint/checkpoint")):  # what nothing was trained with binds nobody
-        refuse_changes(path, read(file), now)
+    if file.is_file() and trained(path):  # what nothing was trained with binds nobody
+        before = read(file)
+        refuse_changes(path, before, now, type(settings))
+        if longer := [f"--{k}={before[k]} to {now[k]}" for k in sorted(now) if _longer(type(settings), k, before, now)]:
+            if held is not None:
+                held.push(_put_back(path, file))
+            print(
+                f"{path} goes on from {', '.join(longer)}; learning rates that fall over a whole training follow the "
+                "longer one from here on.",
+                flush=True,
+            )
     files.write_json(file, now)
     return path
+
+
+def trained(path: Path) -> bool:
+    """Whether anything was trained in a work folder."""
+    return any(path.rglob("checkpoint/checkpoint"))
+
+
+def _put_back(path: Path, file: Path) -> Callable[..., None]:
+    """What restores a file as it is now, should the run be refused before it has trained anything in `path`."""
+
+    def stamps() -> list[int]:
+        return sorted(p.stat().st_mtime_ns for p in path.rglob("checkpoint/checkpoint"))
+
+    text, before = file.read_text(encoding="utf-8"), stamps()
+
+    def end(kind: Any, error: Any, trace: Any) -> None:
+        if error is not None and stamps() == before:
+            files.write_text(file, text)
+
+    return end
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -46,19 +106,52 @@ def read(file: Path) -> dict[str, Any]:
     return values
 
 
-def refuse_changes(path: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError where a run that is to be taken up again was begun with other settings."""
+def refuse_changes(path: Path, begun: dict[str, Any], now: dict[str, Any], kind: type) -> None:
+    """Raises ValueError where a run that is to be taken up again was begun with other settings.
+
+    Args:
+      path: its folder.
+      begun, now: {flag: value}.
+      kind: of the settings, which says what may be more than it was and which flags name places.
+    """
     if strangers := sorted({*begun} ^ {*now}):
         raise ValueError(
             f"{path} holds a run of another version of this command, with other settings ({', '.join(strangers)}): "
             "give another --workdir."
         )
-    if changed := [k for k in sorted(now) if begun[k] != now[k]]:
+    if changed := [k for k in sorted(now) if not (_same(kind, k, begun, now) or _longer(kind, k, begun, now))]:
         k = changed[0]
         raise ValueError(
             f"{path} holds a run with --{k}={begun[k]}, and now --{k}={now[k]} is asked for: give the same flags to "
             f"go on with it, or another --workdir. Changed: {', '.join(changed)}."
         )
+
+
+def _same(kind: type, flag: str, begun: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two values are one, or name one place: a slash at its end does not matter, nor how one gets there."""
+    values, place = (begun[flag], now[flag]), described(kind, field_of(kind, flag))["place"]
+    if begun[flag] == now[flag] or not place:
+        return begun[flag] == now[flag]
+    return len({json.dumps(_real(value, place)) for value in values}) == 1
+
+
+def _real(value: Any, place: str) -> Any:
+    """A path without links, dots and slashes at its end; of name=path the path alone."""
+    if isinstance(value, list):
+        return [_real(one, place) for one in value]
+    if not isinstance(value, str) or not value:
+        return value
+    name, equals, path = value.partition("=") if place == "named" else ("", "", value)
+    return name + equals + (os.path.realpath(os.path.expanduser(path)) if path else "")
+
+
+def _longer(kind: Any, flag: str, begun: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a flag asks for more of what a run may have more of."""
+    if field_of(kind, flag) not in kind.GROWS or begun[flag] == now[flag]:
+        return False
+    if None in (begun[flag], now[flag]):  # without an end
+        return now[flag] is None
+    return now[flag] > begun[flag]
 
 
 def save_module(module: tf.Module, path: Path) -> None:

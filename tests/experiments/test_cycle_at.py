@@ -14,7 +14,7 @@ from PIL import Image
 
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, features
-from fer_tf import catalogue, export, protocols
+from fer_tf import catalogue, export, files, protocols
 from fer_tf.models import cycle_at
 from fer_tf.records import Fold, Record
 
@@ -40,9 +40,17 @@ def run(tmp_path_factory):
     place = folder / "run0/fold0/CycleAT"
     place.mkdir(parents=True)
     np.save(place / "selected.npy", PLANTED)
+    select = features.select
+
+    def marked(*args):
+        *_, file, among = args
+        files.write_json(file.with_suffix(".json"), {"among": among})
+        return select(*args)
+
     tf.config.run_functions_eagerly(True)
     try:
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
+        with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(features, "select", marked)
             results = script.run(script.Settings(**given))
     finally:
         tf.config.run_functions_eagerly(False)
@@ -263,9 +271,9 @@ def spied(planted, monkeypatch):
     def people(images):
         return Counter(marks(images / np.float32(255)))
 
-    def select(model, target, made, t, seed, file):
+    def select(model, target, made, *more):
         shown["select"].append((people(target), people(made())))
-        return real["select"](model, target, made, t, seed, file)
+        return real["select"](model, target, made, *more)
 
     def machine(images, labels, test, seed):
         shown["machine"] = people(images), people(test)

@@ -42,7 +42,7 @@ MID_EPOCH = textwrap.dedent(
 
     class Ends:
         # the same batches, but the second epoch breaks off before its fourth
-        records = data.records
+        records, streams = data.records, data.streams
 
         def __len__(self):
             return len(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +75,7 @@ def train(
     seed: int,
     epochs: int,
     make: Callable[[], cycle_at.AttentionClassifier],
+    follows: Mapping[str, Any] | None = None,
 ) -> evaluation.Outcome:
     """Trains what `make` builds, or goes on with it, and tests it, as `evaluation.fit_and_test`."""
     strategy = fitting.setup(settings, seed)
@@ -84,7 +85,8 @@ def train(
         model.compile(classifier_optimizer=optimizer(settings, epochs * len(learn)))
         return model
 
-    return fitting.fit_and_test(settings, compiled, learn, test, place, strategy, epochs=epochs, checkpoint_steps=200)
+    options = {"epochs": epochs, "checkpoint_steps": 200, "follows": follows}
+    return fitting.fit_and_test(settings, compiled, learn, test, place, strategy, **options)
 
 
 def train_source(

@@ -22,7 +22,7 @@ import numpy as np
 from fer_tf import catalogue, faces, figures, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
-from ...run import cross, data
+from ...run import cross, data, foldings
 from ...run.settings import FEEDS, Folds, setting
 
 
@@ -197,9 +197,8 @@ def target_folds(
         whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)
         for warning in records.check_fold(everything, whole, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
-    records.write_manifest(
-        folder / "folds.json", target, parts, frames="all", order=order, hashes=hashes[: len(target)], people=people
-    )
+    given = {"frames": "all", "order": order, "hashes": hashes[: len(target)], "people": people}
+    foldings.write(folder, target, parts, **given)
     figures.note(folder, people)
     return parts
 
@@ -321,6 +320,6 @@ def pictures(settings: Wild, listed: Sequence[records.Record]) -> np.ndarray:
 def as_records(images: np.ndarray, labels: Sequence[str | None], domain: str) -> list[records.Record]:
     """Faces (N, H, W, 3) uint8 that were made, as records."""
     return [
-        records.Record(image, label, domain=domain, info={"framed": True})
+        records.Record(image, label, domain=domain, info={"framed": True, "made": True})
         for image, label in zip(images, labels, strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def nearest(points: np.ndarray, count: int, t: int) -> np.ndarray:
     return np.unique(neighbours.kneighbors(points[:count], return_distance=False))
 
 
-def select(model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: int, seed: int, file: Path) -> np.ndarray:
+def select(
+    model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: int, seed: int, file: Path, among: str
+) -> np.ndarray:
     """Section 4.2: which generated faces are like the target's in first-convolution features, t-SNE, kNN.
 
     Args:
@@ -89,15 +92,25 @@ def select(model: Any, target: np.ndarray, made: Callable[[], np.ndarray], t: in
       t: neighbours of each target face.
       seed: of t-SNE.
       file: .npy that keeps the answer; read again where it is there.
+      among: a hash of all that the answer depends on; kept beside it.
     Returns:
       Sorted places among the generated faces, at most N t.
+    Raises:
+      ValueError: the answer that is there is to another question.
     """
+    mark = file.with_suffix(".json")
     if not file.is_file():
         both = np.concatenate([first_features(model, part) for part in (target, made())])
         places = nearest(embedded(both, seed), len(target), t)
         file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(mark, {"among": among})
         with files.replacing(file) as part:
             np.save(part, places)
+    elif not mark.is_file() or json.loads(mark.read_text()) != {"among": among}:
+        raise ValueError(
+            f"{file} was selected by other target faces, or among other generated ones: give another --workdir, or "
+            "remove it."
+        )
     return np.load(file)
 
 

@@ -97,7 +97,11 @@ def train(
     def sample(trained: cycle_at.CycleAT, epoch: int) -> None:
         pictures.keep_sample(trained, shown, folder / "samples", epoch)
 
-    fitting.fit(settings, model, both, folder, strategy, epochs=settings.gan_epochs, after_epoch=sample)
+    follows = {"f_S": source.f_s} if stage == 2 else {}
+    follows |= {"stage I": [getattr(start, net) for net in NETS]} if start is not None else {}
+    fitting.fit(
+        settings, model, both, folder, strategy, epochs=settings.gan_epochs, after_epoch=sample, follows=follows
+    )
     if not pictures.sample_file(folder / "samples", settings.gan_epochs).is_file():  # killed after the last checkpoint
         sample(model, settings.gan_epochs)
     return model

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_tf import records
+from fer_tf import evaluation, records
 from fer_tf.models import cycle_at
 
 from ...run import report
@@ -42,16 +42,16 @@ def measure(
     wild = [r for r in auxiliary if r.expression in classes]
     judge = train_judge(settings, [*seen, *wild], classes, seed + 1000, place / "judge")
     shown = domains.pictures(settings, seen[: len(auxiliary)]), domains.pictures(settings, held_out)
-    kinds = {"source": shown}
-    for which, gan in source.gans.items():
-        kinds[f"generated, {which}"] = tuple(features.redrawn(gan, faces) for faces in shown)
+    kinds, gans = {"source": shown}, {f"generated, {which}": gan for which, gan in source.gans.items()}
+    for name, gan in gans.items():
+        kinds[name] = tuple(features.redrawn(gan, faces) for faces in shown)
     measures: dict[str, Any] = {"judge_has_seen_the_wild": bool(wild)} | {key: {} for key in MEASURES}
     target_faces, first = domains.pictures(settings, target), None
     for name, (learn, test) in kinds.items():
         for key, net in (("expression", judge), ("f_S", source.f_s)):
             measures[key][name] = float(np.mean(answers(net, test) == truth))
         folder = place / f"domain_{report.file_name(name)}"
-        own = domain_judge(settings, learn, auxiliary, seed + 2000, folder)
+        own = domain_judge(settings, learn, auxiliary, seed + 2000, folder, gans.get(name))
         first = first or own  # of the source
         for key, net in (("domain", first), ("own_domain", own)):
             measures[key][name] = told_apart(net, test, target_faces)
@@ -69,6 +69,7 @@ def train_judge(
     classes: Sequence[str],
     seed: int,
     place: Path,
+    follows: Mapping[str, Any] | None = None,
 ) -> cycle_at.AttentionClassifier:
     """A small classifier for --judge_epochs."""
 
@@ -76,7 +77,7 @@ def train_judge(
         return classifiers.build(settings, "resnet10", tuple(classes), seed, width=settings.width / 2)
 
     shown = domains.batches(settings, learn, classes, seed, settings.batch_size)
-    return classifiers.train(settings, shown, None, place, seed, settings.judge_epochs, make).model
+    return classifiers.train(settings, shown, None, place, seed, settings.judge_epochs, make, follows).model
 
 
 def domain_judge(
@@ -85,12 +86,14 @@ def domain_judge(
     auxiliary: Sequence[records.Record],
     seed: int,
     place: Path,
+    gan: cycle_at.CycleAT | None = None,
 ) -> cycle_at.AttentionClassifier:
     """A classifier that tells faces (N, H, W, 3) uint8, its first class, from auxiliary ones, its second."""
     kinds = ("these faces", "the wild")
     wild = [replace(r, expression=kinds[1]) for r in auxiliary]
     made = domains.as_records(learn, [kinds[0]] * len(learn), "made")
-    return train_judge(settings, [*made, *wild], kinds, seed, place)
+    follows = {} if gan is None else {"the GAN": gan.g_sw}
+    return train_judge(settings, [*made, *wild], kinds, seed, place, follows)
 
 
 def told_apart(judge: Any, faces: np.ndarray, target: np.ndarray) -> float:
@@ -100,4 +103,4 @@ def told_apart(judge: Any, faces: np.ndarray, target: np.ndarray) -> float:
 
 def answers(net: Any, faces: np.ndarray) -> np.ndarray:
     """What a classifier names faces (N, H, W, 3) uint8: (N,) int."""
-    return features.in_parts(lambda x: net.classify(x).numpy(), faces).argmax(-1)
+    return evaluation.named(features.in_parts(lambda x: net.classify(x).numpy(), faces))

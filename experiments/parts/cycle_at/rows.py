@@ -6,10 +6,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fer_tf import evaluation, pipeline, records
+from fer_tf import evaluation, pipeline, records, trained_on
 from fer_tf.models import cycle_at
 
 from ...run.settings import setting
@@ -51,8 +52,23 @@ def selected(
     def redrawn() -> np.ndarray:
         return features.redrawn(generators, domains.pictures(settings, some))
 
-    chosen = features.select(source.f_s, faces, redrawn, settings.t, seed, place / "selected.npy")
+    parts = [trained_on.in_order(learn), trained_on.in_order(some)]
+    parts += [trained_on.weights_digest(net) for net in (source.f_s, generators.g_sw)]
+    file = place / "selected.npy"
+    chosen = features.select(source.f_s, faces, redrawn, settings.t, seed, file, " ".join(parts))
     return [some[i] for i in chosen]
+
+
+def followed(settings: Rows, row: str, source: classifiers.Source) -> dict[str, Any]:
+    """Name -> the trained networks that a row's classifier starts from, follows, or is given faces by."""
+    if row in ("alexnet", "vgg16"):
+        return {}
+    of = {} if row == "T_alone" and settings.target_init == "scratch" else {"f_S": source.f_s}
+    if row in GENERATED:
+        of["the GAN"] = source.gans[GENERATED[row]].g_sw
+    if row == "CycleAT":
+        of["f_W"] = source.gans["with f_W"].f_w
+    return of
 
 
 def generated(
@@ -126,4 +142,5 @@ def one_row(
     shown = domains.target_batches(settings, faces, classes, seed)
     steps = settings.target_epochs * len(domains.target_batches(settings, learn, classes, seed))
     make = functools.partial(build, settings, row, source, seed)
-    return classifiers.train(settings, shown, test, place, seed, max(1, round(steps / len(shown))), make)
+    epochs = max(1, round(steps / len(shown)))
+    return classifiers.train(settings, shown, test, place, seed, epochs, make, followed(settings, row, source))

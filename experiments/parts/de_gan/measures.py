@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_tf import evaluation
 from fer_tf.models import de_gan
 from fer_tf.records import Record
 
@@ -82,7 +83,7 @@ def rates(
     labels = np.array([classes.index(r.expression) for r in held_out])
     for uses, model in classifiers.items():
         logits = [np.stack(model.logits(part)) for part in np.array_split(images, len(images) // 64 + 1)]
-        right = np.mean(np.argmax(np.concatenate(logits, 1), -1) == labels, 1)
+        right = [np.mean(evaluation.named(local) == labels) for local in np.concatenate(logits, 1)]
         table[uses] = {f"L{n}": float(rate) for n, rate in zip(model.numbers, right, strict=True)}
     return table
 
@@ -118,7 +119,7 @@ def reached(
     made = in_parts(lambda x, i: gan.transfer(x, i).numpy(), images, wanted)
 
     def read_by(judge: Any, faces: np.ndarray) -> np.ndarray:
-        return np.argmax(in_parts(lambda x: judge(x).numpy(), faces), -1)
+        return evaluation.named(in_parts(lambda x: judge(x).numpy(), faces))
 
     who = np.array([gan.subjects.index(r.expression) for r in known])
     return {

@@ -135,7 +135,7 @@ def train_classifier(
     """Stage two for one of --uses."""
     strategy = fitting.setup(settings, seed)
     make = functools.partial(build_classifier, settings, gan, uses, learn)
-    return fitting.fit_and_test(settings, make, learn, test, folder, strategy)
+    return fitting.fit_and_test(settings, make, learn, test, folder, strategy, follows={"the GAN": gan.encoder})
 
 
 def train_judge(

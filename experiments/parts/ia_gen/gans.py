@@ -135,6 +135,7 @@ def train(
         folder,
         strategy,
         epochs=settings.gan_epochs,
+        follows={settings.classifier_name: net},
         after_epoch=lambda m, epoch: pictures.draw_samples(m, shown, folder / "samples" / f"epoch{epoch:03d}.png"),
     )
     return model

@@ -31,16 +31,15 @@ def measure(
     test = data.batches(settings, people, model.classes, ia_gen, settings.seed, False)
     parts = [(b, model(b["image"])) for b in test.epoch(0).rebatch(32)]  # each face is K + 1 faces to FER-Net
     images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
-    generated, distances, predictions = (
-        np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "prediction")
-    )
+    generated, distances = (np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances"))
     kept = [test.records[i] for i in index]
+    predictions = evaluation.named(-distances, kept)
     judge, own = evaluation.compiled(judge), evaluation.compiled(model.feature_net)
     template = faces.TEMPLATES[ia_gen.TEMPLATE]
     measures = {
         "wrong_and_unchanged": regeneration.unchanged(lambda x: own(x).numpy(), generated, labels, predictions),
         "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
-        "target_rate_of_real_faces": float(np.mean(np.argmax(judge(images), -1) == labels)),
+        "target_rate_of_real_faces": float(np.mean(evaluation.named(np.asarray(judge(images))) == labels)),
         "identity": regeneration.identity(images, generated, kept, model.classes, template, count=60),
         "calibration": metrics.temperature(-distances, labels),
         **(regeneration.errors(images, generated, kept, model.classes) or {}),

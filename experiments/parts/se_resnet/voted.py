@@ -31,6 +31,11 @@ class Voted:
         return max(1, self.full)
 
     @property
+    def streams(self) -> dict[str, pipeline.Batches]:
+        """The one that is shown so."""
+        return {"": self.batches}
+
+    @property
     def records(self) -> list[Record]:
         """The records, to name a batch's."""
         return self.batches.records

@@ -149,10 +149,14 @@ def test_bright_targets_select_bright_faces(tmp_path):
 
     target, made = faces(40, 200), np.concatenate([faces(150, 60), faces(150, 200)])
     file = tmp_path / "a" / "selected.npy"
-    chosen = features.select(model, target, lambda: made, 4, 0, file)
+    chosen = features.select(model, target, lambda: made, 4, 0, file, "these")
     assert len(chosen) >= 4 and np.mean(chosen >= 150) > 0.9
     np.save(file, np.array([7]))
-    assert features.select(model, target, None, 4, 0, file).tolist() == [7]
+    assert features.select(model, target, None, 4, 0, file, "these").tolist() == [7]
+    for _ in range(2):  # of other faces, and without a word of which
+        with pytest.raises(ValueError, match="was selected by other target faces, or among other generated ones"):
+            features.select(model, target, None, 4, 0, file, "those")
+        file.with_suffix(".json").unlink(missing_ok=True)
     assert features.first_features(model, made).shape == (300, 16 * 16)
     with pytest.raises(ValueError, match="The first maps are 3x3"):
         features.first_features(model, made[:, :6, :6])
@@ -164,7 +168,7 @@ def test_t_is_how_many_each_target_face_selects(monkeypatch, tmp_path):
     monkeypatch.setattr(features, "embedded", lambda values, seed: values)
     target, made = (np.array(v, np.uint8)[:, None, None, None] for v in ([10, 50], [1, 12, 13, 47, 51, 90]))
     for t, places in ((1, [1, 4]), (2, [1, 2, 3, 4]), (3, [0, 1, 2, 3, 4])):
-        chosen = features.select(None, target, lambda: made, t, 0, tmp_path / f"{t}.npy")
+        chosen = features.select(None, target, lambda: made, t, 0, tmp_path / f"{t}.npy", "")
         assert chosen.tolist() == places
 
 
@@ -200,15 +204,15 @@ def test_told_apart_with_a_planted_judge(monkeypatch, tmp_path, level, share):
 
     seen = {}
 
-    def train(settings, learn, classes, seed, place):
-        seen.update(classes=classes, counts=[sum(r.expression == c for r in learn) for c in classes])
+    def train(settings, learn, classes, seed, place, follows):
+        seen.update(follows=follows, classes=classes, counts=[sum(r.expression == c for r in learn) for c in classes])
         return Judge()
 
     monkeypatch.setattr(judges, "train_judge", train)
     wild, faces = [flat(200, 16)] * 3, np.full((5, 16, 16, 3), level, np.uint8)
-    judge = judges.domain_judge(given(), faces, wild, 0, tmp_path)
+    judge = judges.domain_judge(given(), faces, wild, 0, tmp_path, SimpleNamespace(g_sw="G_SW"))
     assert judges.told_apart(judge, faces, np.stack([r.image for r in wild])) == share
-    assert seen == {"classes": ("these faces", "the wild"), "counts": [5, 3]}
+    assert seen == {"classes": ("these faces", "the wild"), "counts": [5, 3], "follows": {"the GAN": "G_SW"}}
 
 
 def test_an_expression_that_nobody_shows_has_no_share():

@@ -1,5 +1,7 @@
 """What each stage and each row of experiments.cycle_at is given, by unequal values; the paper's numbers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +21,7 @@ class Redraws:
 
     def __init__(self, level, f_w=None):
         self.level, self.f_w = level, f_w
+        self.g_sw = SimpleNamespace(weights=[np.float32([level])])
 
     def translate(self, x):
         made = np.full(x.shape, self.level, np.float32)
@@ -34,7 +37,7 @@ def part(values, size=32):
 
 @pytest.mark.parametrize("init", ["scratch", "source"])
 def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
-    """Start weights, teacher and training records; what is selected is read from disk."""
+    """Start weights, teacher, training records, and on which networks the checkpoint depends."""
     target = "resnet18" if init == "source" else "resnet10"
     given = {"source_network": ("resnet18", "alexnet"), "target_network": target, "target_init": init}
     settings = script.Settings(preset="smoke", **given, target_epochs=6, candidates=5, batch_size=2)
@@ -48,11 +51,15 @@ def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
     gans = {"alone": Redraws(0.2), "with f_W": Redraws(0.6, f_w)}
     source, trained = classifiers.Source(f_s, {}, gans, train, []), []
 
-    def record(settings, data, test, place, seed, epochs, make):
-        trained.append((data.records, epochs, model := make()))
+    def select(*args):
+        return np.array(expected[args[5].parent.name][4])
+
+    def record(settings, data, test, place, seed, epochs, make, follows):
+        trained.append((data.records, epochs, model := make(), follows))
         return model, "results"
 
     monkeypatch.setattr(rows.classifiers, "train", record)
+    monkeypatch.setattr(features, "select", select)
     monkeypatch.setattr(rows.evaluation, "predict", lambda model, test: ("answers of", model))
     answers = ("answers of", f_s)
     assert rows.one_row(settings, "S2T", source, learn, None, 0, tmp_path) == (f_s, {"best": answers, "last": answers})
@@ -67,13 +74,12 @@ def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
         "CycleAT": (target, init == "source", f_w, 153, [0, 2]),
     }
     for row, (network, as_f_s, teacher, level, chosen) in expected.items():
-        if chosen:
-            (tmp_path / row).mkdir()
-            np.save(tmp_path / row / "selected.npy", chosen)
         model, results = rows.one_row(settings, row, source, learn, None, 0, tmp_path / row)
-        listed, epochs, built = trained.pop()
+        listed, epochs, built, follows = trained.pop()
         assert built is model and results == "results" and not trained
         assert model.network == network and model.teacher is teacher, row
+        depends = [f_s] * (row != "T_alone" or init == "source") + [gans[rows.GENERATED[row]].g_sw for _ in chosen[:1]]
+        assert [*follows.values()] == depends + [f_w] * (row == "CycleAT"), row
         own, theirs = ([*net.trunk.get_weights(), *net.head.get_weights()] for net in (model, f_s))
         same = len(own) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(own, theirs, strict=True))
         assert same == as_f_s, row
@@ -88,22 +94,31 @@ def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
 
 def test_what_a_row_selects_among(monkeypatch, tmp_path):
     """--t of its own generator's candidates for each target face, by f_S's features; --candidates of them, drawn."""
-    train, learn, given = part(range(30)), part([200, 201]), []
+    train, learn, given, asked = part(range(30)), part([200, 201]), [], []
 
-    def select(model, target, made, t, seed, file):
+    def select(model, target, made, t, seed, file, among):
         given.append((model, target[:, 9, 9, 0].tolist(), made(), t, seed, file))
+        asked.append(among)
         return np.array([0, 2])
 
     monkeypatch.setattr(features, "select", select)
-    source = classifiers.Source("f_S", {}, {"alone": Redraws(0.2), "with f_W": Redraws(0.6)}, train, part([99]))
+    f_s = SimpleNamespace(weights=[np.float32([1])])
+    source = classifiers.Source(f_s, {}, {"alone": Redraws(0.2), "with f_W": Redraws(0.6)}, train, part([99]))
     settings = script.Settings(preset="smoke", t=3, candidates=7)
     order = sorted(np.random.default_rng(5).permutation(30)[:7])
     for row, level in (("S2T_att_gen", 51), ("CycleAT", 153)):
         chosen = rows.selected(settings, source, row, learn, 5, tmp_path / row)
         model, target, made, *others = given.pop()
-        assert (model, target, others) == ("f_S", [200, 201], [3, 5, tmp_path / row / "selected.npy"])
+        assert (model, target, others) == (f_s, [200, 201], [3, 5, tmp_path / row / "selected.npy"])
         assert made[:, 9, 9, 0].tolist() == [level] * 7 and made[:, 0, 0, 0].tolist() == order
         assert chosen == [train[order[0]], train[order[2]]]
+    # whatever the answer depends on is in its mark: target faces, candidates, f_S, the generator
+    swapped = train[::-1]
+    others = source._replace(f_s=SimpleNamespace(weights=[np.float32([2])])), source._replace(train=swapped)
+    for one, faces in ((source, learn[::-1]), (source, learn[:1]), (others[0], learn), (others[1], learn)):
+        rows.selected(settings, one, "CycleAT", faces, 5, tmp_path)
+    rows.selected(settings, source, "CycleAT", learn, 5, tmp_path)
+    assert len({*asked}) == 6 and asked[-1] == asked[1]
 
 
 def test_which_generators_the_rows_ask_for(monkeypatch, tmp_path):

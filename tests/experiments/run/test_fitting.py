@@ -48,11 +48,12 @@ def test_a_training_without_a_test(calls, tmp_path):
 def test_a_training_that_is_tested(calls, tmp_path):
     made = Toy(**GIVEN, tensorboard=True, progress=False)
     assert fitting.fit_and_test(made, len, "data", "test", tmp_path, "strategy") == "fit_and_test"
-    fitting.fit_and_test(made, len, "data", None, tmp_path, "strategy", epochs=2, checkpoint_steps=9)
+    more = {"checkpoint_steps": 9, "follows": {"a": "net"}}
+    fitting.fit_and_test(made, len, "data", None, tmp_path, "strategy", epochs=2, **more)
     same = {"workdir": tmp_path, "strategy": "strategy", **SHOWN}
     assert calls == [
-        ("fit_and_test", (len, "data", "test"), {**same, "epochs": 7, "checkpoint_steps": 500}),
-        ("fit_and_test", (len, "data", None), {**same, "epochs": 2, "checkpoint_steps": 9}),
+        ("fit_and_test", (len, "data", "test"), {**same, "epochs": 7, "checkpoint_steps": 500, "follows": None}),
+        ("fit_and_test", (len, "data", None), {**same, "epochs": 2, **more}),
     ]
 
 

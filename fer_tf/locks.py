@@ -1,0 +1,132 @@
+"""A folder that one process has to itself: a second one is refused, and what a killed one left is seen through.
+
+    with locks.alone(folder):
+        ...
+
+The lock is the file folder/.lock, which says who has it: host, process, since when. On one machine the kernel keeps it
+(flock), and lets go of it however the process ends. Another machine may not see that, so that the owner touches the
+file as long as it lives: one that was not touched for `STALE` seconds is nobody's. No TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+try:
+    fcntl: Any = importlib.import_module("fcntl")
+except ImportError:  # Windows
+    fcntl = None
+
+NAME = ".lock"
+BEAT, STALE = 60.0, 900.0
+"""Seconds between two touches, and after which an owner on another machine is taken for dead."""
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within it, no other process, and no other block of this one, can have the folder.
+
+    Raises:
+      ValueError: another has it; the message names its host and process.
+    """
+    file = folder / NAME
+    try:
+        handle = _opened(file)
+    except PermissionError:  # a folder to read from alone; whoever writes there will say so
+        yield
+        return
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(file, ended), daemon=True)
+    try:
+        beat.start()
+        yield
+    finally:
+        ended.set()
+        beat.join()
+        with contextlib.suppress(OSError):
+            file.unlink()
+        os.close(handle)
+
+
+def _opened(file: Path) -> int:
+    """The lock's open file, which is ours.
+
+    Raises:
+      ValueError: it is another's.
+    """
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            kept = _kept_by_another(handle)
+            owner = _owner(handle)
+            if kept or (owner and _lives(owner, os.fstat(handle).st_mtime)):
+                raise ValueError(_sentence(file, owner))
+            if not _same(handle, file):  # its owner has just removed it
+                os.close(handle)
+                continue
+            here = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%F %T")}
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, json.dumps(here).encode())
+            return handle
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+            raise
+
+
+def _kept_by_another(handle: int) -> bool | None:
+    """Whether the kernel keeps the lock for somebody else; None where it cannot say."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    return False
+
+
+def _owner(handle: int) -> dict[str, Any]:
+    """What the file says; nothing where that is damaged."""
+    try:
+        os.lseek(handle, 0, os.SEEK_SET)
+        owner = json.loads(os.read(handle, 4096))
+        return owner if {"host", "process", "since"} <= {*owner} else {}
+    except (ValueError, TypeError):
+        return {}
+
+
+def _lives(owner: dict[str, Any], touched: float) -> bool:
+    """Whether an owner whom the kernel does not know may still be there."""
+    if owner["host"] == socket.gethostname():
+        return fcntl is None and time.time() - touched < STALE
+    return time.time() - touched < STALE
+
+
+def _same(handle: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _sentence(file: Path, owner: dict[str, Any]) -> str:
+    who = f"process {owner['process']} on {owner['host']} since {owner['since']}" if owner else "another process"
+    return f"{file.parent} is in use by {who}: wait for its end, or give another --workdir ({file} says so)."
+
+
+def _beat(file: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with contextlib.suppress(OSError):
+            os.utime(file)
