@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fer_tf import keras_settings
+
 HERE = Path(__file__).parent
 
 
@@ -37,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         near = difflib.get_close_matches(words[0], known, 1)
         meant = f"; did you mean {near[0]}?" if near else "."
         sys.exit(f"error: {words[0]!r} is no command{meant} `fer-tf` lists them.")
+    try:
+        keras_settings.refuse_others()
+    except ImportError as error:
+        sys.exit(f"error: {error}")
     module = importlib.import_module(f".{words[0]}", __package__)
     command_line = importlib.import_module(".run.command_line", __package__)
     command_line.main(module.Settings, module.run, [f"fer-tf {words[0]}", *words[1:]])

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from fer_tf import feeding, scores
+from fer_tf import feeding, keras_settings, scores
 
+keras_settings.refuse_others()  # before Keras looks for a backend that may not be there
 KERAS_3 = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 16)
 if KERAS_3:
     import keras

@@ -60,5 +60,3 @@ def _held_out(fold: dict[str, Any]) -> list[str]:
 def _few(names: Collection[str]) -> str:
     shown = records.subject_order(names)
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
-
-

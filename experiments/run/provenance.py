@@ -57,15 +57,21 @@ def hardware() -> str:
 def commit() -> str:
     """The commit of the checkout, with "+" when files differ from it; the version where there is no checkout.
 
-    An installed package may lie in somebody else's checkout, whose commit says nothing: git must know this very file.
+    A package that is installed, or kept as a copy, in somebody else's repository has that one's commits around it,
+    which say nothing of it: the checkout has to begin where this project's tree does, with its setup.py, and git has to
+    know this very file.
     """
+    root, own = HERE.resolve().parents[1], {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
 
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True)
+    def git(*words: str) -> str:  # GIT_DIR and the like, such as a hook has, name another repository
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True, env=own)
         return done.stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)
+        begins = Path(git("rev-parse", "--show-toplevel")).resolve()
+        if begins != root or not all((root / name).is_file() for name in ("setup.py", "fer_tf/__init__.py")):
+            return f"version {fer_tf.__version__}"
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return f"version {fer_tf.__version__}"

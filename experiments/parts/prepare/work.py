@@ -61,6 +61,10 @@ def read_boxes(file: str | None, names: Sequence[str]) -> dict[str, faces.Box]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--boxes={file} cannot be read: {error}") from error
     for line, row in enumerate(rows, 2):
+        if None in row:
+            raise ValueError(
+                f"--boxes={file}, line {line}: more fields than columns: put a path that has a comma in quotes."
+            )
         path = (row.get("path") or "").strip()
         try:
             box = tuple(float(row[side]) for side in ("left", "top", "right", "bottom"))

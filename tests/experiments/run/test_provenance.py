@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import fer_tf
 from experiments.run import command_line, provenance, settings
 from experiments.run.settings import setting
 from fer_tf import weights
@@ -45,18 +46,62 @@ def test_the_command_can_be_given_again():
     assert Toy(**command_line.given(Toy, words)) == made
 
 
-def test_the_commit_is_of_this_checkout(tmp_path, monkeypatch):
+def test_the_commit_is_of_this_checkout(monkeypatch):
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
     if head.returncode:
         pytest.skip("no checkout")
     assert provenance.commit().removesuffix("+") == head.stdout[:12]
-    # installed into somebody's checkout, whose commit it is not
-    for words in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x", "--allow-empty"]):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    monkeypatch.setattr(provenance, "HERE", tmp_path)
-    assert provenance.commit().startswith("version ")
-    monkeypatch.setattr(provenance, "HERE", tmp_path.parent)
     monkeypatch.setenv("PATH", "")
+    assert provenance.commit().startswith("version ")
+
+
+def committed(root, *inside):
+    """A repository of somebody's at `root` that has committed copies of provenance.py in these folders; its commit."""
+    for place in inside:
+        (root / place).mkdir(parents=True)
+        (root / place / "provenance.py").write_text("# a copy")
+    mine = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], [*mine, "commit", "-qm", "x", "--allow-empty"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout[:12]
+
+
+PLACES = {
+    "a virtual environment that is not committed": (".venv/lib/fer_tf/experiments/run", False),
+    "packages that are committed": ("lib/site-packages/fer_tf/experiments/run", True),
+    "packages at the repository's root": ("fer_tf/experiments/run", True),
+    "a copy in a folder": ("third_party/fer_tf/experiments/run", True),
+    "the commands alone, at the root": ("experiments/run", True),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_the_commit_of_somebody_elses_repository_says_nothing(tmp_path, monkeypatch, kind):
+    place, known = PLACES[kind]
+    committed(tmp_path, *[place] * known)
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(provenance, "HERE", tmp_path / place)
+    assert provenance.commit() == f"version {fer_tf.__version__}"
+
+
+def test_a_checkout_is_known_by_its_setup_py(tmp_path, monkeypatch):
+    """Also through a link, and in a hook of another repository, which sets GIT_DIR."""
+    root = tmp_path / "mine"
+    (root / "fer_tf").mkdir(parents=True)
+    for name in ("setup.py", "fer_tf/__init__.py"):
+        (root / name).write_text("")
+    head = committed(root, "experiments/run")
+    (tmp_path / "link").symlink_to(root)
+    for here in (root, tmp_path / "link"):
+        monkeypatch.setattr(provenance, "HERE", here / "experiments/run")
+        assert provenance.commit() == head
+    (tmp_path / "other").mkdir()
+    committed(tmp_path / "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    assert provenance.commit() == head
+    (root / "setup.py").write_text("changed")
+    assert provenance.commit() == f"{head}+"
+    (root / "setup.py").unlink()
     assert provenance.commit().startswith("version ")
 
 
