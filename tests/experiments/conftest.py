@@ -125,7 +125,7 @@ class Planted:
     def plant(self, listed=None, **more):
         """Makes `listed` (`planted_records()` when left out) what "rendered" holds, and further data sets by name."""
         sets = {"rendered": planted_records() if listed is None else listed, **more}
-        self.patch.setattr(catalogue, "load", lambda name, root=None, options=None: list(sets[name]))
+        self.patch.setattr(catalogue, "load", lambda name, root=None, options=None, labels=(): list(sets[name]))
         return sets["rendered"]
 
     def check(self, folder, trained_on_all=True):
