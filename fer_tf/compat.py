@@ -19,7 +19,6 @@ if KERAS_3:
 else:
     keras = tf.keras  # has no __version__ of its own
 
-
 Batch: TypeAlias = feeding.Batch
 Terms: TypeAlias = feeding.Terms
 
