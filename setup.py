@@ -54,6 +54,7 @@ setup(
             "scipy",  # the reference that augmentation is tested against
             "opencv-python-headless",  # the reference of CLAHE, and the benchmark's plain loop
             "scikit-image",  # a public-domain photograph, and CLAHE's reference on numpy < 2
+            "tensorboard",  # --tensorboard, which the newest TensorFlow no longer brings
             "nbclient",  # executes the notebooks in the tests ...
             "nbformat",
             "ipykernel",  # ... in a kernel
@@ -64,6 +65,7 @@ setup(
             "keras-cv==0.9.0",
             "numpy<2",
         ],
+        "tensorboard": ["tensorboard"],  # --tensorboard's event files; TensorFlow before 2.21 brings it
         "landmarks": [
             "face-recognition-models"
         ],  # dlib's 68 points and its face embedding; non-commercial training data

@@ -43,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         keras_settings.refuse_others()
     except ImportError as error:
         sys.exit(f"error: {error}")
-    module = importlib.import_module(f".{words[0]}", __package__)
-    command_line = importlib.import_module(".run.command_line", __package__)
+    try:
+        module = importlib.import_module(f".{words[0]}", __package__)
+        command_line = importlib.import_module(".run.command_line", __package__)
+    except KeyboardInterrupt:  # while TensorFlow is read
+        print("interrupted.", file=sys.stderr)
+        sys.exit(130)
     command_line.main(module.Settings, module.run, [f"fer-tf {words[0]}", *words[1:]])
 
 

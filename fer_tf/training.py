@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import importlib.util
 import json
 import math
 import random
@@ -174,6 +175,19 @@ def fit(
     return run.history
 
 
+def need_tensorboard() -> None:
+    """Refuses event files where they cannot be written.
+
+    Raises:
+      ImportError: TensorBoard is not installed, which TensorFlow 2.21 no longer brings.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "--tensorboard needs the package tensorboard, which this TensorFlow does not bring: `pip install "
+            'tensorboard`, or install this package with its extra, `pip install ".[tensorboard]"`.'
+        )
+
+
 def restore(model: keras.Model, workdir: str | Path, which: str = "last") -> keras.Model:
     """Loads the model of the last or the best epoch of a training into a model built alike.
 
@@ -196,7 +210,7 @@ class Run:
     Args:
       model, data, workdir, strategy: as of `fit`.
       progress: print a line an epoch, and a running one on a terminal.
-      tensorboard: also write event files to workdir/tensorboard.
+      tensorboard: also write event files to workdir/tensorboard; see `need_tensorboard`.
       steps_per_call: steps that TensorFlow makes before Python looks at the losses; 0 for `STEPS_PER_CALL` on a GPU and
         one on a CPU. Fewer where a checkpoint or the epoch's end comes first; the same bits whatever it is.
     """
@@ -213,6 +227,8 @@ class Run:
         steps_per_call: int = 0,
     ):
         self.model, self.data, self.workdir, self.progress = model, data, workdir, progress
+        if tensorboard:
+            need_tensorboard()
         workdir.mkdir(parents=True, exist_ok=True)
         self.epoch = self.step = self.total = 0
         self.ended, self.best = False, -math.inf

@@ -200,6 +200,22 @@ def test_a_run_that_ends_between_the_last_step_and_the_epochs_end_keeps_its_loss
     assert {**row, "seconds": 0} == {**whole, "seconds": 0} and "classifier_loss" in row
 
 
+def test_tensorboard_gets_the_history(tmp_path):
+    pytest.importorskip("tensorboard")
+    history = training.fit(model(), Steps(noise), workdir=tmp_path, epochs=2, tensorboard=True, progress=False)
+    (path,) = (tmp_path / "tensorboard").glob("events*")
+    events = [event for event in tf.compat.v1.train.summary_iterator(str(path)) if event.summary.value]
+    found = [(e.step, float(tf.make_ndarray(v.tensor))) for e in events for v in e.summary.value if v.tag == "accuracy"]
+    assert found == [(row["epoch"], pytest.approx(row["accuracy"])) for row in history]
+
+
+def test_tensorboard_that_is_not_there_is_asked_for_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        training.fit(model(), Steps(noise), workdir=tmp_path / "run", epochs=1, tensorboard=True, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_max_steps_and_step_checkpoints(tmp_path):
     net = model()
     training.fit(net, Steps(noise), workdir=tmp_path, epochs=5, max_steps=4, checkpoint_steps=2, progress=False)

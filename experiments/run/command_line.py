@@ -17,9 +17,9 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from fer_tf import devices, files
+from fer_tf import devices, files, training
 
-from .settings import choices, described, flag_name, typed
+from .settings import Training, choices, described, flag_name, typed
 
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
 WIDTH = 118
@@ -39,9 +39,18 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
         return
     tf.get_logger().addFilter(_not_retraced)
     try:
-        code = run(kind(**given(kind, words)))
-    except Exception as error:
-        if os.environ.get("FER_TF_TRACEBACK") or not (sentence := in_a_sentence(error)):
+        asked = given(kind, words)
+        if asked.get("tensorboard"):
+            training.need_tensorboard()
+        code = run(kind(**asked))
+    except (KeyboardInterrupt, Exception) as error:
+        if os.environ.get("FER_TF_TRACEBACK"):
+            raise
+        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(getattr(error, "message", "")):
+            more = "; the same command goes on from the last checkpoint" if issubclass(kind, Training) else ""
+            print(f"interrupted{more}.", file=sys.stderr)
+            sys.exit(130)
+        if not (sentence := in_a_sentence(error)):
             raise
         print(f"error: {sentence}", file=sys.stderr)
         sys.exit(1)

@@ -151,6 +151,33 @@ def test_what_a_command_refuses_is_one_sentence(capsys, monkeypatch, error, sent
         command_line.main(Other, failing(error), ["program"])
 
 
+@pytest.mark.parametrize("kind, more", [(Other, ""), (Toy, "; the same command goes on from the last checkpoint")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), tf.errors.UnknownError(None, None, "KeyboardInterrupt: \nTrace")]
+)
+def test_ctrl_c_is_one_line(capsys, monkeypatch, kind, more, error):
+    """Also where it comes out of a running tf.data pipeline."""
+    monkeypatch.delenv("FER_TF_TRACEBACK", raising=False)
+    assert ended(capsys, kind, failing(error)) == (130, [f"interrupted{more}."])
+    monkeypatch.setenv("FER_TF_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        command_line.main(kind, failing(error), ["program"])
+
+
+def test_ctrl_c_while_tensorflow_is_read_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda *names: failing(KeyboardInterrupt())(names))
+    with pytest.raises(SystemExit) as end:
+        console.main(["ed2l"])
+    assert (end.value.code, capsys.readouterr().err) == (130, "interrupted.\n")
+
+
+def test_tensorboard_is_asked_for_before_anything_starts(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    code, lines = ended(capsys, Toy, lambda made: pytest.fail("ran"), "--tensorboard")
+    assert code == 1 and len(lines) == 1 and "pip install tensorboard" in lines[0] and '".[tensorboard]"' in lines[0]
+    command_line.main(Toy, lambda made: None, ["program", "--notensorboard"])
+
+
 @pytest.mark.parametrize("error", [KeyError("a fault of ours"), tf.errors.InvalidArgumentError(None, None, "shapes")])
 def test_our_own_faults_keep_their_traceback(monkeypatch, error):
     monkeypatch.delenv("FER_TF_TRACEBACK", raising=False)
