@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,10 @@ class Row(NamedTuple):
     values: dict[str, str]
 
 
-def rows(file: Path, needed: Iterable[str] = (), known: Iterable[str] = ()) -> list[Row]:
-    """The lines of a CSV file with a head.
+def rows(
+    file: Path, needed: Iterable[str] = (), known: Iterable[str] = (), head: Sequence[str] | None = None
+) -> list[Row]:
+    """The lines of a CSV file.
 
     Fields are parted by commas, or by semicolons or tabs where the head has these and no comma. Empty lines are passed
     by; a line may lack its last fields, which are then empty.
@@ -29,19 +32,24 @@ def rows(file: Path, needed: Iterable[str] = (), known: Iterable[str] = ()) -> l
       file: in UTF-8.
       needed: columns that it has to have, whatever the case of their letters.
       known: further columns that are found in capital letters, too.
+      head: the columns' names, where the file's first line has none of those that are needed.
     Raises:
       ValueError: it is no such file, lacks a needed column, or a line has more fields than the head has columns.
     """
     with _reader(file) as reader:
         spelled = {name.lower(): name for name in (*needed, *known)}
-        names = [spelled.get(name.strip().lower(), name.strip()) for name in next(reader, [])]
+        first: list[str] = next(reader, [])
+        names = [spelled.get(name.strip().lower(), name.strip()) for name in first]
+        kept = []
+        if head is not None and not {*needed} & {*names}:
+            names, kept = [*head], [first]
         if missing := [name for name in needed if name not in names]:
             raise ValueError(
                 f"{file} has the columns {', '.join(names) or '(none)'}: it needs {' and '.join(needed)}, "
                 f"and lacks {', '.join(missing)}."
             )
         listed = []
-        for fields in reader:
+        for fields in itertools.chain(kept, reader):
             where = f"{file}, line {reader.line_num}"
             if any(field.strip() for field in fields[len(names) :]):
                 raise ValueError(

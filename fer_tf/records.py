@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeGuard
 import h5py
 import numpy as np
 
-from fer_tf import files, films
+from fer_tf import files, films, recordio
 
 EXPRESSIONS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 CLASSES = {
@@ -44,14 +44,15 @@ class Record:
 
     Attributes:
       image: a file's path, a Path too; encoded bytes (JPEG, PNG ...); a uint8 array (H, W) or (H, W, 3); (path of an
-        HDF5 file, index into its data set "image", which holds either encoded bytes or uint8 arrays); or (path of a
-        film, which ends with one of `films.ENDINGS`, number of the frame).
+        HDF5 file, index into its data set "image", which holds either encoded bytes or uint8 arrays); (path of a
+        film, which ends with one of `films.ENDINGS`, number of the frame); or (path of a .rec file, place in it).
       expression: one of EXPRESSIONS, or None where the data set has no label.
       subject: the person, unique within the data set, a whole number too; None where it does not say.
       sequence, frame: which sequence of that person the image comes from, and its number there.
       domain: where the image was taken (lab, wild, a camera ...).
       split: the data set's own part (train, public_test ...), where it has one.
-      info: anything else: intensity, pan, tilt, landmarks (68, 2) in pixels, framed (True: already cut like a face),
+      info: anything else: intensity, pan, tilt, landmarks (68, 2) in pixels, box (left, top, right, bottom) of the face
+        in pixels, face (its number, where a picture has several records), framed (True: already cut like a face),
         turn (degrees clockwise, 90, 180 or 270, that set the stored picture upright).
     """
 
@@ -100,6 +101,11 @@ class Record:
 def is_frame(image: Image) -> TypeGuard[tuple[str, int]]:
     """Whether a record's image is a frame of a film."""
     return isinstance(image, tuple) and image[0].lower().endswith(films.ENDINGS)
+
+
+def is_packed(image: Image) -> TypeGuard[tuple[str, int]]:
+    """Whether a record's image lies in a RecordIO file."""
+    return isinstance(image, tuple) and image[0].lower().endswith(recordio.ENDING)
 
 
 class Fold(NamedTuple):
@@ -275,6 +281,9 @@ def content_hashes(records: Sequence[Record]) -> list[str]:
                     film.update(part)
             for i in members:
                 hashes[i] = _digest(f"{film.hexdigest()}[{records[i].image[1]}]".encode())
+        elif is_packed(records[members[0]].image):
+            for i in members:
+                hashes[i] = _digest(recordio.read(path, int(records[i].image[1])))
         else:
             with h5py.File(path, "r") as file:
                 images = file["image"]

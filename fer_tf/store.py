@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fer_tf import faces, films, pictures
-from fer_tf.records import Record, is_frame
+from fer_tf import faces, films, pictures, recordio
+from fer_tf.records import Record, is_frame, is_packed
 
 OPEN_FILMS = 4
 """Films that one reader keeps open: each holds several decoded frames."""
@@ -36,6 +36,8 @@ def read_image(record: Record, files: Files | None = None) -> np.ndarray:
     image, turn = record.image, record.info.get("turn", 0)
     if is_frame(image):
         image = _frame(*image, files)
+    elif is_packed(image):
+        image = recordio.read(*image)
     elif isinstance(image, tuple):
         path, index = image
         try:
@@ -71,8 +73,8 @@ def _frame(path: str, number: int, files: Files | None) -> np.ndarray:
 def face(record: Record, template: str | faces.Template, channels: int = 1, files: Files | None = None) -> np.ndarray:
     """The record's face in the frame of a template: (H, W, channels) uint8.
 
-    A record whose info has `landmarks` is aligned by them; one that is `framed` is only resized; in any other the
-    largest face is searched for.
+    A record whose info has `landmarks` is aligned by them, or by those found in its `box`; one that is `framed` is only
+    resized; in any other the largest face is searched for.
 
     Raises:
       ValueError: the picture cannot be read or has no face; the message names it.
@@ -87,7 +89,7 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
             wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
             cut = np.asarray(wide.resize((width, height), Image.Resampling.BICUBIC))
         else:
-            cut = faces.align(picture, template, landmarks=record.info.get("landmarks"))
+            cut = faces.align(picture, template, landmarks=record.info.get("landmarks"), box=record.info.get("box"))
     except (ValueError, OSError) as error:
         raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     if channels == 1:

@@ -74,7 +74,7 @@ def place(settings: Folds) -> str:
 def tell_searched(listed: Sequence[records.Record], where: str) -> None:
     """Says, on stderr, that faces are searched for in these pictures, and the command that does it once for all."""
     stored = [isinstance(r.image, tuple) and not records.is_frame(r.image) for r in listed]
-    known = [inside or {"framed", "landmarks"} & {*r.info} for inside, r in zip(stored, listed, strict=True)]
+    known = [inside or {"framed", "landmarks", "box"} & {*r.info} for inside, r in zip(stored, listed, strict=True)]
     if not all(known):
         print(
             f"{len(known) - sum(map(bool, known))} pictures will be searched for faces, at each start. To do it once: "

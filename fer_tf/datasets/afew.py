@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fer_tf import films, trees
 from fer_tf import frames as rules
@@ -60,7 +61,12 @@ def records(root: str | Path | None = None, *, frames: str = FRAMES, aligned: bo
                     raise ValueError(f"{folder}: clip {clip} lies in the folder of {told[clip]}, too.")
                 info = {"framed": True} if clip in faces else {}
                 for number in rules.chosen(range(len(images)), frames):
-                    shown = {"sequence": f"{split}/{clip}", "frame": number, "domain": "film", "split": split}
+                    shown: dict[str, Any] = {
+                        "sequence": f"{split}/{clip}",
+                        "frame": number,
+                        "domain": "film",
+                        "split": split,
+                    }
                     listed.append(Record(images[number], expression, **shown, info=info))
         if strangers := sorted({*faces} - {*told}):
             print(f"AFEW: {len(strangers)} clips of {split} are left out, such as {strangers[0]}: there are aligned "

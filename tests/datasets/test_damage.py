@@ -83,6 +83,12 @@ def tree(name, count=6):
     listed = {f"img/{i}.png": png for i in range(count)}
     rows = "".join(f"img/{i}.png,happy,p{i}\n" for i in range(count))
     return {
+        "affectnet": {f"train/00{i}/a.jpg": png for i in range(count)},
+        "caer_s": {f"{p}/Anger/{i}.png": png for p in ("train", "test") for i in range(count)},
+        "expw": {f"origin/{i}.jpg": png for i in range(count)}
+        | {"label.lst": "".join(f"{i}.jpg 0 1 1 9 9 5.5 {i}\n" for i in range(count)).encode()},
+        "kdef": {f"AF0{i}/AF0{i}ANS.JPG": png for i in range(1, count)},
+        "rafd": {f"Rafd090_0{i}_Caucasian_male_sad_left.jpg": png for i in range(count)},
         "afew": {f"{p}_AFEW/Angry/{i}/{i}_0.png": png for p in ("Train", "Val") for i in range(count)},
         "bu3dfe": {f"F{i:04d}/F{i:04d}_AN03WH_F2D.bmp": picture(kind="bmp") for i in range(count)},
         "bu4dfe": {f"F{i:03d}/Angry/{f:03d}.jpg": picture(kind="jpeg") for i in range(1, count) for f in (0, 1)},

@@ -34,12 +34,14 @@ class Missed(NamedTuple):
 
 
 def name_of(record: records.Record, root: Path) -> str:
-    """The record's picture relative to the data set's folder, with its number in a film or HDF5 file."""
+    """The record's picture relative to the data set's folder, with its number in a film or HDF5 file, or the face's."""
     path, number = record.image if isinstance(record.image, tuple) else (record.image, None)
     if not isinstance(path, str):
         return record.key()
     inside = Path(path).is_relative_to(root)
     name = escaped(Path(path).relative_to(root).as_posix() if inside else path)
+    if "face" in record.info:  # one of several in the picture
+        name = f"{name}#{record.info['face']}"
     return name if number is None else f"{name}[{number}]"
 
 
