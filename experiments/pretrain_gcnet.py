@@ -38,6 +38,7 @@ class Settings(net.Net, settings.Training):
     stage: str = setting("autoencoder", "What is trained.", choices=PARTS)
     dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
     options: tuple[str, ...] = setting((), settings.OPTIONS)
+    labels_: tuple[str, ...] = setting((), settings.LABELS)
     part: str = setting("lab", "Part of the rendered faces.", choices=("lab", "posed", "wild", "all"))
     classes: str | None = setting(None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
     out: str | None = setting(None, "File for the weights; in --workdir when left out.", place="path")

@@ -1,10 +1,12 @@
 """Data sets that are folders of pictures, on fake trees as their owners ship them: counts, labels, every refusal."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import films, pipeline
+from fer_tf import catalogue, films, pipeline
 from fer_tf.datasets import (
     afew,
     bu3dfe,
@@ -21,6 +23,7 @@ from fer_tf.datasets import (
     raf_db,
     sfew,
 )
+from fer_tf.protocols import PROTOCOLS
 from fer_tf.records import EXPRESSIONS, subject_folds
 
 MODULES = (
@@ -373,3 +376,20 @@ def test_emotionet(tmp_path, capsys):
         touch(tmp_path / "labels.csv", text)
         with pytest.raises((ValueError, FileNotFoundError), match=sentence):
             emotionet.records(tmp_path)
+
+
+@pytest.mark.parametrize("top", ["B_OriginalImg", "."])
+def test_oulu_casias_protocol_reads_strong_light_of_the_visible_camera(tmp_path, top):
+    """By the files, not by what the records say of themselves: every camera and light has the same names."""
+    for camera in ("NI", "VL"):
+        for light in ("Dark", "Strong", "Weak"):
+            for frame in range(5):
+                touch(tmp_path / top / camera / light / "P001/Anger" / f"{frame:03d}.jpeg")
+    chosen = PROTOCOLS["oulu_strong_10fold"]
+    for options in (chosen.options, {}):  # and so without a protocol
+        found = catalogue.load("oulu_casia", tmp_path, options)
+        places = [Path(r.image).relative_to(tmp_path / top).parts[:2] for r in found]
+        assert places == [("VL", "Strong")] * 4 and {r.domain for r in found} == {"VL Strong"}
+    for camera, light in (("NI", "Strong"), ("VL", "Weak"), ("NI", "Dark")):
+        found = catalogue.load("oulu_casia", tmp_path, {"camera": camera, "light": light})
+        assert {Path(r.image).relative_to(tmp_path / top).parts[:2] for r in found} == {(camera, light)}
