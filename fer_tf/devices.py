@@ -95,6 +95,17 @@ def loads(library: str) -> bool:
 
 
 @contextlib.contextmanager
+def whole_float32() -> Iterator[None]:
+    """Within it, a GPU multiplies float32 with all 24 bits: else with 11 (TF32), and results differ by 1e-4."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+@contextlib.contextmanager
 def memory_named(batch_size: int) -> Iterator[None]:
     """Within it, TensorFlow's message that memory is exhausted, a page long, becomes `OutOfMemory`."""
     try:

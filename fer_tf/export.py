@@ -38,7 +38,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fer_tf
-from fer_tf import compat, files, spec, weights
+from fer_tf import compat, devices, files, spec, weights
 from fer_tf.faces import TEMPLATES, Template
 from fer_tf.pictures import load_image
 
@@ -312,13 +312,14 @@ def check(
     images = _noise(chosen.template) if images is None else [np.asarray(image) for image in images]
     resized = np.stack([_by_pillow(image, chosen) for image in images])
     view = tf.cast(chosen.views.test_view(tf.constant(resized)), tf.float32) / 255.0
-    expected = np.asarray(_classifier(in_float32(model))(view))
     default, from_bytes = (loaded.signatures[name] for name in ("serving_default", "serving_bytes"))
     encoded = tf.constant([_png(image) for image in images])
-    answers = {
-        "serving_default": Predictor(default, _read_metadata(path))(images),
-        "serving_bytes": from_bytes(images=encoded)["probabilities"].numpy(),
-    }
+    with devices.whole_float32():
+        expected = np.asarray(_classifier(in_float32(model))(view))
+        answers = {
+            "serving_default": Predictor(default, _read_metadata(path))(images),
+            "serving_bytes": from_bytes(images=encoded)["probabilities"].numpy(),
+        }
     largest = 0.0
     for name, probabilities in answers.items():
         same_shape = probabilities.shape == expected.shape

@@ -91,7 +91,7 @@ BELOW = {
     "steps": {"devices"},
     "trained_on": {"files", "records"},
     "training": {"checkpoints", "devices", "files", "steps", "trained_on"},
-    "export": {"faces", "files", "pictures", "spec", "weights"},
+    "export": {"devices", "faces", "files", "pictures", "spec", "weights"},
     "recognise": {"export", "faces", "films", "pictures", "weights"},
 }
 WITHOUT_TENSORFLOW = {
