@@ -181,6 +181,7 @@ def load(settings: Settings) -> list[records.Record]:
       ValueError: no such records, as `data.load`.
     """
     listed = data.load(settings, with_neutral(settings.labels))
+    data.refuse_nameless(listed, "GCNet compares faces with the neutral one of the same person")
     labelled = {r.subject for r in listed if r.expression in settings.labels}
     return data.first_subjects([r for r in listed if r.subject in labelled], settings.max_subjects)
 

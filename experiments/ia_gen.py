@@ -76,6 +76,7 @@ def load(settings: Settings) -> list[records.Record]:
     if unknown := {*settings.expressions} - {*settings.labels}:
         raise ValueError(f"--expressions={','.join(settings.expressions)}: {', '.join(unknown)} is not in --classes.")
     listed = data.load(settings, settings.loaded)
+    data.refuse_nameless(listed, "IA-gen learns from two pictures of one person")
     people = {r.subject for r in listed if r.expression in settings.labels}
     return data.first_subjects([r for r in listed if r.subject in people], settings.max_subjects)
 

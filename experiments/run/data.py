@@ -92,7 +92,7 @@ def make_folds(
     Raises:
       ValueError: a leak, too few subjects, or a manifest of other data; warnings go to stderr.
     """
-    refuse_one_class(listed, classes, place(settings))
+    refuse_one_class(listed, [c for c in classes if c in settings.labels] or classes, place(settings))
     hashes = records.content_hashes(listed)  # reads every image, so once for all folds
     folds, how, people = dealt(settings, listed, hashes)
     for number, fold in enumerate(folds):
@@ -107,11 +107,22 @@ def make_folds(
 
 def refuse_one_class(listed: Sequence[records.Record], classes: Sequence[str], where: str) -> None:
     """Raises ValueError where all of the records show one of the classes."""
-    shown = sorted({r.expression or "" for r in records.of_classes(listed, classes)})
+    own = records.of_classes(listed, classes)
+    shown = sorted({r.expression or "" for r in own})
     if len(shown) == 1:
         raise ValueError(
-            f"{where}: all {len(listed)} pictures show {shown[0]}, with nothing to tell it from: two or more of "
+            f"{where}: all {len(own)} pictures show {shown[0]}, with nothing to tell it from: two or more of "
             f"{', '.join(classes)} are needed."
+        )
+
+
+def refuse_nameless(listed: Sequence[records.Record], why: str) -> None:
+    """Raises ValueError, with `why`, where a record has no subject: before anything is trained."""
+    nameless = [r for r in listed if r.subject is None]
+    if nameless:
+        raise ValueError(
+            f"{nameless[0].name} has no subject ({len(nameless)} of {len(listed)} pictures have none), and {why}: give "
+            "every record one, or leave it out."
         )
 
 

@@ -247,6 +247,13 @@ def test_a_killed_run_goes_on(pictures, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_faces_of_one_picture_have_names_of_their_own(tmp_path):
+    """So that a second run takes over each of them, and --boxes can name them."""
+    found = [records.Record(tmp_path / "a" / "x.jpg", "anger", info={"face": i}) for i in (0, 3)]
+    assert [preparing.name_of(r, tmp_path) for r in found] == ["a/x.jpg#0", "a/x.jpg#3"]
+    assert preparing.name_of(records.Record((tmp_path / "f.avi", 2)), tmp_path) == "f.avi[2]"
+
+
 def test_boxes_by_hand(pictures, tmp_path, monkeypatch):
     """A second run with boxes cuts what was missed by its box and takes the others over."""
     first = work(pictures, tmp_path / "faces.h5")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import fer_net
+from experiments import fer_net, gcnet, ia_gen
 from experiments.run import cross, data, report, settings
 from fer_tf import figures, protocols, records
 
@@ -112,6 +112,9 @@ def test_one_class_or_one_person_is_a_sentence_that_fits(tmp_path):
             ValueError, match="all 12 pictures show anger, with nothing to tell it from: two or more of"
         ):
             call()
+    with_neutral = [*people, *(replace(r, expression="neutral") for r in people[:3])]
+    with pytest.raises(ValueError, match="show anger, with nothing to tell it from"):  # neutral faces are for pairs
+        data.make_folds(Toy(classes="six"), with_neutral, (*CLASSES, "neutral"), tmp_path)
     with pytest.raises(ValueError, match="need two people or more, and all 12 pictures show Ann: nobody else"):
         data.make_folds(Toy(), [replace(r, subject="Ann") for r in nameless()], CLASSES, tmp_path)
     with pytest.raises(ValueError, match="and there are no pictures"):
@@ -128,6 +131,17 @@ def test_pictures_below_a_folder_bear_a_note(tmp_path):
             sizes.setdefault(place, []).append(Image.open(tmp_path / place).size)
     (before, noted, after), others = sizes["run/fold0/a.png"], sizes["other/a.png"]
     assert noted[1] > before[1] and before == after and {*others} == {before}
+
+
+@pytest.mark.parametrize("command", [ia_gen, gcnet], ids=lambda m: m.__name__)
+def test_who_needs_people_says_so_before_training(command, tmp_path, monkeypatch):
+    """Though there are parts to train on and to test."""
+    listed = in_parts(nameless(), "train", "test")
+    monkeypatch.setattr(data.catalogue, "load", lambda *call: listed)
+    made = command.Settings(preset="smoke", dataset="folder", classes="anger,happiness", workdir=tmp_path / "run")
+    with pytest.raises(ValueError, match="12 of 12 pictures have none.*, and .* of (one|the same) person"):
+        command.run(made)
+    assert not list(tmp_path.rglob("checkpoint"))
 
 
 @pytest.fixture
