@@ -165,6 +165,7 @@ def fit(
     run.resume(epochs, max_steps)
     while run.epoch < epochs and not run.ended and not (stop is not None and stop(run.epoch)):
         row = run.one_epoch(epochs, checkpoint_steps, max_steps)
+        run.check_weights()  # a network may give finite answers by weights that are none
         if validation is not None:
             row.update({f"val_{name}": float(value) for name, value in validation(model).items()})
             run.keep_best(row, f"val_{monitor}")
@@ -282,16 +283,15 @@ class Run:
         file = self.workdir / name
         return json.loads(file.read_text()) if file.is_file() else {}
 
-    def save(self) -> None:
-        """Writes a checkpoint of where the training stands.
-
-        Raises:
-          FloatingPointError: a weight is no longer finite.
-        """
+    def check_weights(self) -> None:
+        """Raises FloatingPointError where a weight is no longer finite."""
         if not bool(self.finite()):
             raise FloatingPointError(
                 f"The weights are no longer finite in epoch {self.epoch + 1}, step {self.step}. {LOWER}"
             )
+
+    def save(self) -> None:
+        """Writes a checkpoint of where the training stands."""
         for name, count in self.counts.items():
             count.assign(getattr(self, name))
         checkpoints.save(self.manager)
@@ -312,6 +312,7 @@ class Run:
             self.total += call.steps
             self._check(call)
             if checkpoint_steps and self.step % checkpoint_steps == 0:
+                self.check_weights()
                 self.save()
             if self.progress and time.time() - shown > every:
                 shown = time.time()

@@ -104,9 +104,12 @@ class Explodes(Scripted):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path, value):
     """The last checkpoint is from before, as the sentence says."""
-    net = Explodes(2, value)
+    net, calls = Explodes(2, value), []
     with pytest.raises(FloatingPointError, match="weights are no longer finite in epoch 2, step 1. Lower the learning"):
         training.fit(net, faces(True, 7), workdir=tmp_path, epochs=3, checkpoint_steps=1, progress=False)
+    with pytest.raises(FloatingPointError, match="weights are no longer finite in epoch 1"):
+        training.fit(Explodes(1, value), faces(True, 7), workdir=tmp_path / "b", epochs=1, validation=calls.append)
+    assert not calls and not (tmp_path / "b/best").exists()
     kept = tf.train.load_checkpoint(str(tmp_path / "checkpoint"))
     assert int(kept.get_tensor("total/.ATTRIBUTES/VARIABLE_VALUE")) == 1 and not (tmp_path / "done.json").exists()
 
