@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fer_tf import archives, catalogue, faces
+from fer_tf import archives, catalogue, faces, locks
 from fer_tf.records import Record
 
 from .parts.prepare import report, work
@@ -107,10 +107,11 @@ def run(settings: Settings) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     names = [work.name_of(record, listed.root) for record in listed.records]
     boxes = work.read_boxes(settings.boxes, names)
-    job = work.Work(listed.records, names, metadata(settings, listed), out, boxes)
-    job.start()
-    job.run(settings.workers)
-    missed = job.finish()
+    with locks.alone(out, "--out"):
+        job = work.Work(listed.records, names, metadata(settings, listed), out, boxes)
+        job.start()
+        job.run(settings.workers)
+        missed = job.finish()
     undetected = out.with_name(f"{out.stem}_undetected.csv")
     report.write_missed(undetected, missed)
     if len(missed) == len(names):

@@ -32,15 +32,18 @@ BEAT, STALE = 60.0, 900.0
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Within it, no other process, and no other block of this one, can have the folder.
+def alone(place: Path, flag: str = "--workdir") -> Iterator[None]:
+    """Within it, no other process, and no other block of this one, can have a folder, or a file that is to be written.
 
+    Args:
+      place: the folder, or the file, whose folder is there and has the lock.
+      flag: that gave it, for the message.
     Raises:
       ValueError: another has it; the message names its host and process.
     """
-    file = folder / NAME
+    file = place / NAME if place.is_dir() else place.with_name(f".{place.name}{NAME}")
     try:
-        handle = _opened(file)
+        handle = _opened(file, f"{place} is in use by", f"or give another {flag} ({file} says so).")
     except PermissionError:  # a folder to read from alone; whoever writes there will say so
         yield
         return
@@ -57,7 +60,7 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _opened(file: Path) -> int:
+def _opened(file: Path, begin: str, end: str) -> int:
     """The lock's open file, which is ours.
 
     Raises:
@@ -69,7 +72,7 @@ def _opened(file: Path) -> int:
             kept = _kept_by_another(handle)
             owner = _owner(handle)
             if kept or (owner and _lives(owner, os.fstat(handle).st_mtime)):
-                raise ValueError(_sentence(file, owner))
+                raise ValueError(f"{begin} {_who(owner)}: wait for its end, {end}")
             if not _same(handle, file):  # its owner has just removed it
                 os.close(handle)
                 continue
@@ -121,9 +124,8 @@ def _same(handle: int, file: Path) -> bool:
         return False
 
 
-def _sentence(file: Path, owner: dict[str, Any]) -> str:
-    who = f"process {owner['process']} on {owner['host']} since {owner['since']}" if owner else "another process"
-    return f"{file.parent} is in use by {who}: wait for its end, or give another --workdir ({file} says so)."
+def _who(owner: dict[str, Any]) -> str:
+    return f"process {owner['process']} on {owner['host']} since {owner['since']}" if owner else "another process"
 
 
 def _beat(file: Path, ended: threading.Event) -> None:

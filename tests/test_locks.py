@@ -61,6 +61,16 @@ def test_it_is_given_back_at_the_end_and_after_an_error(tmp_path):
         assert [*tmp_path.iterdir()] == []
 
 
+def test_a_file_that_is_to_be_written_is_one_process_s_too(tmp_path):
+    """Two in one folder do not hinder each other."""
+    with locks.alone(tmp_path / "a.h5", "--out"), locks.alone(tmp_path / "b.h5", "--out"), locks.alone(tmp_path):
+        with pytest.raises(ValueError) as error, locks.alone(tmp_path / "a.h5", "--out"):
+            pass
+        assert str(error.value).startswith(f"{tmp_path / 'a.h5'} is in use by process {os.getpid()} on")
+        assert str(error.value).endswith(f"or give another --out ({tmp_path / '.a.h5.lock'} says so).")
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_nobody_has_it_twice_in_one_process_either(tmp_path):
     said = []
 
