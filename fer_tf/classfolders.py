@@ -39,8 +39,9 @@ def plain(word: str) -> str:
 
 
 def split_of(word: str) -> str | None:
-    """The part of a data set that a word stands for; None for other words."""
-    return SPLITS.get(plain(word))
+    """The part of a data set that a word stands for: train, validation, test ..., set1, fold3; None for other words."""
+    short = plain(word)
+    return SPLITS.get(short) or (short if re.fullmatch(r"(set|part|fold|split)\d+", short) else None)
 
 
 def labels_of(given: Mapping[str, str] | Iterable[str] | str | None, where: str | Path = "--labels") -> dict[str, str]:
@@ -152,9 +153,13 @@ def read(
                 told.aside[f"*{path.suffix.lower()}" if path.suffix else "files without an ending"] += 1
         else:
             paths.append((path, parts[:-1]))
-    level = _level([_without_splits(folders, labels) for _, folders in paths], labels)
+    beside: dict[tuple[str, ...], set[str | None]] = {}
+    for _, folders in paths:
+        for i, name in enumerate(folders):
+            beside.setdefault(folders[:i], set()).add(split_of(name))
+    level = _level([_without_splits(folders, labels, beside) for _, folders in paths], labels)
     for path, folders in paths:
-        inner = _without_splits(folders, labels)
+        inner = _without_splits(folders, labels, beside)
         if len(inner) <= level:
             told.aside["pictures outside the classes"] += 1
             continue
@@ -179,10 +184,20 @@ def unknown(word: str, where: str | Path, labels: Mapping[str, str] = {}, own: b
     return said + advice * own
 
 
-def _without_splits(folders: tuple[str, ...], labels: Mapping[str, str]) -> tuple[str, ...]:
-    """The folders of a path without those above its first expression that are parts of the data set."""
+def _without_splits(
+    folders: tuple[str, ...], labels: Mapping[str, str], beside: Mapping[tuple[str, ...], set[str | None]]
+) -> tuple[str, ...]:
+    """The folders of a path without those above its first expression that are parts of the data set.
+
+    Val may be somebody: a word counts where train or test lies beside it, or parts alone.
+    """
     first = next((i for i, part in enumerate(folders) if expression(part, labels)), len(folders))
-    return tuple(part for i, part in enumerate(folders) if i >= first or not split_of(part))
+
+    def is_part(i: int) -> bool:
+        there = beside[folders[:i]]
+        return split_of(folders[i]) in there - {None} and (bool({"train", "test"} & there) or None not in there)
+
+    return tuple(part for i, part in enumerate(folders) if i >= first or not is_part(i))
 
 
 def _level(listed: list[tuple[str, ...]], labels: Mapping[str, str]) -> int:

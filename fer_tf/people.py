@@ -14,7 +14,9 @@ from fer_tf.records import subject_order
 NOBODY = (
     "img", "image", "images", "im", "pic", "picture", "photo", "foto", "dsc", "dscn", "dscf", "pxl", "vid", "frame",
     "face", "faces", "crop", "cropped", "aligned", "screenshot", "sample", "file", "data", "id", "person", "subject",
-    "unknown", "none", "ffhq", "male", "female", "man", "woman", "boy", "girl",
+    "unknown", "none", "ffhq", "whatsappimage", "video", "clip", "lab", "wild", "batch", "session", "camera", "cam",
+    "group", "class", "original", "augmented", "aug", "raw", "color", "colour", "gray", "grey", "male",
+    "female", "man", "woman", "boy", "girl",
 )  # fmt: skip
 """Words that names begin with and that are no person, without digits and in small letters."""
 
@@ -52,11 +54,13 @@ def named(found: Sequence[classfolders.Found], labels: Mapping[str, str] = {}) -
     people = [None if w in dropped else w for w in words]
     there = {p for p in people if p is not None}
     classes: dict[str, set[str]] = {}
-    for f, p in zip(found, people, strict=True):
-        if p is not None:
+    for f, over, p in zip(found, above, people, strict=True):
+        if p is not None and not over:  # a folder above the classes is somebody's on purpose
             classes.setdefault(f.expression, set()).add(p)
-    own = len(classes) > 1 and all(len(names) == 1 for names in classes.values())
-    if len(there) == 1 or (own and len(there) == len(classes)):
+    own = set().union(*classes.values())
+    if len(classes) == len(own) > 1 and all(len(names) == 1 for names in classes.values()):
+        dropped |= own
+    if len(there) == 1:
         dropped |= there
     numbers = [p for p, name in zip(people, by_name, strict=True) if p is not None and name]
     if len({*numbers}) == len(numbers) > 1 and all(re.search(r"\d", p) for p in numbers):

@@ -419,7 +419,8 @@ def read_manifest(path: str | Path, records: Sequence[Record]) -> list[Fold]:
             raise ValueError(
                 f"Fold {number} of {path} was made from other images or another frame rule: sha256 differs."
             )
-        folds.append(Fold(tuple(i for i, name in enumerate(held) if name not in names), test))
+        learn = {"train"} if not by_subject and "train" in known - names else known - names
+        folds.append(Fold(tuple(i for i, name in enumerate(held) if name in learn), test))
     return folds
 
 

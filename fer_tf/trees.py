@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def not_ours(names: Iterable[str | None], where: str | Path) -> None:
 
 def key(word: str) -> str:
     """A word as data sets' words are looked up: in small letters, without spaces, - and _."""
-    return re.sub(r"[\s_-]+", "", word).lower()
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", word)).lower()
 
 
 def label(text: str, names: Mapping[str, str], where: str | Path) -> str:

@@ -83,8 +83,8 @@ def fold(
     """
     if settings.split != "auto":
         raise ValueError(f"--test_on={settings.test_on} is tested as a whole: leave --split={settings.split} out.")
-    data.refuse_one_class(listed, shown, data.place(settings))
     learn = [*listed, *(r for text in settings.train_on for r in load(text, shown))]
+    data.refuse_one_class(learn, [c for c in shown if c in settings.labels] or shown, data.place(settings))
     test = load(settings.test_on or "", shown)
     everything = [*learn, *test]
     one = records.Fold(tuple(range(len(learn))), tuple(range(len(learn), len(everything))))

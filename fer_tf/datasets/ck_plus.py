@@ -107,7 +107,8 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
     landmarks, listed = _one_of(place, "Landmarks", "Landmarks/Landmarks"), []
     for person in trees.folders(images):
         for sequence in trees.folders(person):
-            emotion = trees.files(emotions / person.name / sequence.name, (".txt",))
+            told = trees.child(emotions, f"{person.name}/{sequence.name}")
+            emotion = trees.files(told, (".txt",)) if told else []
             pictures = trees.files(sequence)
             if not emotion or not pictures:
                 continue
@@ -116,8 +117,8 @@ def _sequences(place: Path, images: Path, rule: str) -> list[Record]:
                     Record(
                         str(path),
                         expression,
-                        subject=person.name,
-                        sequence=f"{person.name}/{sequence.name}",
+                        subject=person.name.upper(),
+                        sequence=f"{person.name.upper()}/{sequence.name}",
                         frame=number,
                         domain="lab",
                         info=_landmarks(landmarks, path),
@@ -140,7 +141,8 @@ def _landmarks(folder: Path | None, picture: Path) -> dict[str, np.ndarray]:
     """{"landmarks": (68, 2)} of a frame, empty where there is no file or it is not whole."""
     if folder is None:
         return {}
-    file = folder / picture.parent.parent.name / picture.parent.name / f"{picture.stem}_landmarks.txt"
+    name = f"{picture.parent.parent.name}/{picture.parent.name}/{picture.stem}_landmarks.txt"
+    file = trees.child(folder, name) or folder / name
     try:
         points = np.array(file.read_text().split(), np.float32).reshape(-1, 2)
     except (OSError, ValueError):

@@ -87,7 +87,7 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
     if root is not None and not any((place / f"fer2013_{split}.npz").is_file() for split in SPLITS):
         if file := next(filter(None, (trees.child(place, name) for name in LISTS)), None):
             return _with_listed_votes(_listed(file, splits), file.with_name(LISTED_VOTES), splits)
-        if any(classfolders.split_of(folder.name) for folder in trees.near(place)):
+        if any(classfolders.split_of(folder.name) for folder in trees.near(place) if folder != place):
             return _folders(place, splits)
     for split in splits:
         path = place / f"fer2013_{split}.npz"
@@ -152,6 +152,10 @@ def _folders(place: Path, splits: tuple[str, ...]) -> list[Record]:
     for found in read.pictures:
         if found.split:
             parts.setdefault(found.split, []).append(found)
+    if not parts:
+        raise FileNotFoundError(
+            f"{place} has no pictures below train, test and the like: expected a folder with\n{TREE}"
+        )
     named = {f.path: classfolders.split_of(f.path.stem.partition("_")[0]) for f in parts.get("test", ())}
     if {*named.values()} == {"public_test", "private_test"}:
         for found in parts.pop("test"):

@@ -215,3 +215,13 @@ def test_the_challenges_training_file_alone(tmp_path):
         fer2013.records(tmp_path, splits=("private_test",))
     (tmp_path / "icml_face_data.csv").write_text(f"emotion, Usage, pixels\n6,PublicTest,{pixels}\n")
     assert described(fer2013.records(tmp_path)) == [("public_test", "neutral")]  # the whole file goes before
+
+
+def test_a_folder_that_is_called_like_a_part(tmp_path):
+    """Its own name says nothing of what is in it."""
+    saved(tmp_path, "train/angry/im1.jpg", "train/sad/im2.jpg")
+    with pytest.raises(FileNotFoundError, match="fer2013_train.npz is missing"):
+        fer2013.records(tmp_path / "train")
+    (tmp_path / "other" / "train").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="no pictures below train, test .*expected"):
+        fer2013.records(tmp_path / "other")

@@ -99,6 +99,27 @@ def test_layouts(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_parts_that_are_numbered_and_people_called_like_one(tmp_path, capsys):
+    root = made(tmp_path / "a", "set1/anger/1.png", "Set_2/anger/1.png", "set2/happy/2.png")
+    assert [(r.split, r.expression) for r in folder.records(root)] == [
+        ("set2", "anger"), ("set1", "anger"), ("set2", "happiness"),
+    ]  # fmt: skip
+    root = made(tmp_path / "b", "anna/anger/1.png", "Val/anger/1.png", "bob/happy/2.png", "Val/happy/3.png")
+    assert [(r.split, r.subject) for r in folder.records(root)] == [
+        (None, None), (None, None), (None, "anna"), (None, "bob"),
+    ]  # fmt: skip
+    assert "2 of 4 pictures have no subject: names that begin with Val" in capsys.readouterr().err
+    root = made(tmp_path / "c", "lab/anger/1.png", "lab/happy/1.png", "wild/anger/2.png")
+    assert {r.subject for r in folder.records(root)} == {None}
+
+
+def test_words_in_both_forms_of_unicode(tmp_path):
+    """As a Mac writes them, and as others do."""
+    made(tmp_path, "mu\u0308de/1.png", "fro\u0308hlich/2.png")
+    labels = {"m\u00fcde": "sad", "fr\u00f6hlich": "happy"}
+    assert {r.expression for r in folder.records(tmp_path, labels=labels)} == {"sadness", "happiness"}
+
+
 def test_what_is_left_aside_is_counted(tmp_path, capsys):
     names = ("anger/a_1.png", "happy/b_1.png", "happy/a_2.png", "__MACOSX/anger/._a_1.png", "__MACOSX/happy/b_1.png")
     root = made(tmp_path, *names, "docs/figure.png", ".DS_Store", "anger/.DS_Store", "anger/a.mp4", "README", "x.png")

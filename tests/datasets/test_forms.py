@@ -111,6 +111,8 @@ def test_ck_plus_in_capital_letters(tmp_path, top):
     touch(whole / "EMOTION/S005/001/S005_001_00000003_emotion.txt", "  3.0e+00")
     found = ck_plus.records(tmp_path / "whole")
     assert [(r.expression, r.frame) for r in found] == [("neutral", 0), ("disgust", 1), ("disgust", 2)]
+    (whole / "EMOTION/S005").rename(whole / "EMOTION/s005")
+    assert ck_plus.records(tmp_path / "whole") == found and found[0].subject == "S005"
 
 
 def test_ck_plus_as_a_list(tmp_path, capsys):

@@ -64,6 +64,14 @@ def test_own_parts_are_used_as_they_are(tmp_path, capsys):
         data.make_folds(Toy(split="own"), named, CLASSES, tmp_path)
 
 
+def test_own_parts_from_a_manifest(tmp_path):
+    """The parts that were left aside stay there."""
+    listed = in_parts(nameless(), "train", "train", "test", "validation")
+    folds = data.make_folds(Toy(), listed, CLASSES, tmp_path)
+    again = data.make_folds(Toy(manifest=tmp_path / "folds.json"), listed, CLASSES, tmp_path)
+    assert again == folds and json.loads((tmp_path / "folds.json").read_text())["people"] == protocols.OWN
+
+
 def test_training_pictures_that_are_tested_again_are_left_out(tmp_path, capsys):
     listed = in_parts(nameless(), "train", "test")
     listed[0] = replace(listed[0], image=listed[1].image)
@@ -100,6 +108,15 @@ def test_what_says_how_pictures_are_dealt_is_said_once(tmp_path):
         data.make_folds(Toy(manifest="x.json", split="own"), nameless(), CLASSES, tmp_path)
     with pytest.raises(ValueError, match="--test_on=rendered is tested as a whole: leave --split=random out"):
         cross.fold(Toy(test_on="rendered", split="random"), nameless(), CLASSES, tmp_path)
+
+
+def test_one_class_may_be_joined_by_another_data_set(tmp_path, monkeypatch):
+    anger = [replace(r, subject=f"p{i}", expression="anger") for i, r in enumerate(nameless())]
+    more = [replace(r, image=r.image + 1, expression="happiness") for r in anger]
+    test = [replace(r, image=r.image + 2, subject=f"q{i}") for i, r in enumerate(anger)]
+    monkeypatch.setattr(cross, "load", lambda text, classes: more if text == "more" else test)
+    everything, (fold,) = cross.fold(Toy(test_on="test", train_on=("more",)), anger, CLASSES, tmp_path)
+    assert len(everything) == 36 and fold == (tuple(range(24)), tuple(range(24, 36)))
 
 
 def test_one_class_or_one_person_is_a_sentence_that_fits(tmp_path):
