@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import prepare
+from experiments.parts.prepare import report
 from experiments.parts.prepare import work as preparing
 from fer_tf import catalogue, pipeline, protocols, records
 from fer_tf.datasets import ck_plus, folder, prepared, rendered
@@ -252,6 +253,9 @@ def test_faces_of_one_picture_have_names_of_their_own(tmp_path):
     found = [records.Record(tmp_path / "a" / "x.jpg", "anger", info={"face": i}) for i in (0, 3)]
     assert [preparing.name_of(r, tmp_path) for r in found] == ["a/x.jpg#0", "a/x.jpg#3"]
     assert preparing.name_of(records.Record((tmp_path / "f.avi", 2)), tmp_path) == "f.avi[2]"
+    told = [replace(r, info={**r.info, "sha256": "a", "picture": f"x.jpg#{i}"}) for i, r in enumerate(found)]
+    assert report.duplicates(told)[0] == "<h2>Duplicates: 0</h2>"
+    assert report.duplicates([told[0], told[0]])[0] == "<h2>Duplicates: 1</h2>"
 
 
 def test_boxes_by_hand(pictures, tmp_path, monkeypatch):

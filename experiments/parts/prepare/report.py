@@ -124,10 +124,10 @@ def faces_of_classes(out: Path, listed: Sequence[records.Record]) -> list[str]:
 
 
 def duplicates(listed: Sequence[records.Record]) -> list[str]:
-    """Pictures of the same bytes, those of several people or classes first."""
+    """Pictures of the same bytes, those of several people or classes first; several faces of one are no duplicates."""
     groups = defaultdict(list)
     for record in listed:
-        groups[record.info["sha256"]].append(record)
+        groups[record.info["sha256"], record.info.get("face")].append(record)
     same = [g for g in groups.values() if len(g) > 1]
     rows = []
     for group in same:
