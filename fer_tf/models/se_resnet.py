@@ -258,7 +258,7 @@ class SEResNet(SoftmaxClassifier):
 
         Args:
           batch: label (N,) int, a place in `label_classes` or -1; votes (N, K) counts if known, out of ten, else the
-            labels stand for them.
+            labels stand for them; weight (N,) if rows count more or less than once.
         Returns:
           (N, K), of rows that sum to the share of the ten votes, and (N, L), to one or zero.
         """
@@ -266,7 +266,16 @@ class SEResNet(SoftmaxClassifier):
         votes = tf.cast(batch["votes"], tf.float32) / 10.0 if "votes" in batch else tf.matmul(labels, self.places)
         known = tf.reduce_sum(labels, -1, keepdims=True)
         smooth = self.label_smoothing / len(self.label_classes)
+        if (weight := batch.get("weight")) is not None:
+            votes, known = votes * weight[:, None], known * weight[:, None]
         return votes, (labels * (1.0 - self.label_smoothing) + smooth) * known
+
+    def rows(self, batch: Batch) -> Terms:
+        """Of the losses the weights that they are means over, else the rows."""
+        rows = super().rows(batch)
+        there = tf.cast(rows["accuracy"] > 0, tf.float32)
+        votes, labels = (there * tf.reduce_sum(targets) for targets in self.targets(batch))
+        return {**rows, "votes_loss": votes, "labels_loss": labels}
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """Barsoum et al., eq. (5), and cross-entropy to the labels, on a batch; see `targets`."""
