@@ -71,7 +71,7 @@ def _opened(file: Path, begin: str, end: str) -> int:
         try:
             kept = _kept_by_another(handle)
             owner = _owner(handle)
-            if kept or (owner and _lives(owner, os.fstat(handle).st_mtime)):
+            if kept or (owner and _lives(owner, os.fstat(handle).st_mtime, kept is not None)):
                 raise ValueError(f"{begin} {_who(owner)}: wait for its end, {end}")
             if not _same(handle, file):  # its owner has just removed it
                 os.close(handle)
@@ -110,11 +110,31 @@ def _owner(handle: int) -> dict[str, Any]:
         return {}
 
 
-def _lives(owner: dict[str, Any], touched: float) -> bool:
-    """Whether an owner whom the kernel does not know may still be there."""
-    if owner["host"] == socket.gethostname():
-        return fcntl is None and time.time() - touched < STALE
-    return time.time() - touched < STALE
+def _lives(owner: dict[str, Any], touched: float, kernel: bool) -> bool:
+    """Whether an owner for whom the kernel keeps nothing may still be there.
+
+    Args:
+      owner: what the file says.
+      touched: when it was touched last.
+      kernel: whether the kernel would know of one on this machine.
+    """
+    fresh = time.time() - touched < STALE
+    if owner["host"] != socket.gethostname():
+        return fresh
+    return not kernel and fresh and _runs(owner["process"])
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process here; True where that cannot be asked."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def _same(handle: int, file: Path) -> bool:

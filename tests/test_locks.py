@@ -1,5 +1,6 @@
 """A folder for one process: who has it is named, a killed one's lock is nobody's."""
 
+import errno
 import json
 import os
 import signal
@@ -127,11 +128,27 @@ def test_a_damaged_lock_is_nobodys(tmp_path, text):
         assert json.loads((tmp_path / locks.NAME).read_text())["process"] == os.getpid()
 
 
-def test_without_the_kernels_locks_the_time_of_the_last_touch_decides(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "fcntl", None)
+@pytest.mark.parametrize("kernel", ["has none", "refuses"])
+def test_without_the_kernels_locks_the_process_and_the_last_touch_decide(tmp_path, monkeypatch, kernel):
+    """On Windows, and on file systems that have none."""
+
+    def refuses(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if kernel == "has none":
+        monkeypatch.setattr(locks, "fcntl", None)
+    else:
+        monkeypatch.setattr(locks.fcntl, "flock", refuses)
     with locks.alone(tmp_path), pytest.raises(ValueError, match="is in use by process"), locks.alone(tmp_path):
         pass
-    with locks.alone(tmp_path):
-        os.utime(tmp_path / locks.NAME, (1, 1))
+    for stale in ("old", "dead"):
         with locks.alone(tmp_path):
-            pass
+            if stale == "old":
+                os.utime(tmp_path / locks.NAME, (1, 1))
+            else:
+                ended = subprocess.Popen(["true"])
+                ended.wait()
+                owner = json.loads((tmp_path / locks.NAME).read_text())
+                (tmp_path / locks.NAME).write_text(json.dumps({**owner, "process": ended.pid}))
+            with locks.alone(tmp_path):
+                pass

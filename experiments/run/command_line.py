@@ -12,6 +12,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -61,7 +62,7 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
 def in_a_sentence(error: Exception) -> str:
     """What is said of bad input, a full disk and the like; empty of an error that is ours."""
     if files.is_full(error):
-        where = f" of {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        where = f" of {Path(error.filename).parent}" if isinstance(error, OSError) and error.filename else ""
         return f"The disk{where} is full: make room and give the same command again, which goes on where it stood."
     if isinstance(error, tf.errors.OpError):  # a reader's ValueError, out of a running tf.data pipeline
         return error.message.split("ValueError: ")[1].splitlines()[0] if "ValueError: " in error.message else ""

@@ -1,6 +1,7 @@
 """Flags are made of the fields; a command line becomes settings; bad input is one sentence; `fer-tf` runs commands."""
 
 import dataclasses
+import errno
 import importlib
 import subprocess
 import sys
@@ -176,6 +177,35 @@ def test_tensorboard_is_asked_for_before_anything_starts(capsys, monkeypatch):
     code, lines = ended(capsys, Toy, lambda made: pytest.fail("ran"), "--tensorboard")
     assert code == 1 and len(lines) == 1 and "pip install tensorboard" in lines[0] and '".[tensorboard]"' in lines[0]
     command_line.main(Toy, lambda made: None, ["program", "--notensorboard"])
+
+
+def chained(error, cause):
+    """As `raise error from cause` has it."""
+    error.__cause__ = cause
+    return error
+
+
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "/runs/a/.x.part.json")
+FULL = {
+    "a file": (NO_SPACE, " of /runs/a"),
+    "a quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), ""),
+    "a checkpoint": (
+        tf.errors.ResourceExhaustedError(None, None, "x.tempstate1; No space left on device [Op:SaveV2]\n\ntrace"), ""
+    ),
+    "HDF5": (RuntimeError("Can't write data (file write failed: errno = 28, error message = 'No space left')"), ""),
+    "one in another": (chained(KeyError("export"), NO_SPACE), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_full_disk_is_one_sentence(capsys, monkeypatch, kind):
+    """Whichever library finds it full; memory that does not suffice is something else."""
+    monkeypatch.delenv("FER_TF_TRACEBACK", raising=False)
+    error, where = FULL[kind]
+    again = "make room and give the same command again, which goes on where it stood."
+    assert ended(capsys, Other, failing(error)) == (1, [f"error: The disk{where} is full: {again}"])
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        command_line.main(Other, failing(tf.errors.ResourceExhaustedError(None, None, "OOM of GPU:0")), ["program"])
 
 
 @pytest.mark.parametrize("error", [KeyError("a fault of ours"), tf.errors.InvalidArgumentError(None, None, "shapes")])
