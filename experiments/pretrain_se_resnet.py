@@ -119,6 +119,7 @@ def release(
         "blend": twin.blend,
     }
     digest = hashlib.sha256("".join(content_hashes(listed["train"])).encode()).hexdigest()
+    start = provenance.weights_file(settings.init)
     about = provenance.of_weights(
         settings,
         "pretrain_se_resnet",
@@ -126,6 +127,7 @@ def release(
         datasets=["fer2013"],
         model=twin,
         metric=metric,
+        **({"init": weights.provenance(start)} if start else {}),
     )
     weights.save(twin, out, provenance=about, dtype="float16")
     files.write_json(folder / "metrics.json", metric)
@@ -141,6 +143,8 @@ def run(settings: Settings) -> Path:
             f"{settings.data_dir} has no votes of FER+: put fer2013new.csv beside fer2013.csv, or ferplus.npz "
             "beside the .npz files."
         )
+    if missing := [name for name in ("public_test", "private_test") if name not in listed]:
+        raise ValueError(f"{settings.data_dir} has no {missing[0]}, by which the epoch is chosen or that is tested.")
     strategy = fitting.setup(settings, settings.seed)
     batches = pipeline.batches(
         listed["train"],

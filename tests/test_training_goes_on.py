@@ -57,6 +57,24 @@ def test_asked_for_more_it_is_as_if_it_had_been_asked_at_once(tmp_path, parts, w
     assert len(done["before"]) == len(parts) - 1 and done["before"][0]["steps"] == parts[0].get("max_steps", STEPS)
 
 
+def test_stop_is_asked_before_each_epoch(tmp_path):
+    """With the number of epochs so far; without it the training goes on as if it had never been asked."""
+    asked = []
+
+    def stop(epoch):
+        asked.append(epoch)
+        return epoch == 2
+
+    for _ in range(2):
+        found, history = train(tmp_path / "parts", epochs=3, stop=stop)
+        assert [row["epoch"] for row in history] == [1, 2]
+    assert asked == [0, 1, 2, 2]
+    assert json.loads((tmp_path / "parts/done.json").read_text())["steps"] == 2 * STEPS
+    found, history = train(tmp_path / "parts", epochs=3)
+    expected, wanted = train(tmp_path / "whole", epochs=3, stop=lambda epoch: False)
+    assert history == wanted and all(map(np.array_equal, found, expected))
+
+
 def test_a_kill_before_the_last_row_loses_no_row(tmp_path):
     """The checkpoint of the last step is there; the validation had not ended."""
 

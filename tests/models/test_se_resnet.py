@@ -88,6 +88,9 @@ def test_targets_by_hand():
     by_votes, by_labels = model.targets({"label": tf.constant([1, -1, 6]), "votes": tf.constant(votes)})
     np.testing.assert_allclose(by_votes, votes / 10, atol=1e-7)
     np.testing.assert_allclose(by_labels, [[0.02, 0.88] + [0.02] * 5, [0] * 7, [0.02] * 6 + [0.88]], atol=1e-6)
+    heavy = {"label": tf.constant([1, -1, 6]), "votes": tf.constant(votes), "weight": tf.constant([2.0, 3.0, 0.0])}
+    for weighted, once in zip(model.targets(heavy), (by_votes, by_labels), strict=True):
+        np.testing.assert_allclose(weighted, once * np.array([[2], [3], [0]]), atol=1e-6)
     without, _ = model.targets({"label": tf.constant([1, 6])})
     assert [CLASSES["eight"][i] for i in np.argmax(without, -1)] == [CLASSES["six_neutral"][i] for i in (1, 6)]
 
@@ -160,6 +163,10 @@ def test_the_average_by_hand():
     for average, value in zip(model.averages.values, wanted, strict=True):
         np.testing.assert_allclose(np.array(average), value, atol=1e-6)
     trained = values(followed)
+    with pytest.raises(KeyboardInterrupt), model.averaged():
+        raise KeyboardInterrupt
+    for variable, value in zip(followed, trained, strict=True):
+        np.testing.assert_array_equal(np.array(variable), value)
     with model.averaged():
         for variable, value in zip(followed, wanted, strict=True):
             np.testing.assert_allclose(np.array(variable), value, atol=1e-6)

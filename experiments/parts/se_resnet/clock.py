@@ -16,7 +16,7 @@ class Clock:
     """Sets the learning rate of each epoch: a warm-up, then a cosine that is zero when the time or the epochs are over.
 
     Args:
-      file: JSON in which the time used is kept, for a run that is taken up again.
+      file: JSON in which the time used, and by the last epoch, is kept for a run that is taken up again.
       seconds: that the training may take, validation and checkpoints included.
       epochs: that it may have at most.
       rate: the highest learning rate.
@@ -35,8 +35,8 @@ class Clock:
     ):
         self.file, self.seconds, self.epochs, self.highest, self.warmup = file, seconds, epochs, rate, warmup
         self.now = now
-        used = json.loads(file.read_text())["seconds"] if file.is_file() else 0.0
-        self.began, self.lasted, self.last = now() - used, 0.0, used
+        kept = json.loads(file.read_text()) if file.is_file() else {"seconds": 0.0, "last_epoch": 0.0}
+        self.began, self.lasted, self.last = now() - kept["seconds"], kept["last_epoch"], kept["seconds"]
 
     @property
     def used(self) -> float:
@@ -54,7 +54,7 @@ class Clock:
         used = self.used
         self.lasted = used - self.last
         self.last = used
-        files.write_json(self.file, {"seconds": used, "epochs": epoch})
+        files.write_json(self.file, {"seconds": used, "last_epoch": self.lasted, "epochs": epoch})
         model.classifier_optimizer.learning_rate.assign(self.rate(epoch))
 
     def stop(self, epoch: int) -> bool:

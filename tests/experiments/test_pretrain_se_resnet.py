@@ -1,0 +1,207 @@
+"""`python -m experiments.pretrain_se_resnet` on a fake FER-2013 with votes: what is trained, chosen, stored, read."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import pretrain_se_resnet as command
+from experiments import regenerate
+from experiments.parts.se_resnet import measures
+from experiments.run import fitting
+from fer_tf import export, recognise, training, weights
+from fer_tf.compat import keras
+from fer_tf.datasets import fer2013
+from fer_tf.models import se_resnet
+from fer_tf.records import CLASSES
+
+COUNTS = {"train": 24, "public_test": 10, "private_test": 6}
+SMOKE = {"preset": "smoke", "precision": "float32", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with three files of noise and the votes on it."""
+    folder, rng = tmp_path_factory.mktemp("ferplus"), np.random.default_rng(0)
+    votes = {"columns": np.array(fer2013.VOTES)}
+    for split, count in COUNTS.items():
+        image = rng.integers(0, 256, (count, 48, 48), dtype=np.uint8)
+        label = np.resize([0, 2, 3, 4, 5, 6, 7], count).astype(np.uint8)
+        np.savez(folder / f"fer2013_{split}.npz", image=image, label=label)
+        votes[split] = rng.multinomial(10, [0.1] * 10, count).astype(np.uint8)
+    np.savez(folder / "ferplus.npz", **votes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def smoke(pictures, tmp_path_factory):
+    """(file, folder, rows that a `Reader` was given, in order) of a whole smoke run."""
+    folder, rows = tmp_path_factory.mktemp("se_resnet"), []
+    with pytest.MonkeyPatch.context() as patch:
+        read = measures.Reader.__call__
+        patch.setattr(measures.Reader, "__call__", lambda own, faces: rows.append(len(faces)) or read(own, faces))
+        out = folder / "out.h5"
+        made = command.Settings(**SMOKE, data_dir=pictures, workdir=folder / "run", out=out, seed=3)
+        assert command.run(made) == out
+    return out, folder / "run", rows
+
+
+def test_the_epoch_is_chosen_on_the_public_test_and_the_private_one_is_read_at_the_end(smoke):
+    """Two epochs and the temperatures by the one; the other as it is, mirrored, and in five other conditions."""
+    out, folder, rows = smoke
+    assert rows == [10, 10, 10] + [6] * 7
+    metric, about = json.loads((folder / "metrics.json").read_text()), weights.provenance(out)
+    assert about["metric"] == metric and about["datasets"] == ["fer2013"] and about["seed"] == 3
+    assert metric["private_test"]["counts"]["labels"] == 6 and 0 <= metric["public_test"]["votes"] <= 1
+    assert str(folder.parent) not in json.dumps(about) and "init" not in about
+    history = (folder / "pretrain/history.csv").read_text().splitlines()
+    assert len(history) == 3 and {"val_votes", "val_labels", "val_accuracy"} <= {*history[0].split(",")}
+    for row in history[1:]:
+        row = dict(zip(history[0].split(","), map(float, row.split(",")), strict=True))
+        assert row["val_accuracy"] == pytest.approx((row["val_votes"] + row["val_labels"]) / 2)
+
+
+def test_what_is_stored_is_the_best_epochs_average_in_half_precision(smoke):
+    out, folder, _ = smoke
+    about, model = weights.provenance(out), command.build(command.Settings(**SMOKE), 3)
+    training.restore(model, folder / "pretrain", "best")
+    model.averages.take()
+    wanted = [np.array(v) for v in model.averaged_variables()]
+    weights.load(model, out)
+    for variable, value in zip(model.averaged_variables(), wanted, strict=True):
+        halved = value.astype(np.float16).astype(np.float32) if value.ndim > 1 else value
+        np.testing.assert_array_equal(np.array(variable), halved)
+    assert about["model"] == "se_resnet.SEResNet" and about["classes"] == list(CLASSES["eight"])
+
+
+def test_a_weights_file_names_eight_expressions_by_its_path(smoke):
+    """With the temperatures that were fitted: `predict`, `recognise` and an export, all from the file."""
+    out, folder, _ = smoke
+    metric, model = json.loads((folder / "metrics.json").read_text()), export.rebuild(out)
+    assert isinstance(model, se_resnet.SEResNet) and model.width == 4
+    fitted = [metric[name] for name in ("temperature", "label_temperature", "blend")]
+    assert [model.temperature, model.label_temperature, model.blend] == fitted and fitted[0] != 1 != fitted[1]
+    faces = np.random.default_rng(5).integers(0, 256, (3, 70, 70), np.uint8)
+    logits = model.both_logits(model.preprocess(tf.constant(faces[..., None], tf.float32) / 255))[0]
+    wanted = measures.softmax(np.array(logits), metric["temperature"])
+    assert np.abs(wanted - measures.softmax(np.array(logits))).max() > 1e-3
+    named = recognise.faces(list(faces), model=out)
+    for face, row in zip(named, wanted, strict=True):
+        assert [*face.probabilities] == [*CLASSES["eight"]]
+        np.testing.assert_allclose([*face.probabilities.values()], row, atol=1e-5)
+        assert face.expression == CLASSES["eight"][row.argmax()]
+    assert recognise.predictor(str(out)).template.name == "ia_gen"
+    assert export.save(model, folder / "export") <= export.TOLERANCE
+    again = recognise.faces(list(faces), model=folder / "export")
+    assert [face.expression for face in again] == [face.expression for face in named]
+    with pytest.raises(ValueError, match="has no generators: give weights of IA-gen"):
+        regenerate.load(str(out))
+
+
+def test_the_same_command_again_trains_nothing(smoke, pictures, capsys):
+    out, folder, _ = smoke
+    before = weights.provenance(out)
+    made = command.Settings(**{**SMOKE, "progress": True}, data_dir=pictures, workdir=folder, out=out, seed=3)
+    assert command.run(made) == out and "is done: 2 epochs, 6 steps" in capsys.readouterr().out
+    assert weights.provenance(out)["metric"] == before["metric"]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What reaches `fitting.fit` instead of being trained, then what `release` would store: one dict a run."""
+    calls = []
+
+    def fit(settings, model, data, folder, strategy, **options):
+        calls.append({"model": model, "data": data, "folder": folder, **options})
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    monkeypatch.setattr(training, "restore", lambda *args: None)
+    monkeypatch.setattr(
+        command, "release",
+        lambda settings, model, listed, folder, out: calls[-1].update(out=out) or {
+            "private_test": {"votes": 0.0, "labels": 0.0}
+        },
+    )  # fmt: skip
+    return calls
+
+
+def test_what_is_trained(trained, pictures, tmp_path):
+    """What the docstring says of it, read off the built objects; a tenth of the width."""
+    made = command.Settings(
+        preset="paper", data_dir=pictures, workdir=tmp_path, precision="float32", width=6, batch_size=8, mixup=0.3
+    )
+    assert command.run(made) == tmp_path / "se_resnet_ferplus.h5"
+    (call,) = trained
+    model, data, sgd = call["model"], call["data"], call["model"].classifier_optimizer
+    assert call["epochs"] == made.epochs == 120 and call["folder"] == tmp_path / "pretrain" and "stop" not in call
+    assert isinstance(sgd, keras.optimizers.SGD) and sgd.momentum == 0.9 and sgd.nesterov and sgd.weight_decay == 5e-3
+    assert sgd.global_clipnorm == 5 and command.Settings().width == 64 and command.Settings().batch_size == 128
+    rates = [float(sgd._learning_rate(step)) for step in (0, 9, 9 + 351 // 2, 360)]
+    assert len(data) == 3 and rates == pytest.approx([0.01, 0.1, 0.05, 0], abs=1e-3)
+    for name in command.PASSED:
+        assert model.get_config()[name] == getattr(made, name), name
+    assert {*se_resnet.VIEWS} < {*command.PASSED} and model.step_views.mixup == 0.3
+    assert [r.split for r in data.records] == ["train"] * 24 and data.batch_size == 8
+    assert model.classes == CLASSES["eight"] and model.label_classes == CLASSES["six_neutral"]
+
+
+def test_by_the_clock(trained, pictures, tmp_path):
+    """The rate then is a number that the clock sets, at first that of its first epoch."""
+    given = {**SMOKE, "data_dir": pictures, "workdir": tmp_path, "rate": 0.8, "warmup": 3}
+    command.run(command.Settings(**given, minutes=2.0))
+    (call,) = trained
+    clock, sgd = call["stop"].__self__, call["model"].classifier_optimizer
+    assert (clock.seconds, clock.epochs, clock.highest, clock.warmup) == (120, 2, 0.8, 3)
+    assert float(np.array(sgd.learning_rate)) == pytest.approx(0.2)
+    clock.began = clock.now() - 60
+    call["after_epoch"](call["model"], 1)
+    half = 0.8 * 2 / 4 * 0.5
+    assert float(np.array(sgd.learning_rate)) == pytest.approx(half, rel=0.05)
+    assert json.loads((tmp_path / "clock.json").read_text())["seconds"] == pytest.approx(60, abs=5)
+
+
+def test_init_is_loaded_and_said(trained, pictures, smoke, tmp_path):
+    given = {**SMOKE, "data_dir": pictures, "workdir": tmp_path}
+    command.run(command.Settings(**given, init=smoke[0]))
+    model, start = trained[0]["model"], export.rebuild(smoke[0])
+    for a, b in zip(model.averaged_variables(), start.averaged_variables(), strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+    assert (model.temperature, model.label_temperature) == (1, 1)  # fitted anew
+
+
+@pytest.mark.parametrize("name", ["ferplus.npz", "fer2013_private_test.npz"])
+def test_what_is_missing_is_one_sentence(pictures, tmp_path, name):
+    for file in pictures.iterdir():
+        if file.name != name:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    sentence = {
+        "ferplus.npz": r"has no votes of FER\+: put fer2013new.csv beside fer2013.csv, or ferplus.npz beside the .npz",
+        "fer2013_private_test.npz": "fer2013_private_test.npz is missing",
+    }[name]
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        command.run(command.Settings(**SMOKE, data_dir=tmp_path, workdir=tmp_path / "run"))
+
+
+def test_votes_without_a_public_test(tmp_path, capsys):
+    """A list of two parts: no tenth of the training pictures takes its place."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(12):
+        usage = "PrivateTest" if i > 8 else "Training"
+        rows.append((f"{i % 7},{' '.join(map(str, rng.integers(0, 256, 2304)))},{usage}", f"{usage},a,{'1,' * 9}1"))
+    names = ",".join([*fer2013.VOTES[:-1], "NF"])
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *(row for row, _ in rows)]))
+    (tmp_path / "fer2013new.csv").write_text("\n".join([f"Usage,Image name,{names}", *(row for _, row in rows)]))
+    with pytest.raises(ValueError, match="has no public_test, by which the epoch is chosen"):
+        command.run(command.Settings(**SMOKE, data_dir=tmp_path, workdir=tmp_path / "run"))
+
+
+def test_shares_that_are_more_than_all(refused, pictures, tmp_path):
+    flags = ["--mixup=0.7", "--cutmix=0.4"]
+    cases = {
+        tuple(flags): "mixup 0.7 and cutmix 0.4 have to add up to at most 1",
+        ("--average=1",): "--average=1",
+        ("--shift=0.6",): "--shift=0.6",
+        (f"--init={tmp_path / 'nothing'}",): "no released weights",
+    }
+    refused("pretrain_se_resnet", cases, "--preset=smoke", f"--data_dir={pictures}", f"--workdir={tmp_path / 'run'}")
