@@ -178,6 +178,8 @@ def run(settings: Settings) -> report.Results:
         file = provenance.weights_file(getattr(settings, flag))
         behind += provenance.refuse_tested_people(file, flag, None if nobody else settings.tested_name)
     listed = data.first_subjects(load(settings, classes), settings.max_subjects)
+    if not settings.all_subjects:
+        data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "de_gan")
     if settings.all_subjects:
         return train_on_everybody(settings, listed, classes, folder, behind)

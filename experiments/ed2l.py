@@ -153,6 +153,7 @@ def run(settings: Settings) -> report.Results:
     start, classes = time.time(), settings.labels
     starts(settings)  # refuses before anything is trained
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "ed2l")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
     for number_of_run in range(settings.runs):

@@ -38,6 +38,7 @@ def run(settings: Settings) -> report.Results:
     """Records -> folds -> training -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "fer_net")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
     for number_of_run in range(settings.runs):

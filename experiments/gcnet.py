@@ -237,7 +237,10 @@ def run_folds(
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> the networks of --rows -> table, pictures, exported model."""
     start, classes, rows = time.time(), settings.labels, rows_of(settings)
-    listed, folder = load(settings), work.folder(settings, "gcnet")
+    listed = load(settings)
+    if not settings.test_on:
+        data.refuse_undealt(settings, listed, classes)
+    folder = work.folder(settings, "gcnet")
     if settings.test_on:
         listed, folds = cross.fold(settings, listed, with_neutral(classes), folder)
     else:

@@ -182,6 +182,7 @@ def run(settings: Settings) -> report.Results:
         raise ValueError(f"--classes={settings.classes} lacks neutral, which the generators are to make: add it.")
     net.refuse_all_views(settings.views)
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
+    data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "gcnet_generators")
     folds = data.make_folds(settings, listed, classes, folder)
     fold = folds[data.chosen_folds(settings, len(folds))[0]]

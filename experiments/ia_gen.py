@@ -136,7 +136,10 @@ def release(settings: Settings, listed: list[records.Record], behind: Sequence[s
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> FER-Net and K GANs each -> table, pictures, exported recogniser."""
     start, classes, listed = time.time(), settings.labels, load(settings)
-    behind, folder = gans.data_behind(settings, classes), work.folder(settings, "ia_gen")
+    behind = gans.data_behind(settings, classes)
+    if not settings.all_subjects:
+        data.refuse_undealt(settings, listed, settings.loaded)
+    folder = work.folder(settings, "ia_gen")
     if settings.all_subjects:
         return release(settings, listed, behind, folder)
     folds, tested = data.make_folds(settings, listed, settings.loaded, folder), []

@@ -95,6 +95,8 @@ def make_folds(
     refuse_one_class(listed, [c for c in classes if c in settings.labels] or classes, place(settings))
     hashes = records.content_hashes(listed)  # reads every image, so once for all folds
     folds, how, people = dealt(settings, listed, hashes)
+    if people:
+        print(f"{place(settings)}: {how}.", file=sys.stderr)
     for number, fold in enumerate(folds):
         for warning in records.check_fold(listed, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
@@ -114,6 +116,13 @@ def refuse_one_class(listed: Sequence[records.Record], classes: Sequence[str], w
             f"{where}: all {len(own)} pictures show {shown[0]}, with nothing to tell it from: two or more of "
             f"{', '.join(classes)} are needed."
         )
+
+
+def refuse_undealt(settings: Folds, listed: list[records.Record], classes: Sequence[str]) -> None:
+    """Raises ValueError where `make_folds` would, but for what only the pictures say: before anything is written."""
+    refuse_one_class(listed, [c for c in classes if c in settings.labels] or classes, place(settings))
+    if not settings.manifest:
+        dealt(settings, listed, [str(i) for i in range(len(listed))])
 
 
 def refuse_nameless(listed: Sequence[records.Record], why: str) -> None:
@@ -145,14 +154,12 @@ def dealt(settings: Folds, listed: list[records.Record], hashes: Sequence[str]) 
     nameless = [r for r in listed if r.subject is None]
     if split == "random":
         folds = protocols.random_folds(listed, settings.folds, settings.seed, hashes)
-        print(f"{place(settings)}: {protocols.RANDOM}.", file=sys.stderr)
         return folds, f"{settings.folds} folds, {protocols.RANDOM}", protocols.RANDOM
     if split == "own" or (split == "auto" and nameless):
         try:
             folds, words = protocols.own_folds(listed, hashes)
         except ValueError as error:
             raise ValueError(_nobody(listed, nameless, error, split)) from error
-        print(f"{place(settings)}: {protocols.OWN}; {words}.", file=sys.stderr)
         return folds, f"{protocols.OWN}; {words}", protocols.OWN
     return records.subject_folds(listed, settings.folds, order), order, ""
 

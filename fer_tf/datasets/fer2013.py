@@ -50,7 +50,8 @@ SPLITS = ("train", "public_test", "private_test")
 LABELS = "0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral; or folders"
 TREE = "\n".join(f"  fer2013_{split}.npz   (image (N, 48, 48) uint8, label (N,) uint8)" for split in SPLITS)
 TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\nor\n  train/angry/....jpg ... and test/..."
-LISTS = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv", "train.csv")
+OWNERS = ("fer2013.csv", "icml_face_data.csv")
+LISTS = (*OWNERS, "fer2013/fer2013.csv", "train.csv")
 NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 STAND_INS = {"train": "train", "public_test": "validation", "private_test": "test"}
 """What folders may be called instead."""
@@ -70,7 +71,7 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
     """The pictures of the given splits.
 
     Args:
-      root: folder of one of the three forms.
+      root: folder of one of the three forms, or the CSV file.
       splits: out of train, public_test, private_test; all that there are when left out. Where folders are called so,
         public_test means validation, and private_test the one test that there is.
     Returns:
@@ -84,6 +85,8 @@ def records(root: str | Path | None = None, *, splits: tuple[str, ...] = SPLITS)
     if unknown := [split for split in splits if split not in SPLITS]:
         raise ValueError(f"FER-2013 has no split {unknown[0]!r}: use {', '.join(SPLITS)}.")
     place = Path(root or ".").expanduser()
+    if root is not None and place.suffix.lower() == ".csv" and place.is_file():
+        return _with_listed_votes(_listed(place, splits), place.with_name(LISTED_VOTES), splits)
     if root is not None and not any((place / f"fer2013_{split}.npz").is_file() for split in SPLITS):
         if file := next(filter(None, (trees.child(place, name) for name in LISTS)), None):
             return _with_listed_votes(_listed(file, splits), file.with_name(LISTED_VOTES), splits)
@@ -122,7 +125,7 @@ def _listed(file: Path, splits: tuple[str, ...]) -> list[Record]:
     parts: dict[str, list[Record]] = {split: [] for split in SPLITS}
     with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
         reader = csv.DictReader(stream, skipinitialspace=True)
-        whole = file.name.lower() != "train.csv"
+        whole = file.name.lower() in OWNERS or "Usage" in (reader.fieldnames or [])
         if not {"emotion", "pixels", *["Usage"] * whole} <= set(reader.fieldnames or []):
             raise ValueError(f"{file} has the columns {reader.fieldnames}: expected emotion, pixels, Usage.")
         if not whole and splits not in (SPLITS, ("train",)):

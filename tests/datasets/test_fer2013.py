@@ -211,6 +211,7 @@ def test_the_challenges_training_file_alone(tmp_path):
     pixels = " ".join(["9"] * 2304)
     (tmp_path / "train.csv").write_text(f"emotion,pixels\n3,{pixels}\n0,{pixels}\n")
     assert described(fer2013.records(tmp_path)) == [("train", "happiness"), ("train", "anger")]
+    assert described(fer2013.records(tmp_path / "train.csv", splits=("train",)))[0] == ("train", "happiness")
     with pytest.raises(ValueError, match="train.csv has the training pictures alone: there is no private_test"):
         fer2013.records(tmp_path, splits=("private_test",))
     (tmp_path / "icml_face_data.csv").write_text(f"emotion, Usage, pixels\n6,PublicTest,{pixels}\n")

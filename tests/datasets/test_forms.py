@@ -188,6 +188,10 @@ def test_afew_with_its_owners_faces(tmp_path, capsys):
     assert "1 clips of train are left out, such as 777" in capsys.readouterr().err
     assert len(afew.records(tmp_path, aligned=False)) == 16 and capsys.readouterr().err == ""
     assert not any(r.info for r in afew.records(tmp_path, aligned=False))
+    face(tmp_path / "Train_AFEW/Sad/11/11_0.jpg")  # its own frames, and its owner's face of it
+    face(tmp_path / "Train_AFEW/AlignedFaces_LBPTOP_Points/Faces/11/000.jpg")
+    (record,) = [r for r in afew.records(tmp_path) if r.sequence == "train/11"]
+    assert record.image.endswith("Faces/11/000.jpg") and record.info == {"framed": True}
     (tmp_path / "Train_AFEW" / "Fear").mkdir()
     (tmp_path / "Train_AFEW" / "Sad" / "10.avi").rename(tmp_path / "Train_AFEW" / "Fear" / "10.avi")
     assert [r.expression for r in afew.records(tmp_path)[:3]] == ["fear"] * 3
