@@ -73,7 +73,7 @@ def load(
     try:
         return module(name).records(place, **given)
     except FileNotFoundError as error:
-        told = archives.hint(place) if place else ""
+        told = archives.hint(place) if place and "\n" in str(error) else ""  # where it shows the tree
         raise FileNotFoundError(f"{told}{error}") from error
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from fer_tf import classfolders, trees
@@ -41,7 +42,7 @@ def named(found: Sequence[classfolders.Found], labels: Mapping[str, str] = {}) -
 
     A person is the folder above the class, else that below it, else what the file's name has before its first "_". It
     is none where the word is nobody's (`is_nobody`), the same for all, the class's own, or a number that no two
-    pictures share.
+    pictures share. Anna and anna are one person, spelled as first seen.
     """
     above, below = (_varying([getattr(f, side) for f in found], labels) for side in ("above", "below"))
     words, by_name = [], []
@@ -52,7 +53,7 @@ def named(found: Sequence[classfolders.Found], labels: Mapping[str, str] = {}) -
         words.append(word)
     dropped = {w for w in words if w is not None and is_nobody(w, labels)}
     people = [None if w in dropped else w for w in words]
-    there = {p for p in people if p is not None}
+    there = {_key(p) for p in people if p is not None}
     classes: dict[str, set[str]] = {}
     for f, over, p in zip(found, above, people, strict=True):
         if p is not None and not over:  # a folder above the classes is somebody's on purpose
@@ -61,13 +62,21 @@ def named(found: Sequence[classfolders.Found], labels: Mapping[str, str] = {}) -
     if len(classes) == len(own) > 1 and all(len(names) == 1 for names in classes.values()):
         dropped |= own
     if len(there) == 1:
-        dropped |= there
+        dropped |= {p for p in people if p is not None}
     numbers = [p for p, name in zip(people, by_name, strict=True) if p is not None and name]
     if len({*numbers}) == len(numbers) > 1 and all(re.search(r"\d", p) for p in numbers):
         dropped |= {*numbers}
-    people = [None if p in dropped else p for p in people]
+    spelled: dict[str, str] = {}
+    for name in people:
+        spelled.setdefault(_key(name), name or "")
+    people = [None if p is None or p in dropped else spelled[_key(p)] for p in people]
     shown = ", ".join(subject_order(dropped)[:3]) + (" ..." if len(dropped) > 3 else "")
     return people, f"names that begin with {shown} tell nobody apart" if dropped else ""
+
+
+def _key(name: str | None) -> str:
+    """What two spellings of a name share."""
+    return unicodedata.normalize("NFC", name or "").casefold()
 
 
 def _varying(listed: Sequence[Sequence[str]], labels: Mapping[str, str]) -> list[str | None]:

@@ -156,3 +156,11 @@ def test_a_data_set_that_is_still_packed(tmp_path):
     (tmp_path / "images.zip").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"There are archives \(images.zip\): add --unpack=<folder> to"):
         catalogue.load_place(f"lfw={tmp_path}")
+
+
+def test_archives_beside_a_data_set_are_not_to_blame(folder):
+    (folder / "old.zip").write_bytes(b"")
+    (folder / "0.png").unlink()
+    with pytest.raises(FileNotFoundError, match="line 2: there is no file") as error:
+        catalogue.load("folder", folder)
+    assert "There are archives" not in str(error.value)

@@ -61,6 +61,11 @@ def test_names_that_are_people(tmp_path, capsys):
     found = folder.records(made(tmp_path, *names))
     assert [r.subject for r in found] == ["anna", "bob", "p12", "anna", None, "p12"]
     assert "1 of 6 pictures have no subject: names that begin with img tell nobody apart" in capsys.readouterr().err
+    root = made(tmp_path / "b", "anger/Anna_1.png", "anger/bob_1.png", "sad/anna_2.png", "sad/BOB_2.png",
+                "sad/u\u0308_1.png", "sad/\u00fc_2.png")  # fmt: skip
+    assert [r.subject for r in folder.records(root)] == ["Anna", "bob", "bob", "Anna", "u\u0308", "u\u0308"]
+    made(tmp_path / "c", "anger/Holiday_1.png", "sad/holiday_2.png")
+    assert {r.subject for r in folder.records(tmp_path / "c")} == {None}
     for word in (
         "anger",
         "Happy2",
