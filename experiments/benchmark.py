@@ -8,6 +8,7 @@ is left out then, and the table says so; `paper` repeats more. Speed varies with
 noted; the figures to compare are the ratios, each taken within one run:
 
     ours, ms    a training step on one cached batch as `training.fit` makes it: XLA as --xla says, so many steps a call
+    compiling   seconds before the first step is over
     ours is     how many times as fast as the fastest of PyTorch: the same nets, losses and updates, run eagerly, by
                 `torch.compile`, and with CUDA graphs; `.[bench]`. TF32 in both where TensorFlow's float32 is that
     of peak     its multiplications and additions a second over those of a big matmul in that precision; PyTorch's too
@@ -88,6 +89,7 @@ class Settings(settings.Base):
     precisions: tuple[str, ...] = setting((), "All that the hardware computes when empty; no float16 for all models.")
     device: str = setting("auto", "Where to compute; auto: on a GPU that TensorFlow can use.", choices=devices.DEVICES)
     xla: str = setting("auto", "Compile steps by XLA; auto: where there is a GPU.", choices=training.XLA)
+    without_xla: bool = setting(False, "The step without XLA too: on a GPU a minute in which cuDNN is tried out.")
     steps_per_call: int = setting(0, "Of the training loop; 0: 20 on a GPU, 1 on a CPU.", low=0)
     torch_compile: str = setting("auto", "PyTorch's compiler, too; auto: on a GPU.", choices=("auto", "on", "off"))
     minutes: float = setting(0.0, "After which what comes last is left out; 0: 9 for all models on a GPU.", low=0)

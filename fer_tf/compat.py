@@ -58,8 +58,7 @@ def set_xla(wanted: bool | None) -> None:
 
 def xla() -> bool:
     """Whether `compile` asks for XLA unless it is told."""
-    wanted = _xla["wanted"]
-    return bool(tf.config.get_visible_devices("GPU")) if wanted is None else wanted
+    return bool(tf.config.get_visible_devices("GPU")) if _xla["wanted"] is None else bool(_xla["wanted"])
 
 
 class PlayersModel(feeding.Fed, keras.Model):
@@ -69,8 +68,8 @@ class PlayersModel(feeding.Fed, keras.Model):
     (`track`). `compile` takes one optimizer for each player. Training, testing and calling follow from these.
     """
 
-    xla = False
-    """Whether `compile` asked for XLA."""
+    xla = xla_is_auto = False
+    """Whether `compile` asked for XLA; and whether nobody said yes or no: a short training does without it then."""
 
     def __init__(self, *args: Any, **options: Any):
         # its layers follow the policy; the model itself would round its inputs, and any weight it reads
@@ -196,6 +195,7 @@ class PlayersModel(feeding.Fed, keras.Model):
         own = scores.of(self, metrics or (), weighted_metrics or (), keras.metrics)
         self.__dict__.update(_scores=own, _compiled_with=given)  # not tracked: no part of the weights
         self.xla = (xla() if jit_compile is None else jit_compile) and not run_eagerly
+        self.xla_is_auto = jit_compile is None and _xla["wanted"] is None
         alone = self.distribute_strategy.num_replicas_in_sync == 1  # optimizers of several meet outside of XLA
         options: dict[str, Any] = {"optimizer": None} if KERAS_3 else {}
         options |= {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution}

@@ -81,8 +81,12 @@ class Steps:
                     logs, index = self.several(batches, tf.constant(whole))
                     yield self._call(whole, logs, index)
                 else:
-                    yield self._one(batches.get_next(), whole == 0)
+                    yield self._one(self.next_of(batches), whole == 0)
                 step += max(whole, 1)
+
+    def next_of(self, batches: Any) -> Any:
+        """The next batch, or plan, of an iterator."""
+        return batches.get_next()
 
     def _one(self, batch: Any, short: bool) -> Call:
         logs, index = (self.plain if short else self.compiled)(batch)
@@ -129,13 +133,13 @@ class Steps:
 
     def _several(self, batches: Any, count: tf.Tensor) -> tuple[dict[str, tf.Tensor], Any]:
         """`count` steps in a row on the next batches of an iterator, all of full size."""
-        logs, index = self.compiled(batches.get_next())
+        logs, index = self.compiled(self.next_of(batches))
         seen = tf.TensorArray(tf.int32, 0, dynamic_size=True, infer_shape=False, element_shape=(None,))
         if index is not None:
             seen = seen.write(0, index)
 
         def step(i: tf.Tensor, _: Any, seen: tf.TensorArray) -> tuple[tf.Tensor, Any, tf.TensorArray]:
-            logs, index = self.compiled(batches.get_next())
+            logs, index = self.compiled(self.next_of(batches))
             return i + 1, logs, seen if index is None else seen.write(i, index)
 
         _, logs, seen = tf.while_loop(lambda i, *_: i < count, step, (tf.constant(1), logs, seen))

@@ -1,5 +1,7 @@
 """Two CPU devices for the tests of replicas, and no Keras state that leaks from one test into the next.
 
+A GPU is left alone: tests compare with what a CPU gives, bits too. FER_TF_TEST_ON_GPU=1 shows what differs on one.
+
 TensorFlow is touched only where a test module imports it.
 """
 
@@ -29,6 +31,8 @@ print(json.dumps(said))
 """
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if not os.environ.get("FER_TF_TEST_ON_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # for commands that run in a process of their own
 # what XLA compiles for a CPU is only compared here: LLVM's optimisation would take most of the time
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 _ready = []
@@ -39,6 +43,8 @@ def two_devices() -> None:
     if not _ready and "tensorflow" in sys.modules:
         import tensorflow as tf
 
+        if not os.environ.get("FER_TF_TEST_ON_GPU"):
+            tf.config.set_visible_devices([], "GPU")
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's products in all bits

@@ -306,6 +306,35 @@ def test_xla_on_a_cpu_is_obeyed_and_said_to_be_slower(capsys):
 
 
 @pytest.mark.parametrize(
+    ("wanted", "epochs", "max_steps", "compiled"),
+    [(None, 2, None, False), (None, 5, None, True), (None, 5, 9, False), ("on", 2, None, True), ("jit", 2, None, True)],
+)
+def test_a_short_training_is_not_compiled_unless_asked(monkeypatch, tmp_path, wanted, epochs, max_steps, compiled):
+    """By all steps that are planned: 2 an epoch, and XLA pays from 10 on."""
+
+    class Seen(Exception):
+        pass
+
+    def steps(model, *_):
+        assert model.xla is compiled
+        raise Seen
+
+    monkeypatch.setattr(compat.tf.config, "get_visible_devices", lambda kind: ["a GPU"])
+    compat.set_xla(True if wanted == "on" else None)
+    try:
+        model, _ = fer_net.tiny()
+        model.compile(classifier_optimizer="sgd", jit_compile=True if wanted == "jit" else None)
+        monkeypatch.undo()
+        monkeypatch.setattr(training, "PAYS", 10)
+        monkeypatch.setattr(training, "Steps", steps)
+        monkeypatch.setattr(training.trained_on, "describe", lambda *_: {})
+        with pytest.raises(Seen):
+            training.fit(model, [1, 2], workdir=tmp_path, epochs=epochs, max_steps=max_steps)
+    finally:
+        compat.set_xla(None)
+
+
+@pytest.mark.parametrize(
     ("capability", "xla", "policy"),
     [
         ((9, 0), "auto", "mixed_bfloat16"),

@@ -120,7 +120,7 @@ class Training(Base):
     device: str = setting(
         "auto", "Where to compute; auto: on a GPU that TensorFlow can use.", choices=devices.DEVICES, free=True
     )
-    xla: str = setting("auto", "Compile steps by XLA; auto: where there is a GPU.", choices=training.XLA, free=True)
+    xla: str = setting("auto", "Compile steps by XLA; auto: long trainings on a GPU.", choices=training.XLA, free=True)
     steps_per_call: int = setting(
         0, "Steps between two looks at the losses; 0: 20 on a GPU, 1 on a CPU.", low=0, free=True
     )

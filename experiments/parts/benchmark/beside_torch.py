@@ -5,6 +5,7 @@ For every model with a `torch_<model>.py`; `torch_players` says what such a file
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -25,13 +26,7 @@ NEEDED = {"compiled": 60.0, "graphs": 60.0}
 
 def missing() -> str:
     """Why nothing can be compared on this machine, in a sentence; empty where it can."""
-    if importlib.util.find_spec("torch") is None:
-        return NO_TORCH
-    import torch
-
-    if devices.gpus() and not torch.cuda.is_available():
-        return f"PyTorch {torch.__version__} sees no GPU, so it is not compared; --device=cpu compares on the CPU."
-    return ""
+    return NO_TORCH if importlib.util.find_spec("torch") is None else ""
 
 
 def version() -> dict[str, str]:
@@ -39,15 +34,14 @@ def version() -> dict[str, str]:
     return {} if importlib.util.find_spec("torch") is None else {"torch": importlib.metadata.version("torch")}
 
 
-def prepare() -> str:
-    """Gives PyTorch the threads and the arithmetic that TensorFlow has; the device of both: "cpu" or "cuda"."""
-    import torch
+def own_process() -> bool:
+    """Whether PyTorch computes in a process of its own: on a GPU; see `torch_process`."""
+    return bool(devices.gpus())
 
-    torch.set_num_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
-    tensor_floats = tf.config.experimental.tensor_float_32_execution_enabled()
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tensor_floats
-    torch.backends.cudnn.benchmark = True
-    return "cuda" if devices.gpus() else "cpu"
+
+def threads() -> int:
+    """Those that TensorFlow has."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
 
 
 def contestants(
@@ -72,29 +66,34 @@ def contestants(
         return {}, {"skipped": sentence}
     if precision == "mixed_float16":
         return {}, {"skipped": "float16 is not compared with PyTorch."}
-    import torch
+    device, make = "cuda" if devices.gpus() else "cpu", importlib.import_module(f"{__package__}.torch_{name}").twin
+    from . import torch_process, torch_weights
 
-    device, make = prepare(), importlib.import_module(f"{__package__}.torch_{name}").twin
-    from . import torch_weights
-
-    theirs, dtype = torch_weights.tensors(batch, device), precision.removeprefix("mixed_")
+    theirs, dtype = torch_weights.tensors(batch), precision.removeprefix("mixed_")
     try:
-        twin = make(model, dtype, device)
+        twin = make(model, dtype)
     except ValueError as error:
         return {}, {"skipped": str(error)}
-    facts = {"parameters": twin.parameters(), "threads": torch.get_num_threads(), "device": device, "left_out": {}}
+    facts = {"parameters": twin.parameters(), "threads": threads(), "device": device, "left_out": {}}
     facts, runs = {**facts, "memory": {}}, {}
+    given = (device, facts["threads"], tf.config.experimental.tensor_float_32_execution_enabled())
+    try:
+        there = (torch_process.Process if own_process() else torch_process.Steps)(*given)
+    except torch_process.Failed as error:
+        return {}, {"skipped": str(error)}
     for kind in ("eager", *MODES):
         if sentence := _left_out(kind, device, settings, watch):
             facts["left_out"][kind] = sentence
             continue
         watch.say(f"{name} {precision}: PyTorch, {kind}")
         try:
-            runs[kind], memory = warm(make(model, dtype, device), theirs, MODES.get(kind), device)
-        except Exception as error:  # whatever a compiler fails at, and a GPU's memory
-            words = str(error).strip().splitlines() or [""]
-            facts["left_out"][kind] = f"{type(error).__name__}: {words[0]}"
+            memory = there.warm(kind, make(model, dtype), theirs, MODES.get(kind))
+        except torch_process.Ended as error:
+            return {}, {"skipped": str(error)}
+        except torch_process.Failed as error:
+            facts["left_out"][kind] = str(error)
             continue
+        runs[kind] = functools.partial(there.step, kind)
         if memory is not None:
             facts["memory"][kind] = memory
     return runs, facts
@@ -109,34 +108,6 @@ def _left_out(kind: str, device: str, settings: Any, watch: Any) -> str:
     if settings.torch_compile == "off" or (settings.torch_compile == "auto" and device == "cpu"):
         return "Not compiled: --torch_compile=on asks for it."
     return "" if watch.room(NEEDED[kind]) else "There was no time to compile: --minutes gives more."
-
-
-def warm(twin: Any, batch: Mapping[str, Any], mode: str | None, device: str) -> tuple[Callable[[], Any], float | None]:
-    """(a step of the twin, which has been called three times; its most memory in MiB, on a GPU).
-
-    Args:
-      twin: whose `losses` are compiled in this mode; None leaves it as it is.
-    """
-    import torch
-
-    step = twin.train_step
-    if mode is not None:
-        torch._functorch.config.donated_buffer = False  # each player takes its gradients of the same pass
-        twin.losses = torch.compile(twin.losses, mode=mode)
-
-        def step(batch: Mapping[str, Any]) -> Any:
-            torch.compiler.cudagraph_mark_step_begin()
-            return twin.train_step(batch)
-
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    for _ in range(3):
-        step(batch)
-    memory = None
-    if device == "cuda":
-        torch.cuda.synchronize()
-        memory = torch.cuda.max_memory_allocated() / 2**20
-    return lambda: step(batch), memory
 
 
 def summary(times: Mapping[str, Any], facts: dict[str, Any], ours: Any) -> dict[str, Any]:

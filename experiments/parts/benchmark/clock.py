@@ -58,6 +58,9 @@ class Run(NamedTuple):
 
 def wait(made: Any) -> None:
     """Waits until a call's work is done: a GPU goes on when a call comes back. Reads the smallest tensor alone."""
+    if hasattr(made, "wait"):  # of another process
+        made.wait()
+        return
     tensors = [x for x in tf.nest.flatten(made) if hasattr(x, "shape")]
     ours = [x for x in tensors if tf.is_tensor(x)]
     if ours:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import devices, faces, pipeline
+from fer_tf import devices, faces, pipeline, steps
 from fer_tf.compat import PlayersModel, keras
 from fer_tf.records import Record
 
@@ -140,12 +140,17 @@ class Feed:
 
 
 class Cached:
-    """One batch, on the device, again and again: data for `steps.Steps`."""
+    """One batch, on the device, again and again: data for `OnOneBatch`.
 
-    even = resident = True
+    Args:
+      feed: whose first batch it is.
+    """
 
-    def __init__(self, batch: dict[str, tf.Tensor]):
-        self.batch, self.batch_size = batch, len(batch["image"])
+    even, resident = True, False
+
+    def __init__(self, feed: Feed):
+        first = feed.epoch(0)
+        self.spec, self.batch, self.batch_size = first.element_spec, next(iter(first)), feed.batch_size
 
     def __len__(self) -> int:
         """As good as endless."""
@@ -155,13 +160,20 @@ class Cached:
         """It is not."""
         return False
 
-    def plans(self, epoch: int) -> tf.data.Dataset:
+    def epoch(self, epoch: int) -> tf.data.Dataset:
         """Numbers, which nobody needs."""
         return tf.data.Dataset.range(len(self))
 
-    def assemble(self, plan: Any) -> dict[str, tf.Tensor]:
+
+class OnOneBatch(steps.Steps):
+    """Steps on `Cached`, whose batch has the signature of the fed ones: XLA compiles one step for both."""
+
+    def next_of(self, batches: Any) -> Any:
         """The batch."""
-        return self.batch
+        alike = tf.compat.v1.placeholder_with_default
+        if tf.executing_eagerly():
+            return self.data.batch
+        return tf.nest.map_structure(lambda value, spec: alike(value, spec.shape), self.data.batch, self.data.spec)
 
 
 def can_be_resident() -> bool:

@@ -7,6 +7,7 @@ import importlib
 import resource
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def measure(name: str, precision: str, settings: Any, watch: Watch) -> dict[str,
             "batch_size": feeds["host"].batch_size,
             "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
         }
-        cached = feed.Cached(next(iter(feeds["host"].epoch(0))))
+        cached = feed.Cached(feeds["host"])
         if feed.can_be_resident() and (devices.gpus() or settings.tiny):  # a CPU keeps its faces at hand anyway
             try:
                 feeds["resident"] = feed.Feed(*parts, device="resident")
@@ -91,10 +92,14 @@ class Fed:
       model: compiled.
       data: for `Steps`.
       per_call: steps a call.
+      like: of the same signature, whose compiled step serves for both.
     """
 
-    def __init__(self, model: PlayersModel, data: Any, per_call: int):
-        self.steps, self.per_call, self.number = Steps(model, data, tf.distribute.get_strategy(), per_call), per_call, 0
+    def __init__(self, model: PlayersModel, data: Any, per_call: int, like: Fed | None = None):
+        kind = feed.OnOneBatch if isinstance(data, feed.Cached) else Steps
+        self.steps, self.per_call, self.number = kind(model, data, tf.distribute.get_strategy(), per_call), per_call, 0
+        if like is not None and not self.steps.resident:
+            self.steps.compiled = like.steps.compiled
         self.calls: Any = iter(())
 
     def start(self) -> None:
@@ -124,28 +129,29 @@ def training(
     plain = tf.function(model.train_step)
     count = flops(plain.get_concrete_function(cached.batch).graph)
     result |= {"step_gflop": count / 1e9, "xla": bool(model.xla)}
-    runs = {"alone": compiled(model, cached, per_call, result)}
+    alone = compiled(model, cached, per_call, result)
+    runs = {"alone": Run(alone)}
     if on_gpu:
         result["step_gpu_mib"] = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
     product, work = matmul(settings.matmul * (SIDE_ON_GPU if on_gpu else 1), precision)
     runs["peak"] = Run(product)
     for kind, data in feeds.items() if not settings.besides_only else ():
-        fed = Fed(model, data, per_call)
+        fed = Fed(model, data, per_call, alone)
         runs[kind] = Run(fed, fed.start)
     beside, facts = beside_torch.contestants(name, model, cached.batch, precision, settings, watch)
     runs |= {f"torch {kind}": Run(call) for kind, call in beside.items()}
-    if model.xla and watch.room():
+    if model.xla and settings.without_xla and watch.room():
         watch.say(f"{name} {precision}: the step without XLA")
         runs["plain"] = Run(lambda: plain(cached.batch))
     watch.say(f"{name} {precision}: {settings.repeats} rounds of {', '.join(runs)}")
     walls, cpus = both_in_turns(runs, settings.steps, settings.repeats, least=LEAST if on_gpu else 0.0)
-    alone, peak = walls["alone"], work / walls["peak"]
+    ours, peak = walls["alone"], work / walls["peak"]
     result |= _rates(walls, cpus, cached.batch_size)
     result["matmul_gflop_per_second"] = float(np.median(peak)) / 1e9
-    result["share_of_peak"] = float(np.median((count / alone) / peak))
+    result["share_of_peak"] = float(np.median((count / ours) / peak))
     if beside:
         times = {kind: walls[f"torch {kind}"] for kind in beside}
-        facts = beside_torch.summary(times, facts, alone)
+        facts = beside_torch.summary(times, facts, ours)
         facts["share_of_peak"] = float(np.median((count / times[facts["best"]]) / peak))
     return result | {"torch": facts}
 
@@ -164,13 +170,15 @@ def _rates(walls: dict[str, np.ndarray], cpus: dict[str, np.ndarray], batch_size
     return rates
 
 
-def compiled(model: PlayersModel, cached: Any, per_call: int, result: dict[str, Any]) -> Run:
+def compiled(model: PlayersModel, cached: Any, per_call: int, result: dict[str, Any]) -> Fed:
     """The training loop on the cached batch, warm; without XLA where that fails, which `result` then says."""
     for _ in range(2):
         fed = Fed(model, cached, per_call)
         try:
+            begun = time.perf_counter()
             fed.start()
-            return Run(fed)
+            result["compiling_s"] = time.perf_counter() - begun
+            return fed
         except tf.errors.OpError as error:
             if not model.xla:
                 raise

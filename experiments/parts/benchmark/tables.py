@@ -26,6 +26,7 @@ def steps(models: Mapping[str, Any]) -> list[str]:
     numbers = {
         "batch": lambda row: row["batch_size"],
         "ours, ms": lambda row: row["ms"],
+        "compiling": lambda row: row.get("compiling_s"),
         "without XLA": lambda row: row.get("ms_without_xla"),
         **{title: lambda row, kind=kind: row["torch"].get("ms", {}).get(kind) for kind, title in KINDS.items()},
         "ours is": lambda row: row["torch"].get("ratio"),
@@ -48,7 +49,7 @@ def _cell(title: str, value: float | None) -> str:
     """A number as its column shows it, or a dash."""
     if value is None:
         return "-"
-    form = {"batch": ".0f", "ours is": ".2f", "MiB": ".0f", "PyTorch MiB": ".0f"}.get(title, ".3f")
+    form = {"batch": ".0f", "ours is": ".2f", "MiB": ".0f", "compiling": ".0f", "PyTorch MiB": ".0f"}.get(title, ".3f")
     form = ".2f" if title in ("ours, ms", "without XLA", *KINDS.values()) else form
     return format(value, form) + "x" * (title == "ours is")
 

@@ -139,6 +139,13 @@ class Players:
                 raise RuntimeError(f"The {name} has {whole} parameters in Keras and {own} in PyTorch.")
             self.optimizers[name] = Optimizer(player.optimizer, self.weights[name], l2)
 
+    def moved(self, device: str) -> Players:
+        """Itself, on another device."""
+        self.device = torch.device(device)
+        for net in self.nets.values():
+            net.to(self.device, memory_format=torch.channels_last)
+        return self
+
     def autocast(self) -> torch.autocast:
         """In which the nets run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
