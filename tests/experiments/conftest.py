@@ -197,6 +197,22 @@ class Planted:
         return self.epoch(data, number)
 
 
+@pytest.fixture(scope="session")
+def bound():
+    """`bound(folder)`: {stage: (people it learns, people tested, what it follows)} of every checkpoint below; each says."""
+
+    def read(folder):
+        found = {}
+        for file in Path(folder).rglob("checkpoint/checkpoint"):
+            stage = file.parents[1]
+            said = json.loads((stage / "trained_on.json").read_text())
+            learns, tested = ({who for s in said[k].values() for who in s["people"]} for k in ("learns", "tested"))
+            found[stage.relative_to(folder).as_posix()] = learns, tested, {*said["follows"]}
+        return found
+
+    return read
+
+
 @pytest.fixture
 def planted(monkeypatch):
     """People whose faces say who they are, and spies on `training.fit`, `evaluation.predict` and test views."""

@@ -88,6 +88,20 @@ def test_tables_measures_and_pictures(run):
     assert len(fold | other) == 4 and not fold & other
 
 
+def test_every_checkpoint_says_what_it_learnt_from(run, bound):
+    """Of both streams of the GAN; on which networks each stage depends, a judge of made faces on whoever made them."""
+    found = bound(run[0].folder / "run0")
+    follows = {name: of for name, (_, _, of) in found.items()}
+    assert follows == {
+        "source/resnet10": set(), "gan1": set(), "gan2": {"f_S", "stage I"}, "judge": set(), "domain_source": set(),
+        "domain_generated__with_f_w": {"the GAN"}, "fold0/CycleAT": {"f_S", "the GAN", "f_W"},
+    }  # fmt: skip
+    fold, other = (set(f["subjects"]) for f in json.loads((run[0].folder / "folds.json").read_text())["folds"])
+    assert found["fold0/CycleAT"][:2] == (other | {""}, fold) and found["gan1"][0] == found["gan2"][0]
+    source, tested, _ = found["source/resnet10"]
+    assert tested and not source & tested and source < found["gan1"][0] and not found["gan1"][0] & (fold | other)
+
+
 def test_results_for_python(run):
     results, _, printed = run
     assert results.methods == json.loads((results.folder / "metrics.json").read_text())["methods"]

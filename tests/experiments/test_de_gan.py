@@ -41,6 +41,15 @@ def run(tmp_path_factory):
     return results.folder, settings, printed.getvalue(), results
 
 
+def test_every_checkpoint_says_what_it_learnt_from(run, bound):
+    """Stage two depends on the GAN whose encoder it has; judges learn from others, by other labels."""
+    held_out, learnt = (set(f["subjects"]) for f in json.loads((run[0] / "folds.json").read_text())["folds"])
+    found = bound(run[0] / "run0/fold0")
+    assert found["gan"] == (learnt, set(), set()) and found["baseline"] == (learnt, held_out, set())
+    assert found["both"] == found["code"] == (learnt, held_out, {"the GAN"})
+    assert len(found) > 4 and all(tested == set() for name, (_, tested, _) in found.items() if "judge" in name)
+
+
 def test_table_measures_and_pictures(run):
     folder, _, printed, results = run
     written = json.loads((folder / "metrics.json").read_text())

@@ -43,10 +43,11 @@ def test_every_file_is_there_and_agrees(run):
     assert not list(folder.rglob("*.part*"))
 
 
-def test_folds_hold_out_whole_people(run):
+def test_folds_hold_out_whole_people(run, bound):
     folds = json.loads((run[0] / "folds.json").read_text())["folds"]
     people = [set(fold["subjects"]) for fold in folds]
     assert people[0] and people[1] and not people[0] & people[1]
+    assert bound(run[0]) == {f"run0/fold{n}/finetune": (people[1 - n], people[n], set()) for n in (0, 1)}
 
 
 def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(planted, tmp_path):

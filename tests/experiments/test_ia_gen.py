@@ -71,6 +71,14 @@ def test_both_methods_are_in_the_table_and_the_files(folder):
         assert (fold / stage / "done.json").is_file() and (fold / stage / "history.csv").is_file()
 
 
+def test_every_checkpoint_says_what_it_learnt_from(folder, bound):
+    """The GANs and the net that judges them, too; a GAN depends on the FER-Net that gives its phi."""
+    fold, other = (set(f["subjects"]) for f in json.loads((folder[0] / "folds.json").read_text())["folds"])
+    gan, judge = (other, set(), {"FER-Net"}), (other, fold, set())
+    expected = {"finetune": judge, "judge": judge, "gan_anger": gan, "gan_happiness": gan}
+    assert bound(folder[0] / "run0/fold0") == expected
+
+
 def test_the_exported_recogniser_answers(folder):
     predictor = export.load(folder[0] / "export")
     p = predictor(np.random.default_rng(0).integers(0, 256, (3, 90, 80, 3), dtype=np.uint8))

@@ -289,6 +289,11 @@ def test_boxes_by_hand(pictures, tmp_path, monkeypatch):
         (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom\n" + text)
         with pytest.raises(ValueError, match=sentence):
             preparing.read_boxes(tmp_path / "boxes.csv", names)
+    (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom\na,1,2,3,4,5\n")  # of a picture called "a,1"
+    with pytest.raises(ValueError, match="line 2: more fields than columns: put a path that has a comma in quotes"):
+        preparing.read_boxes(tmp_path / "boxes.csv", ["a", "a,1"])
+    (tmp_path / "boxes.csv").write_text('path,left,top,right,bottom\n"a,1",2,3,4,5\n')
+    assert preparing.read_boxes(tmp_path / "boxes.csv", ["a", "a,1"]) == {"a,1": (2.0, 3.0, 4.0, 5.0)}
     with pytest.raises(ValueError, match="cannot be read"):
         preparing.read_boxes(tmp_path / "nowhere.csv", names)
 

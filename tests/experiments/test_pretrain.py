@@ -44,11 +44,12 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def test_smoke(cli, pictures, tmp_path):
+def test_smoke(cli, pictures, tmp_path, bound):
     done = cli(
         "pretrain", *SMOKE, f"--data_dir={pictures}", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'w.h5'}"
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert bound(tmp_path / "run") == {"pretrain": ({""}, {""}, set())}  # FER-2013 names nobody
     made = weights.provenance(tmp_path / "w.h5")
     assert made["metric"] == json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert made["metric"]["private_test_pictures_in_training"] == 0

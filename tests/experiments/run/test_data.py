@@ -8,6 +8,7 @@ import pytest
 
 from experiments.run import data, settings
 from fer_tf import catalogue, records
+from fer_tf.datasets import prepared
 from fer_tf.models import fer_net
 
 
@@ -175,3 +176,21 @@ def test_what_cannot_be_read_is_left_out_by_name_where_asked(listed, capsys):
     faces = data.some_faces(people, "ia_gen", 3)
     assert faces.shape == (3, 70, 70, 1) and faces.dtype == np.uint8
     np.testing.assert_array_equal(faces, data.some_faces([people[0], *people[2:4]], "ia_gen"))
+
+
+@pytest.mark.parametrize("light", ["Strong", "Weak"])
+@pytest.mark.parametrize("camera", ["VL", "NI"])
+def test_a_prepared_file_is_of_the_protocols_light_and_camera(tmp_path, capsys, light, camera):
+    """What it was made of stands in it; its faces would not tell."""
+    columns = {name: np.array([""] * 2, object) for name in prepared.TEXTS}
+    columns |= {"expression": np.array(["anger", "fear"], object), "subject": np.array(["P001", "P002"], object)}
+    faces = {"image": np.zeros((2, 70, 70, 1), np.uint8), "frame": np.array([1, 2], np.int32)}
+    about = {"dataset": "oulu_casia", "template": "ia_gen", "frames": "last3", "records": 2}
+    options = {"light": light, "camera": camera, "channels": 1}
+    prepared.write(tmp_path / "f.h5", [{**faces, **columns}], {**about, "options": options})
+    made = Toy(dataset="prepared", data_dir=tmp_path / "f.h5", protocol="oulu_strong_10fold")
+    if (light, camera) == ("Strong", "VL"):
+        assert [r.subject for r in data.load(made, ("anger", "fear"))] == ["P001", "P002"]
+        return
+    with pytest.raises(ValueError, match="is another data set than the protocol's, which has (Strong|VL): .* prepare"):
+        data.load(made, ("anger", "fear"))
