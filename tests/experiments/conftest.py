@@ -199,7 +199,7 @@ class Planted:
 
 @pytest.fixture(scope="session")
 def bound():
-    """`bound(folder)`: {stage: (whom it learns, who is tested, what it follows)} of every checkpoint below; each says."""
+    """`bound(folder)`: {stage: (whom it learns, who is tested, what it follows)} of every checkpoint, which all say."""
 
     def read(folder):
         found = {}
