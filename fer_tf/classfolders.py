@@ -9,6 +9,8 @@ counted.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 import re
@@ -32,6 +34,7 @@ NONE = "none"
 """What a label may stand for, besides expressions: its pictures are left aside."""
 
 
+@functools.cache
 def plain(word: str) -> str:
     """A word without case, spaces, signs, and "set", "data" or "images" at its end: Train_Set is train."""
     short = re.sub(r"[\W_]+", "", word).lower()
@@ -153,27 +156,40 @@ def read(
                 told.aside[f"*{path.suffix.lower()}" if path.suffix else "files without an ending"] += 1
         else:
             paths.append((path, parts[:-1]))
+    known = _places(place, Counter(folders for _, folders in paths), labels, own)
+    for path, folders in paths:
+        found = known[folders]
+        if isinstance(found, str):
+            told.aside[found] += 1
+        else:
+            told.pictures.append(dataclasses.replace(found, path=path))
+    return told
+
+
+def _places(
+    place: Path, counts: Mapping[tuple[str, ...], int], labels: Mapping[str, str], own: bool
+) -> dict[tuple[str, ...], Found | str]:
+    """{folders of a path: what they say of a picture, or why it is left aside}, of {folders: how many pictures}."""
     beside: dict[tuple[str, ...], set[str | None]] = {}
-    for _, folders in paths:
+    for folders in counts:
         for i, name in enumerate(folders):
             beside.setdefault(folders[:i], set()).add(split_of(name))
-    level = _level([_without_splits(folders, labels, beside) for _, folders in paths], labels)
-    for path, folders in paths:
-        inner = _without_splits(folders, labels, beside)
+    within = {folders: _without_splits(folders, labels, beside) for folders in counts}
+    level = _level(within, counts, labels)
+    said: dict[tuple[str, ...], Found | str] = {}
+    for folders, inner in within.items():
         if len(inner) <= level:
-            told.aside["pictures outside the classes"] += 1
+            said[folders] = "pictures outside the classes"
             continue
         shown = expression(inner[level], labels)
         if shown is None:
-            where = path.parents[len(folders) - folders.index(inner[level]) - 1]
+            where = place.joinpath(*folders[: folders.index(inner[level]) + 1])
             raise ValueError(unknown(inner[level], where, labels, own))
-        if shown == NONE:
-            told.aside[f"pictures of {inner[level]}"] += 1
-            continue
         split = next((s for part in folders if part not in inner[: level + 1] and (s := split_of(part))), None)
         below = tuple(part for part in inner[level + 1 :] if not split_of(part))
-        told.pictures.append(Found(path, shown, split, tuple(inner[:level]), below))
-    return told
+        found = Found(place, shown, split, tuple(inner[:level]), below)
+        said[folders] = f"pictures of {inner[level]}" if shown == NONE else found
+    return said
 
 
 def unknown(word: str, where: str | Path, labels: Mapping[str, str] = {}, own: bool = True) -> str:
@@ -200,13 +216,14 @@ def _without_splits(
     return tuple(part for i, part in enumerate(folders) if i >= first or not is_part(i))
 
 
-def _level(listed: list[tuple[str, ...]], labels: Mapping[str, str]) -> int:
-    """The first level at which the folders are expressions: all of them, or else the most."""
-    deepest = max(map(len, listed), default=0)
-    shares = []
-    for level in range(deepest):
-        there = [folders[level] for folders in listed if len(folders) > level]
-        shares.append(sum(expression(word, labels) is not None for word in there) / len(listed))
+def _level(
+    within: Mapping[tuple[str, ...], tuple[str, ...]], counts: Mapping[tuple[str, ...], int], labels: Mapping[str, str]
+) -> int:
+    """The first level at which the folders of all pictures are expressions, or else those of the most."""
+    shares = [0] * max(map(len, within.values()), default=0)
+    for folders, inner in within.items():
+        for level, word in enumerate(inner):
+            shares[level] += counts[folders] * (expression(word, labels) is not None)
     return shares.index(max(shares)) if shares else 0
 
 

@@ -121,6 +121,8 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
     target = records.of_classes(target, classes)
     if not source or not auxiliary or not target:
         raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")
+    data.refuse_one_class(source, classes, data.place(settings))
+    data.refuse_one_class(target, classes, f"--target={settings.target}")
     parts = (first_people(part, settings.max_subjects) for part in (source, auxiliary, target))
     source, auxiliary, target = (usable(settings, part) for part in parts)
     return Domains(source, auxiliary, target, target_folds(settings, source, auxiliary, target, classes, folder))

@@ -1,5 +1,7 @@
 """The parts of experiments.cycle_at: domains and folds, selection, the support vector machine, pictures, judges."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, features, gan, judges, pictures, tables
-from fer_tf import metrics
+from fer_tf import metrics, protocols
 from fer_tf.models import cycle_at
 from fer_tf.records import Fold, Record
 
@@ -75,6 +77,22 @@ def test_a_picture_in_two_domains_is_refused(tmp_path):
     ]
     with pytest.raises(ValueError, match="is the same image as"):
         domains.target_folds(settings, [], [flat(2, subject="z")], listed, settings.labels, tmp_path)
+
+
+def test_a_target_of_nobody_is_dealt_at_random_where_that_is_asked_for(tmp_path):
+    """And the folds and the table's rule say so; its own parts are said to name nobody, too."""
+    target = [flat(i, expression=given().labels[i % 2]) for i in range(12)]
+    settings = given(split="random", folds=3, target="folder=x")
+    folds = domains.target_folds(settings, [], [], target, settings.labels, tmp_path)
+    assert sorted(i for f in folds for i in f.test) == [*range(12)] and len(folds) == 3
+    assert json.loads((tmp_path / "folds.json").read_text())["people"] == protocols.RANDOM
+    about = script.about(settings, domains.Domains([], [], target, folds))
+    assert about["target"]["folds"] == f"3 folds, {protocols.RANDOM}"
+    with pytest.raises(ValueError, match="--target=folder=x names neither .* --split=random deals its pictures"):
+        domains.target_folds(given(target="folder=x"), [], [], target, settings.labels, tmp_path)
+    parts = [replace(r, split=("train", "test")[i % 2]) for i, r in enumerate(target)]
+    assert len(domains.target_folds(given(target="folder=x"), [], [], parts, settings.labels, tmp_path)) == 1
+    assert json.loads((tmp_path / "folds.json").read_text())["people"] == protocols.OWN
 
 
 def test_source_people_are_split_by_the_seed():
