@@ -176,6 +176,7 @@ def run(settings: Settings) -> Path:
         epochs=settings.epochs,
         checkpoint_steps=None,
         validation=validation,
+        held_out=listed["public_test"],
         **clocked(settings, model, folder),
     )
     training.restore(model, folder / "pretrain", "best")

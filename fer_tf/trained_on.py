@@ -37,7 +37,7 @@ def describe(data: Any, held_out: Any = None, follows: Mapping[str, Any] | None 
 
     Args:
       data: to train on: `pipeline.Batches`, or what has `streams`, name -> `Batches`.
-      held_out: the data by which each epoch is tested, likewise; None where nothing is.
+      held_out: the data by which each epoch is tested, likewise, or their records; None where nothing is.
       follows: name -> a trained network, or several, that this training starts from or learns by.
     """
     streams = _streams(data)
@@ -52,27 +52,28 @@ def describe(data: Any, held_out: Any = None, follows: Mapping[str, Any] | None 
 
 
 def _streams(data: Any) -> Mapping[str, Any]:
-    """Name -> `pipeline.Batches`; nothing for other data."""
+    """Name -> `pipeline.Batches`, or a list of records; nothing for other data."""
+    if isinstance(data, list) and all(isinstance(record, Record) for record in data):
+        return {"": data} if data else {}
     alone = {"": data} if hasattr(data, "records") and hasattr(data, "template") else {}
     return getattr(data, "streams", alone)
 
 
 def _stream(data: Any) -> dict[str, Any]:
-    """Frame, channels and classes, and of each person what the pictures and their labels come to."""
+    """Frame, channels and classes, if any, and of each person what the pictures and their labels come to."""
     people: dict[str, list[tuple[str, str]]] = {}
-    for record, digest in zip(data.records, contents(data.records), strict=True):
+    listed = data if isinstance(data, list) else data.records
+    for record, digest in zip(listed, contents(listed), strict=True):
         label = f"{record.expression or ''} {record.info.get('votes', '')}"
         people.setdefault(record.subject or "", []).append((digest, label))
     sums = {
         who: {"pictures": _digest(d for d, _ in own), "labels": _digest(" ".join(pair) for pair in own)}
         for who, own in people.items()
     }
-    return {
-        "frame": asdict(data.template),
-        "channels": data.channels,
-        "classes": list(data.classes),
-        "people": {who: sums[who] for who in subject_order(sums)},
-    }
+    seen = {"people": {who: sums[who] for who in subject_order(sums)}}
+    if isinstance(data, list):
+        return seen
+    return {"frame": asdict(data.template), "channels": data.channels, "classes": list(data.classes), **seen}
 
 
 def _digest(parts: Iterable[str]) -> str:
@@ -196,7 +197,7 @@ def _of_stream(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     )
     said = [f"{words}: {_names(people)}" for words, people in groups if people]
     for key in ("classes", "frame", "channels"):
-        if old[key] != new[key]:
+        if old.get(key) != new.get(key):
             said.append(f"{key} {_shown(old[key])}, now {_shown(new[key])}")
     return said
 

@@ -122,6 +122,14 @@ def test_a_checkpoint_that_does_not_say_is_refused_with_the_way_out(bound, text)
     assert "give another --workdir, or remove that folder" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_who_is_tested_may_be_records_alone(tmp_path):
+    trained_on.bind(tmp_path, trained_on.describe(data(people("P1")), people("P4")))
+    checkpoint(tmp_path)
+    trained_on.bind(tmp_path, trained_on.describe(data(people("P1")), people("P4")))
+    with pytest.raises(ValueError, match="data: of what is tested, other pictures, boxes or landmarks: P4. Give"):
+        trained_on.bind(tmp_path, trained_on.describe(data(people("P1")), people("P4", shift=3)))
+
+
 def test_data_that_do_not_say_bind_nothing(tmp_path):
     assert trained_on.describe([1, 2]) == trained_on.describe(SimpleNamespace(records=[])) == {}
     checkpoint(tmp_path)
