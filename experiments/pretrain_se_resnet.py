@@ -8,6 +8,10 @@ cosine that falls to zero, weight decay; views, mixup and CutMix are drawn insid
 weights is what is tested and kept. The epoch, two temperatures and the blend of both heads are chosen on the public
 test; the private test is read once, at the end, by the weights as they are stored, in half precision. --minutes ends
 the training by the clock, which the cosine then follows: for a machine that is lent for minutes.
+
+`--preset=paper` wants a GPU. `--preset=quick`, a quarter of its channels for 16 epochs, is for two cores: some 18
+core-minutes in bfloat16, 26 in float32, by steps of 128 faces that took one core of an AMD EPYC (AVX512-BF16) 0.29 and
+0.41 s.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from .run.settings import FEEDS, setting
 
 PRESETS = {
     "paper": {"epochs": 120},
-    "quick": {"epochs": 12, "width": 16},
+    "quick": {"epochs": 16, "width": 16},
     "smoke": {"epochs": 2, "batch_size": 8, "width": 4, "blocks": 1, "size": 16},
 }
 

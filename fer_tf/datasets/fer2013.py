@@ -27,8 +27,8 @@ Barsoum et al.: "Training Deep Networks for Facial Expression Recognition with C
 
 Goodfellow et al.: "Challenges in Representation Learning: A Report on Three Machine Learning Contests" (ICONIP 2013).
 Licence: research, from kaggle.com/competitions/challenges-in-representation-learning-facial-expression-recognition-
-challenge; pictures are not shared on. Used by IA-gen and ED2L (pre-training), by GCNet (Table VI) and here as a target
-of CycleAT.
+challenge; pictures are not shared on; FER+'s votes are MIT. Used by IA-gen and ED2L (pre-training), by GCNet (Table
+VI), here as a target of CycleAT, and with FER+ for SE-ResNet, the recogniser of eight expressions.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ from fer_tf.records import EXPRESSIONS, Record
 
 SPLITS = ("train", "public_test", "private_test")
 LABELS = "0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral; or folders"
+LABELS += "; FER+: ten votes a picture, contempt among them"
 TREE = "\n".join(f"  fer2013_{split}.npz   (image (N, 48, 48) uint8, label (N,) uint8)" for split in SPLITS)
-TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\nor\n  train/angry/....jpg ... and test/..."
+TREE += "\n  ferplus.npz   (where FER+'s votes are wanted)"
+TREE += "\nor\n  fer2013.csv   (emotion,pixels,Usage)\n  fer2013new.csv   (where FER+'s votes are wanted)"
+TREE += "\nor\n  train/angry/....jpg ... and test/..."
 OWNERS = ("fer2013.csv", "icml_face_data.csv")
 LISTS = (*OWNERS, "fer2013/fer2013.csv", "train.csv")
 NUMBERS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")

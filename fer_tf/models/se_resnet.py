@@ -266,8 +266,8 @@ class SEResNet(SoftmaxClassifier):
         votes = tf.cast(batch["votes"], tf.float32) / 10.0 if "votes" in batch else tf.matmul(labels, self.places)
         known = tf.reduce_sum(labels, -1, keepdims=True)
         smooth = self.label_smoothing / len(self.label_classes)
-        if (weight := batch.get("weight")) is not None:
-            votes, known = votes * weight[:, None], known * weight[:, None]
+        if "weight" in batch:
+            votes, known = votes * batch["weight"][:, None], known * batch["weight"][:, None]
         return votes, (labels * (1.0 - self.label_smoothing) + smooth) * known
 
     def rows(self, batch: Batch) -> Terms:

@@ -78,6 +78,13 @@ def test_without_votes_the_pictures_are_as_before(tmp_path, form, file):
     assert [r.info for r in fer2013.records(tmp_path)] == [{"framed": True}] * 11
 
 
+def test_the_tree_says_where_votes_go(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"(?s)ferplus\.npz .*\nor\n.*fer2013\.csv .*\n +fer2013new\.csv .*\nor\n"
+    ):
+        fer2013.records(tmp_path)
+
+
 def test_spaces_and_a_mark_of_byte_order(tmp_path):
     listed(tmp_path, head=[f" {name}" for name in HEAD])
     file = tmp_path / "fer2013new.csv"

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from experiments import predict, regenerate
 from experiments import pretrain_se_resnet as command
-from experiments import regenerate
 from experiments.parts.se_resnet import measures
 from experiments.run import fitting
-from fer_tf import export, recognise, training, weights
+from fer_tf import export, faces, recognise, training, weights
 from fer_tf.compat import keras
 from fer_tf.datasets import fer2013
 from fer_tf.models import se_resnet
@@ -82,21 +83,38 @@ def test_a_weights_file_names_eight_expressions_by_its_path(smoke):
     assert isinstance(model, se_resnet.SEResNet) and model.width == 4
     fitted = [metric[name] for name in ("temperature", "label_temperature", "blend")]
     assert [model.temperature, model.label_temperature, model.blend] == fitted and fitted[0] != 1 != fitted[1]
-    faces = np.random.default_rng(5).integers(0, 256, (3, 70, 70), np.uint8)
-    logits = model.both_logits(model.preprocess(tf.constant(faces[..., None], tf.float32) / 255))[0]
+    noise = np.random.default_rng(5).integers(0, 256, (3, 70, 70), np.uint8)
+    logits = model.both_logits(model.preprocess(tf.constant(noise[..., None], tf.float32) / 255))[0]
     wanted = measures.softmax(np.array(logits), metric["temperature"])
     assert np.abs(wanted - measures.softmax(np.array(logits))).max() > 1e-3
-    named = recognise.faces(list(faces), model=out)
+    named = recognise.faces(list(noise), model=out)
     for face, row in zip(named, wanted, strict=True):
         assert [*face.probabilities] == [*CLASSES["eight"]]
         np.testing.assert_allclose([*face.probabilities.values()], row, atol=1e-5)
         assert face.expression == CLASSES["eight"][row.argmax()]
     assert recognise.predictor(str(out)).template.name == "ia_gen"
     assert export.save(model, folder / "export") <= export.TOLERANCE
-    again = recognise.faces(list(faces), model=folder / "export")
+    again = recognise.faces(list(noise), model=folder / "export")
     assert [face.expression for face in again] == [face.expression for face in named]
     with pytest.raises(ValueError, match="has no generators: give weights of IA-gen"):
         regenerate.load(str(out))
+
+
+def test_predict_takes_the_file(smoke, tmp_path, capsys):
+    """A photograph's line has eight probabilities, those of the face as it is aligned."""
+    picture = pytest.importorskip("skimage.data").astronaut()
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    made = predict.Settings(image=(str(tmp_path / "a.png"),), model=str(smoke[0]), out=str(tmp_path / "out"))
+    capsys.readouterr()
+    assert predict.run(made) == 0 and (tmp_path / "out/a_faces.jpg").is_file()
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    aligned = faces.align(picture, se_resnet.TEMPLATE, box=faces.detect(picture)[0])
+    own = tf.cast(tf.constant(aligned), tf.float32)[None] / 255
+    np.testing.assert_allclose(
+        [face["probabilities"][name] for name in CLASSES["eight"]],
+        export.rebuild(smoke[0]).classify(tf.image.rgb_to_grayscale(own))[0], atol=2e-3,
+    )  # fmt: skip
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_same_command_again_trains_nothing(smoke, pictures, capsys):
