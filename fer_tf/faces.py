@@ -40,6 +40,8 @@ FER_POINTS = ((0.3143, 0.3810), (0.6857, 0.3810), (0.5000, 0.5845), (0.3397, 0.7
 BOX_POINTS = ((0.2882, 0.2916), (0.7118, 0.2916), (0.5000, 0.5236), (0.3161, 0.7493), (0.6839, 0.7493))
 
 SMALLEST, COARSE, FINE = 256, 1024, 2048  # longest sides, in pixels, of the copies in which faces are looked for
+WHOLE = 2**24
+"""Pixels of a picture that is looked through at its own size; of a larger one a copy of so many."""
 
 
 class FaceNotFound(ValueError):
@@ -111,8 +113,9 @@ def detect(image: np.ndarray, *, upsample: int | None = None, all: bool = False,
     """Finds frontal faces with dlib's HOG detector.
 
     By itself it looks in a copy whose longest side is between 256 and 1,024 pixels (2,048 with `all`), and, where that
-    shows nothing, in one twice as large, in one with a border (for faces that fill the picture), and last, if the
-    picture has so many pixels, in one four times as large.
+    shows nothing, in one twice as large, in one with a border (for faces that fill the picture), and last in the
+    picture itself, if that is larger still (at most `WHOLE` pixels of it, which take seconds). Of a panorama or a long
+    screenshot the longest side counts as twice the other.
 
     Args:
       image: (H, W) or (H, W, 1|3) uint8.
@@ -123,16 +126,17 @@ def detect(image: np.ndarray, *, upsample: int | None = None, all: bool = False,
       Faces, largest first, in pixels of the picture given; at most one unless `all`; empty where there is none.
     """
     image = _checked(image)
-    longest = max(image.shape[:2])
     if upsample is not None:
-        rounds = [(longest * 2**upsample, 0.0)]
+        rounds = [(2.0**upsample, 0.0)]
     else:
-        first = min(max(longest, SMALLEST), FINE if all else COARSE)
+        side = min(max(image.shape[:2]), 2 * min(image.shape[:2]))
+        first = min(max(side, SMALLEST), FINE if all else COARSE) / side
         rounds = [(first, 0.0), (2 * first, 0.0), (first, 0.25)]
-        if 4 * first <= longest:
-            rounds.append((4 * first, 0.0))
-    for side, border in rounds:
-        faces = _detect_at(image, side / longest, border, min_score)
+        whole = min(1.0, math.sqrt(WHOLE / (image.shape[0] * image.shape[1])))
+        if whole > 2 * first:
+            rounds.append((whole, 0.0))
+    for scale, border in rounds:
+        faces = _detect_at(image, scale, border, min_score)
         if faces:
             return faces if all else faces[:1]
     return []

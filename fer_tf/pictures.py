@@ -4,8 +4,9 @@ import functools
 import io
 import math
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import cycle
 from typing import Any
 
@@ -15,6 +16,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 PLATES = ("#ffb000", "#56b4e9", "#7ddf64", "#ff8fa3", "#c9a0ff", "#f0e442")
 """Colours of boxes and captions' plates, so light that black text stands on each."""
 Box = tuple[float, float, float, float]
+LARGEST = 2**28
+"""Pixels of the largest picture that is read: phones take 200 million, which need 600 MB; a bomb claims more."""
+_LOCK = threading.Lock()
+_LIMITS: list[int | None] = []  # Pillow's own, then one for each thread that does without
 
 
 Encoded = bytes | bytearray | memoryview
@@ -62,12 +67,34 @@ def load_image(source: str | os.PathLike | Encoded | Image.Image | np.ndarray) -
 def _decoded(source: io.BytesIO | str | Image.Image, name: str) -> np.ndarray:
     """The picture in a stream, a file or an image that is open; the messages show its name."""
     try:
-        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as picture:
+        with (
+            _without_limit(),
+            nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as picture,
+        ):
+            if (pixels := picture.width * picture.height) > LARGEST:
+                raise ValueError(f"it has {pixels} pixels, more than {LARGEST}")
             return _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
         raise ValueError(f"{name}: cannot be read as a picture, since its format is unknown") from error
     except Exception as error:  # decoders raise nearly everything on damaged files
         raise ValueError(f"{name}: cannot be read as a picture ({type(error).__name__}: {error})") from error
+
+
+@contextmanager
+def _without_limit() -> Iterator[None]:
+    """Within it Pillow reads pictures of any size; its limit is one for all threads, and comes back with the last."""
+    with _LOCK:
+        if not _LIMITS:
+            _LIMITS.append(Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = None
+        _LIMITS.append(None)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _LIMITS.pop()
+            if len(_LIMITS) == 1:
+                Image.MAX_IMAGE_PIXELS = _LIMITS.pop()
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

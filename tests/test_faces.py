@@ -54,6 +54,35 @@ def contains_eyes(face, scale=1.0, shift=(0, 0)):
     )
 
 
+@pytest.mark.parametrize(
+    "size",
+    [(1000, 750), (1008, 756), (1024, 768), (816, 612), (2500, 250), (270, 5000)],
+    ids=lambda s: "x".join(map(str, s)),
+)
+def test_a_small_face_is_found_in_a_picture_of_any_size(astronaut, monkeypatch, size):
+    """A quarter of what phones, panoramas and screenshots have, and of the copies in which faces are looked for."""
+    monkeypatch.setattr(faces, "COARSE", 256)
+    monkeypatch.setattr(faces, "SMALLEST", 64)
+    face = resized(astronaut[20:220, 120:320], (200, 200))  # the face in it has about 100
+    canvas = np.full((size[1], size[0], 3), 128, np.uint8)
+    x, y = size[0] // 2 - 100, size[1] // 2 - 100
+    canvas[y : y + 200, x : x + 200] = face
+    (found,) = faces.detect(canvas)
+    assert contains_eyes(found, shift=(x - 120, y - 20)) and 80 < found.box[2] - found.box[0] < 120
+
+
+def test_a_huge_picture_is_looked_through_in_a_copy(astronaut, monkeypatch):
+    """Of `WHOLE` pixels: the face of 104 pixels has 52 there, too few; in four times as many it has all."""
+    monkeypatch.setattr(faces, "COARSE", 128)
+    monkeypatch.setattr(faces, "SMALLEST", 64)
+    canvas = np.full((800, 1000, 3), 128, np.uint8)
+    canvas[300:500, 300:500] = astronaut[20:220, 120:320]
+    monkeypatch.setattr(faces, "WHOLE", 200_000)
+    assert faces.detect(canvas) == []
+    monkeypatch.setattr(faces, "WHOLE", 800_000)
+    assert len(faces.detect(canvas)) == 1
+
+
 def test_detects_one_face_whatever_the_channels(astronaut):
     (face,) = faces.detect(astronaut, all=True)
     assert face.score > 1 and contains_eyes(face)
