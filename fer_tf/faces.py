@@ -41,7 +41,7 @@ BOX_POINTS = ((0.2882, 0.2916), (0.7118, 0.2916), (0.5000, 0.5236), (0.3161, 0.7
 
 SMALLEST, COARSE, FINE = 256, 1024, 2048  # longest sides, in pixels, of the copies in which faces are looked for
 WHOLE = 2**24
-"""Pixels of a picture that is looked through at its own size; of a larger one a copy of so many."""
+"""Pixels of the largest picture that is looked through at its own size; of a larger one there is a copy of so many."""
 
 
 class FaceNotFound(ValueError):
@@ -128,13 +128,16 @@ def detect(image: np.ndarray, *, upsample: int | None = None, all: bool = False,
     image = _checked(image)
     if upsample is not None:
         rounds = [(2.0**upsample, 0.0)]
+    elif (pixels := image.shape[0] * image.shape[1]) > WHOLE:
+        copy, (kx, ky) = _resized(image, math.sqrt(WHOLE / pixels) * (1 - 1e-3))
+        found = [(*face.box, face.score) for face in detect(copy, all=all, min_score=min_score)]
+        return [Face((left / kx, top / ky, right / kx, bottom / ky), s) for left, top, right, bottom, s in found]
     else:
         side = min(max(image.shape[:2]), 2 * min(image.shape[:2]))
         first = min(max(side, SMALLEST), FINE if all else COARSE) / side
         rounds = [(first, 0.0), (2 * first, 0.0), (first, 0.25)]
-        whole = min(1.0, math.sqrt(WHOLE / (image.shape[0] * image.shape[1])))
-        if whole > 2 * first:
-            rounds.append((whole, 0.0))
+        if 2 * first < 1:
+            rounds.append((1.0, 0.0))
     for scale, border in rounds:
         faces = _detect_at(image, scale, border, min_score)
         if faces:
