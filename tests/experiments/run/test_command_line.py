@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,15 @@ def test_ctrl_c_while_tensorflow_is_read_is_one_line(capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         console.main(["ed2l"])
     assert (end.value.code, capsys.readouterr().err) == (130, "interrupted.\n")
+
+
+def test_ctrl_c_while_a_module_reads_tensorflow_is_one_line(tmp_path):
+    """`python -m experiments.ed2l`, with a TensorFlow whose import is interrupted."""
+    (tmp_path / "tensorflow.py").write_text("raise KeyboardInterrupt")
+    command, environment = [sys.executable, "-m", "experiments.ed2l"], {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment.pop("FER_TF_TRACEBACK", None)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr == "interrupted.\n"
 
 
 def test_tensorboard_is_asked_for_before_anything_starts(capsys, monkeypatch):
