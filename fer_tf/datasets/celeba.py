@@ -39,6 +39,8 @@ def records(root: str | Path | None = None, *, aligned: bool = False) -> list[Re
       ValueError: a line of the list that is no name and number; the message shows it.
     """
     forms = [f"{top}{name}" for name in ((*ALIGNED, *WHOLE) if aligned else (*WHOLE, *ALIGNED)) for top in ("Img/", "")]
+    if root is not None and Path(root).name in (*WHOLE, *ALIGNED) and trees.files(root):  # the pictures' own folder
+        root = Path(root).absolute().parent
     place = trees.root_of(root, TREE, *forms)
     pictures = next(found for form in forms if (found := trees.child(place, form)))
     people = _people(place)

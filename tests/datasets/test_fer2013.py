@@ -193,6 +193,13 @@ def test_class_folders_whose_names_say_which_test(tmp_path):
     assert described(fer2013.records(tmp_path, splits=("private_test",))) == [("private_test", "anger")]
 
 
+def test_folders_called_as_the_lists_usages(tmp_path):
+    saved(tmp_path, "data/Training/happy/1.jpg", "data/PublicTest/fear/2.jpg", "data/PrivateTest/sad/3.jpg")
+    assert described(fer2013.records(tmp_path)) == [
+        ("train", "happiness"), ("public_test", "fear"), ("private_test", "sadness"),
+    ]  # fmt: skip
+
+
 def test_folders_of_numbers_and_a_validation(tmp_path):
     saved(tmp_path, "images/train/0/1.png", "images/Validation/3/2.png", "images/test/6/3.png")
     assert described(fer2013.records(tmp_path)) == [

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import fer_net, gcnet, ia_gen
-from experiments.run import cross, data, report, settings
+from experiments.run import command_line, cross, data, report, settings
 from fer_tf import figures, protocols, records
 
 CLASSES = ("anger", "happiness")
@@ -136,6 +136,24 @@ def test_one_class_or_one_person_is_a_sentence_that_fits(tmp_path):
         data.make_folds(Toy(), [replace(r, subject="Ann") for r in nameless()], CLASSES, tmp_path)
     with pytest.raises(ValueError, match="and there are no pictures"):
         records.subject_folds([], 2)
+
+
+def test_labels_and_the_home_folder_on_the_command_line(tmp_path, monkeypatch):
+    """--labels is the field labels_, which Python may call labels, too; ~ is the home folder behind any = ."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["toy", "--labels=0=anger,1=Happy", "--data_dir=~/faces", "--workdir=~", "--dataset=folder"]
+    made = Toy(**command_line.given(Toy, words))
+    assert made.labels_ == ("0=anger", "1=Happy") == Toy(labels=["0=anger", "1=Happy"]).labels_
+    assert made.data_dir == f"{tmp_path}/faces" and made.workdir == str(tmp_path)
+    assert settings.bound(made)["labels"] == ["0=anger", "1=Happy"] and made.labels == Toy().labels
+    for i, name in enumerate(("0/a_1.png", "0/b_1.png", "1/a_2.png", "1/b_2.png")):
+        (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 30 * i, np.uint8)).save(tmp_path / "faces" / name)
+    assert [(r.expression, r.subject) for r in data.load(made, CLASSES)] == [
+        ("anger", "a"), ("anger", "b"), ("happiness", "a"), ("happiness", "b"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="--labels is for one's own pictures"):
+        data.load(made.replace(dataset="jaffe"), CLASSES)
 
 
 def test_pictures_below_a_folder_bear_a_note(tmp_path):
