@@ -241,7 +241,7 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
 def finish(settings: Settings, source: Source, fold: Fold, folder: Path, last: dict[str, Any]) -> Path | None:
     """Exports the generators, and the classifier of CycleAT or of the last row that trains one: its folder."""
     places = dict.fromkeys(",".join(names(settings).values()).split(","))
-    origin = provenance.of_export(settings, last, trained_on=", ".join(places))
+    origin = provenance.of_export(settings, last, trained_on=", ".join(places), **report.noted(folder))
     row = next((r for r in ("CycleAT", *reversed(settings.rows)) if fold.models.get(r) is not None), None)
     for which, generators in source.gans.items():
         name = "generator" if which == "with f_W" else "generator_alone"

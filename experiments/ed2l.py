@@ -168,7 +168,7 @@ def run(settings: Settings) -> report.Results:
             draw_maps(row, fold.models[row], fold.test, classes, folder)
     methods, row = report.write(settings, tested, classes, folder, time.time() - start), settings.rows[-1]
     faces = data.some_faces(fold.test.records, ed2l.TEMPLATE)
-    about = provenance.of_export(settings, tested[-1], row=row)
+    about = provenance.of_export(settings, tested[-1], row=row, **report.noted(folder))
     export.save(fold.models[row], folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {ROWS[row]} is in {folder / 'export'}.")
     return report.Results(folder, methods, {ROWS[r]: m for r, m in fold.models.items()}, folder / "export")

@@ -51,7 +51,8 @@ def run(settings: Settings) -> report.Results:
             print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of the held-out images")
     methods = report.write(settings, tested, classes, folder, time.time() - start, images=len(listed))
     faces = data.some_faces([listed[i] for i in folds[tested[-1]["fold"]].test], fer_net.TEMPLATE)
-    export.save(model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)
+    about = provenance.of_export(settings, tested[-1], **report.noted(folder))
+    export.save(model, folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
     return report.Results(folder, methods, {settings.classifier_name: model}, folder / "export")
 

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 import fer_tf
-from fer_tf import protocols, weights
+from fer_tf import weights
 
 from .settings import Folds, described, flag_name
 
@@ -134,8 +134,6 @@ def of_weights(
 def of_export(settings: Folds, last: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The metadata of an exported model: what it was trained on, and the run and fold that it comes from."""
     origin = {"trained_on": settings.data_name, "run": last["run"], "held_out_fold": last["fold"]}
-    if settings.split in ("random", "own"):
-        origin["people"] = protocols.RANDOM if settings.split == "random" else protocols.OWN
     return {**origin, "commit": commit(), **more}
 
 

@@ -44,6 +44,12 @@ def people(folder: Path) -> str:
     return json.loads(file.read_text(encoding="utf-8")).get("people", "") if file.is_file() else ""
 
 
+def noted(folder: Path) -> dict[str, str]:
+    """`people` as an entry of a JSON file; none where there is nothing to be said."""
+    said = people(folder)
+    return {"people": said} if said else {}
+
+
 def table(methods: Mapping[str, Any], folder: Path) -> str:
     """`metrics.table`, and below it what the folds say of people."""
     said = people(folder)
@@ -87,14 +93,13 @@ def write(
     said = people(folder)
     if said:
         entries |= {"protocol": json.loads((folder / "folds.json").read_text(encoding="utf-8"))["order"]}
-    noted = {"people": said} if said else {}
-    entries |= {**noted, **more}
+    entries |= {**noted(folder), **more}
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
         title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"
         picture = figures.confusion_matrix(method["last"]["confusion"], classes, title)
         figures.save(picture, folder / f"confusion_{file_name(name)}.png")
-        counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"], **noted}
+        counts = {"method": name, "classes": list(classes), "counts": method["last"]["confusion"], **noted(folder)}
         files.write_json(folder / f"confusion_{file_name(name)}.json", counts)
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
