@@ -196,7 +196,7 @@ def unknown(word: str, where: str | Path, labels: Mapping[str, str] = {}, own: b
     """The sentence on a word that stands for no expression; `own` is as for `read`."""
     words = sorted(w for w in {**trees.WORDS, **labels} if len(w) > 2 or w in labels)
     said = f"{where}: {word!r} is no expression of this data set; there are {', '.join(words)}."
-    advice = f" Say what its labels mean: --labels={word}=anger,... with each of them, or a labels.json beside them."
+    advice = f" Say what its labels mean: --labels={word}=anger,... or a labels.json with each; none leaves one aside."
     return said + advice * own
 
 
