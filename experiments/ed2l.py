@@ -30,7 +30,7 @@ from .run import command_line, data, fitting, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
-    "paper": {"folds": 10, "epochs": 100, "batch_size": 64, "rate": 1e-4},
+    "paper": {"folds": 10, "detector": "auto", "epochs": 100, "batch_size": 64, "rate": 1e-4},
     "quick": {
         "only_folds": "0", "rows": ("baseline_pretrained", "ed2l_pretrained"), "epochs": 12, "batch_size": 32,
         "views": 1, "rate": 3e-4, "decay_to": 0.0,

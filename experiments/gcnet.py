@@ -36,7 +36,7 @@ from .run import command_line, cross, data, fitting, provenance, report, setting
 from .run.settings import setting
 
 PRESETS = {
-    "paper": {"folds": 10, "epochs": 20_000, "max_steps": 300_000, "views": 100},
+    "paper": {"folds": 10, "detector": "auto", "epochs": 20_000, "max_steps": 300_000, "views": 100},
     "quick": {
         "only_folds": "0", "rows": ("cnn", "S1R1"), "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1,
         "gamma": 0.01, "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.01,

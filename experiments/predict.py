@@ -55,7 +55,7 @@ def name_photos(settings: Settings, paths: Sequence[Path], predictor: export.Pre
       How many have an error.
     """
     out, taken, errors = settings.out_folder, Counter(), 0
-    options = {n: getattr(settings, n) for n in ("all_faces", "min_score", "batch_size")}
+    options = {n: getattr(settings, n) for n in ("all_faces", "min_score", "detector", "batch_size")}
     for photo in recognise.photos(paths, model=predictor, pictures=out is not None, **options):
         line = {"path": str(photo.path), "faces": [rows.row(face) for face in photo.faces]}
         if not photo.faces:
@@ -74,7 +74,7 @@ def name_films(settings: Settings, paths: Sequence[Path], predictor: export.Pred
       How many have an error.
     """
     taken, errors = Counter(), 0
-    options = {n: getattr(settings, n) for n in ("every", "all_faces", "min_score", "batch_size")}
+    options = {n: getattr(settings, n) for n in ("every", "all_faces", "min_score", "detector", "batch_size")}
     for path in paths:
         name = photographs.result_name(path, "faces", taken)
         target = settings.out_folder / name if settings.out_folder is not None else None

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fer_tf import archives, catalogue, faces, locks
+from fer_tf import archives, cascade, catalogue, faces, locks
 from fer_tf.records import Record
 
 from .parts.prepare import report, work
@@ -39,6 +40,7 @@ class Settings(settings.Base):
     align: str | None = setting(None, "The paper whose frame the faces get.", choices=faces.TEMPLATES)
     out: str | None = setting(None, "The HDF5 file; runs/prepared/<dataset>_<align>.h5 when left out.", place="path")
     channels: str = setting("auto", "1 grey, 3 RGB; auto: as the paper has it.", choices=("auto", "1", "3"))
+    detector: str = setting("dlib", "What finds the faces; mtcnn is an extra.", choices=faces.DETECTORS)
     boxes: str | None = setting(
         None, "CSV file path,left,top,right,bottom: faces that are cut by these boxes.", place="path"
     )
@@ -62,6 +64,7 @@ def read(settings: Settings) -> Listed:
     Raises:
       ValueError: no data set or frame is named, it has no pictures, or it lies in archives.
       FileNotFoundError: it is not there; the message shows what is expected.
+      ModuleNotFoundError: --detector=mtcnn, which is not installed.
     """
     if not settings.dataset or not settings.align:
         raise ValueError("Give --dataset=, --data_dir= and --align=; --list shows the data sets.")
@@ -71,7 +74,11 @@ def read(settings: Settings) -> Listed:
     listed = catalogue.load(settings.dataset, place, options, settings.labels_)
     if not listed:
         raise ValueError(f"--dataset={settings.dataset} --data_dir={place} has no pictures.")
-    named = {"labels": list(settings.labels_)} if settings.labels_ else {}
+    named: dict[str, Any] = {"labels": list(settings.labels_)} if settings.labels_ else {}
+    if settings.detector == "mtcnn":
+        cascade.need()
+        named["detector"] = settings.detector
+        listed = [replace(r, info={**r.info, "detector": settings.detector}) for r in listed]
     return Listed(listed, Path(place or "."), {**options, **named})
 
 

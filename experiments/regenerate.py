@@ -66,10 +66,12 @@ def load(name: str) -> ia_gen.IAGen:
     return model
 
 
-def redraw(model: ia_gen.IAGen, picture: np.ndarray, all_faces: bool, min_score: float) -> list[Redrawn]:
+def redraw(
+    model: ia_gen.IAGen, picture: np.ndarray, all_faces: bool, min_score: float, detector: str = "dlib"
+) -> list[Redrawn]:
     """Finds the faces of a picture, (H, W, 3) uint8, and draws each in every expression; largest first."""
     redrawn = []
-    for face in faces.detect(picture, all=all_faces, min_score=min_score):
+    for face in faces.detect(picture, all=all_faces, min_score=min_score, detector=detector):
         aligned = tf.constant(faces.align(picture, ia_gen.TEMPLATE, box=face)[None])
         view = ia_gen.grey(tf.cast(ia_gen.views.test_view(aligned), tf.float32) / 255.0)
         view = (view + 1.0) / 2.0
@@ -97,7 +99,8 @@ def run(settings: Settings) -> int:
     model = load(settings.model)
     for path in paths:
         try:
-            redrawn = redraw(model, pictures.load_image(path), settings.all_faces, settings.min_score)
+            search = settings.all_faces, settings.min_score, settings.detector
+            redrawn = redraw(model, pictures.load_image(path), *search)
             if not redrawn:
                 raise faces.FaceNotFound(photographs.NO_FACE)
         except (ValueError, OSError) as error:

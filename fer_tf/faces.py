@@ -50,11 +50,17 @@ class FaceNotFound(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A box (left, top, right, bottom) in pixels, which may reach outside the picture, and dlib's score: the distance
-    from the detector's decision border, so 0 is doubtful and above 1 sure."""
+    """A face that was found.
+
+    Attributes:
+      box: (left, top, right, bottom) in pixels, which may reach outside the picture.
+      score: dlib's, the distance from its decision border, so that 0 is doubtful and above 1 sure; MTCNN's, in [0, 1].
+      points: MTCNN's five (x, y), in the order of `five_points`; None of dlib's detector.
+    """
 
     box: Box
     score: float
+    points: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +115,22 @@ def _region(image: np.ndarray, box: Box) -> np.ndarray:
     return image[index[1][:, None], index[0]]
 
 
-def detect(image: np.ndarray, *, upsample: int | None = None, all: bool = False, min_score: float = 0.0) -> list[Face]:
-    """Finds frontal faces with dlib's HOG detector.
+DETECTORS = ("dlib", "mtcnn")
+"""Of `detect`."""
 
-    By itself it looks in a copy whose longest side is between 256 and 1,024 pixels (2,048 with `all`), and, where that
-    shows nothing, in one twice as large, in one with a border (for faces that fill the picture), and last in the
+
+def detect(
+    image: np.ndarray,
+    *,
+    upsample: int | None = None,
+    all: bool = False,
+    min_score: float = 0.0,
+    detector: str = "dlib",
+) -> list[Face]:
+    """Finds frontal faces with dlib's HOG detector, or others too with MTCNN (see `cascade.find`).
+
+    dlib's looks in a copy whose longest side is between 256 and 1,024 pixels (2,048 with `all`), and, where that shows
+    nothing, in one twice as large, in one with a border (for faces that fill the picture), and last in the
     picture itself, if that is larger still (at most `WHOLE` pixels of it, which take seconds). Of a panorama or a long
     screenshot the longest side counts as twice the other.
 
@@ -122,16 +139,28 @@ def detect(image: np.ndarray, *, upsample: int | None = None, all: bool = False,
       upsample: look once, in the picture enlarged 2**upsample times; 0 finds faces of 80 pixels and more, 1 of 40.
       all: every face rather than the largest.
       min_score: lowest score; 0 is dlib's own border, lower finds more and errs more.
+      detector: "dlib" or "mtcnn", whose faces have points.
     Returns:
       Faces, largest first, in pixels of the picture given; at most one unless `all`; empty where there is none.
+    Raises:
+      ValueError: another detector.
+      ModuleNotFoundError: MTCNN is not installed.
     """
     image = _checked(image)
+    if detector not in DETECTORS:
+        raise ValueError(f"Unknown detector {detector!r}: use {' or '.join(DETECTORS)}.")
+    if detector == "mtcnn":
+        from fer_tf import cascade  # TensorFlow
+
+        found = [Face(box, s, tuple((x, y) for x, y in p.tolist())) for box, s, p in cascade.find(image)]
+        found = [face for face in found if face.score >= min_score]
+        return found if all else found[:1]
     if upsample is not None:
         rounds = [(2.0**upsample, 0.0)]
     elif (pixels := image.shape[0] * image.shape[1]) > WHOLE:
         copy, (kx, ky) = _resized(image, math.sqrt(WHOLE / pixels) * (1 - 1e-3))
-        found = [(*face.box, face.score) for face in detect(copy, all=all, min_score=min_score)]
-        return [Face((left / kx, top / ky, right / kx, bottom / ky), s) for left, top, right, bottom, s in found]
+        seen = [(*face.box, face.score) for face in detect(copy, all=all, min_score=min_score)]
+        return [Face((left / kx, top / ky, right / kx, bottom / ky), s) for left, top, right, bottom, s in seen]
     else:
         side = min(max(image.shape[:2]), 2 * min(image.shape[:2]))
         first = min(max(side, SMALLEST), FINE if all else COARSE) / side
@@ -288,8 +317,8 @@ def _points(points: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     return points
 
 
-def _largest(image: np.ndarray) -> Face:
-    faces = detect(image)
+def _largest(image: np.ndarray, detector: str = "dlib") -> Face:
+    faces = detect(image, detector=detector)
     faces = [face for face in faces if face.score >= SURE] or faces[:1]
     if not faces:
         height, width = image.shape[:2]
@@ -336,6 +365,7 @@ def align(
     box: Face | Box | None = None,
     *,
     use_landmarks: bool = True,
+    detector: str = "dlib",
 ) -> np.ndarray:
     """Turns, scales and crops a face so that its eyes, nose and mouth lie where the template has them.
 
@@ -349,6 +379,7 @@ def align(
       template: a Template or a name in TEMPLATES.
       landmarks: (68, 2), or (5, 2) in the order of `five_points`, in pixels.
       box: the face as `detect` gives it.
+      detector: of `detect`, for neither; MTCNN's own five points are those that count, in `box` too.
       use_landmarks: off gives the same crop whether or not the landmark model is installed.
     Returns:
       (height, width[, 1|3]) uint8, with the channels of the image.
@@ -365,13 +396,17 @@ def align(
         points = _points(landmarks, (5, 68))
         points = five_points(points) if len(points) == 68 else points
     else:
-        points = _points_in(image, _box(_largest(image) if box is None else box), use_landmarks)
+        box = _largest(image, detector) if box is None else box
+        points = _points_in(image, box, use_landmarks)
     warped = _warp(image, similarity(points, np.array(template.points)), template.size)
     return warped[:, :, None] if len(shape) == 3 and shape[2] == 1 else warped
 
 
-def _points_in(image: np.ndarray, box: Box, use_landmarks: bool) -> np.ndarray:
-    """The five points of the face in a box, (5, 2): of its landmarks, or where they mostly are in a box."""
+def _points_in(image: np.ndarray, face: Face | Box, use_landmarks: bool) -> np.ndarray:
+    """The five points of a face, (5, 2): found with it, of its landmarks, or where they mostly are in a box."""
+    if use_landmarks and isinstance(face, Face) and face.points is not None:
+        return np.array(face.points)
+    box = _box(face)
     marks = landmarks(image, box) if use_landmarks else None
     if marks is not None:
         return five_points(marks)

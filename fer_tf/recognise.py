@@ -118,7 +118,14 @@ class _CutOut(NamedTuple):
     pixels: np.ndarray
 
 
-def photo(picture: Any, *, model: Model = "fer_net", all_faces: bool = True, min_score: float = SURE) -> list[Face]:
+def photo(
+    picture: Any,
+    *,
+    model: Model = "fer_net",
+    all_faces: bool = True,
+    min_score: float = SURE,
+    detector: str = "dlib",
+) -> list[Face]:
     """Finds and names the faces of one picture.
 
     Args:
@@ -126,6 +133,7 @@ def photo(picture: Any, *, model: Model = "fer_net", all_faces: bool = True, min
       model: a name, a path or an `export.Predictor`; see above.
       all_faces: every face rather than the largest.
       min_score: faces that the detector scores lower are dropped; 0 finds doubtful ones too.
+      detector: "dlib", or "mtcnn" (extra `mtcnn`), see `faces.detect`.
     Returns:
       Largest first; empty where no face is found.
     Raises:
@@ -134,7 +142,7 @@ def photo(picture: Any, *, model: Model = "fer_net", all_faces: bool = True, min
     """
     pixels = _pixels(picture)
     classifier = predictor(model)
-    return _classify([_cut_out(pixels, classifier.template, all_faces, min_score)], classifier)[0]
+    return _classify([_cut_out(pixels, classifier.template, all_faces, min_score, detector)], classifier)[0]
 
 
 def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
@@ -162,6 +170,7 @@ def photos(
     model: Model = "fer_net",
     all_faces: bool = True,
     min_score: float = SURE,
+    detector: str = "dlib",
     batch_size: int = 64,
     pictures: bool = False,
 ) -> Iterator[Photo]:
@@ -169,7 +178,7 @@ def photos(
 
     Args:
       paths: of the files, or of one.
-      model, all_faces, min_score: as of `photo`.
+      model, all_faces, min_score, detector: as of `photo`.
       batch_size: faces that the model sees together; a picture without one counts as one.
       pictures: whether each `Photo` holds its pixels, to draw on.
     Returns:
@@ -180,16 +189,17 @@ def photos(
     """
     classifier = predictor(model)
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    inspected = (_inspect(Path(path), classifier.template, all_faces, min_score, pictures) for path in paths)
+    search = (all_faces, min_score, detector)
+    inspected = (_inspect(Path(path), classifier.template, search, pictures) for path in paths)
     return _classified(inspected, classifier, _positive(batch_size, "batch_size"))
 
 
 def _inspect(
-    path: Path, template: Template, all_faces: bool, min_score: float, pictures: bool
+    path: Path, template: Template, search: tuple[bool, float, str], pictures: bool
 ) -> tuple[Photo, list[_CutOut]]:
     try:
         pixels = _pixels(path)
-        cuts = _cut_out(pixels, template, all_faces, min_score)
+        cuts = _cut_out(pixels, template, *search)
     except (ValueError, OSError) as error:
         return Photo(path, [], error), []
     return Photo(path, [], None, pixels if pictures else None), cuts
@@ -212,7 +222,7 @@ def film(path: str | os.PathLike[str], every: int = 1, **options: Any) -> Iterat
     Args:
       path: of the film.
       every: each so-many-th frame is inspected, from the first.
-      options: model, all_faces, min_score and batch_size, as of `frames`.
+      options: model, all_faces, min_score, detector and batch_size, as of `frames`.
     Yields:
       A `Frame` for each one inspected, without its picture.
     Raises:
@@ -232,6 +242,7 @@ def frames(
     model: Model = "fer_net",
     all_faces: bool = True,
     min_score: float = SURE,
+    detector: str = "dlib",
     batch_size: int = 64,
 ) -> Iterator[Frame]:
     """Finds and names faces in frames that follow each other, with a bounded number of them in memory.
@@ -239,7 +250,7 @@ def frames(
     Args:
       film: (number, seconds, (H, W, 3) uint8), such as an open `films.Film` gives, or a camera.
       every: frames whose number it divides are inspected; their faces stay until the next.
-      model, all_faces, min_score: as of `photo`.
+      model, all_faces, min_score, detector: as of `photo`.
       batch_size: inspected frames that wait for each other; 1 answers at once.
     Yields:
       A `Frame` for each one, with its picture.
@@ -252,7 +263,7 @@ def frames(
     count = _positive(every, "every") * _positive(batch_size, "batch_size")
 
     def inspect(frame: films.Frame) -> list[_CutOut]:
-        return _cut_out(frame[2], classifier.template, all_faces, min_score)
+        return _cut_out(frame[2], classifier.template, all_faces, min_score, detector)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in _batches(film, lambda frame: (1, frame[2].nbytes), count):
@@ -360,9 +371,11 @@ def _pixels(picture: Any) -> np.ndarray:
         raise ValueError(f"{error}: give RGB as uint8 (H, W, 3), grey as uint8 (H, W)") from None
 
 
-def _cut_out(picture: np.ndarray, template: Template, all_faces: bool, min_score: float) -> list[_CutOut]:
+def _cut_out(
+    picture: np.ndarray, template: Template, all_faces: bool, min_score: float, detector: str
+) -> list[_CutOut]:
     """The faces of a picture, (H, W, 3) uint8, largest first."""
-    boxes = detect(picture, all=all_faces, min_score=min_score)
+    boxes = detect(picture, all=all_faces, min_score=min_score, detector=detector)
     return [_CutOut(found.box, found.score, align(picture, template, box=found)) for found in boxes]
 
 

@@ -74,7 +74,7 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
     """The record's face in the frame of a template: (H, W, channels) uint8.
 
     A record whose info has `landmarks` is aligned by them, or by those found in its `box`; one that is `framed` is only
-    resized; in any other the largest face is searched for.
+    resized; in any other the largest face is searched for, by the `detector` of its info or by dlib's.
 
     Raises:
       ValueError: the picture cannot be read or has no face; the message names it.
@@ -89,7 +89,8 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
             wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
             cut = np.asarray(wide.resize((width, height), Image.Resampling.BICUBIC))
         else:
-            cut = faces.align(picture, template, landmarks=record.info.get("landmarks"), box=record.info.get("box"))
+            known = {name: record.info[name] for name in ("landmarks", "box", "detector") if name in record.info}
+            cut = faces.align(picture, template, **known)
     except (ValueError, OSError) as error:
         raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     if channels == 1:

@@ -111,6 +111,7 @@ def _content(record: Record, bare: Record, stamp: Stamp | None) -> str:
         digest = content_hashes([bare])[0]
     cut = {name: record.info[name] for name in ("framed", "landmarks", "turn") if name in record.info}
     plain = {name: np.round(np.asarray(value, float), 3).tolist() for name, value in cut.items()}
+    plain |= {"detector": record.info["detector"]} if "detector" in record.info else {}
     return hashlib.sha256(f"{digest} {json.dumps(plain)}".encode()).hexdigest()
 
 

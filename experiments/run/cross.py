@@ -51,8 +51,13 @@ class Cross(Folds):
         return given_or(chosen, name, given)
 
 
-def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
+def load(text: str, classes: Sequence[str] | None, detector: str = "dlib") -> list[records.Record]:
     """The records of name[/part][=folder] that show one of the classes, all for None; subjects bear the name, too.
+
+    Args:
+      text: what it says.
+      classes: to keep.
+      detector: of `data.searched`.
 
     Raises:
       ValueError: no such data set or part, or no image of these classes.
@@ -61,7 +66,7 @@ def load(text: str, classes: Sequence[str] | None) -> list[records.Record]:
     listed = catalogue.load_place(text)
     kept = listed if classes is None else records.of_classes(listed, classes)
     place, _, root = text.partition("=")
-    data.tell_searched(kept, f"--dataset={place.partition('/')[0]} --data_dir={root}")
+    kept = data.searched(kept, f"--dataset={place.partition('/')[0]} --data_dir={root}", detector)
     if not kept:
         raise ValueError(f"{text!r} has no image{'' if classes is None else ' of ' + ', '.join(classes)}.")
     name = catalogue.place_of(text).partition("/")[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import catalogue, figures, pipeline, protocols, records
+from fer_tf import cascade, catalogue, figures, pipeline, protocols, records
 from fer_tf.datasets import prepared
 
 from . import foldings
@@ -42,8 +42,7 @@ def load(settings: Folds, classes: Sequence[str] | None, **options: Any) -> list
     if not kept:
         shown = "" if classes is None else f" of {', '.join(classes)}: give other --classes"
         raise ValueError(f"{where} has no image{shown}.")
-    tell_searched(kept, where)
-    return kept
+    return searched(kept, where, settings.detector)
 
 
 def _listed(settings: Folds, options: dict[str, Any], where: str) -> list[records.Record]:
@@ -71,17 +70,41 @@ def place(settings: Folds) -> str:
     return text + (f" --options={','.join(settings.options)}" if settings.options else "")
 
 
-def tell_searched(listed: Sequence[records.Record], where: str) -> None:
-    """Says, on stderr, that faces are searched for in these pictures, and the command that does it once for all."""
+def searched(listed: Sequence[records.Record], where: str, detector: str = "dlib") -> list[records.Record]:
+    """The records, of which those whose face is to be found say by which detector.
+
+    Says, on stderr, how many these are, and the command that finds their faces once for all.
+
+    Args:
+      listed: the records.
+      where: the flags that name them.
+      detector: dlib, mtcnn, or auto: MTCNN where it is installed, else dlib, which is said.
+    Raises:
+      ModuleNotFoundError: MTCNN is asked for and not installed.
+    """
     stored = [isinstance(r.image, tuple) and not records.is_frame(r.image) for r in listed]
     known = [inside or {"framed", "landmarks", "box"} & {*r.info} for inside, r in zip(stored, listed, strict=True)]
-    if not all(known):
-        print(
-            f"{len(known) - sum(map(bool, known))} pictures will be searched for faces, at each start. To do it once: "
-            f"python -m experiments.prepare {where} --align=<paper> --out=faces.h5; then --dataset=prepared "
-            "--data_dir=faces.h5",
-            file=sys.stderr,
-        )
+    if all(known):
+        return list(listed)
+    if detector == "auto" and not cascade.installed():
+        print("The paper's detector, MTCNN, is not installed, so that dlib's finds the faces: "
+              'pip install "fer-tf[mtcnn]" brings it.', file=sys.stderr)  # fmt: skip
+    if detector == "mtcnn":
+        cascade.need()
+    detector = "mtcnn" if detector != "dlib" and cascade.installed() else "dlib"
+    flag = "" if detector == "dlib" else f" --detector={detector}"
+    print(
+        f"{len(known) - sum(map(bool, known))} pictures will be searched for faces, at each start. To do it once: "
+        f"python -m experiments.prepare {where} --align=<paper>{flag} --out=faces.h5; then --dataset=prepared "
+        "--data_dir=faces.h5",
+        file=sys.stderr,
+    )
+    return [r if inside else found_by(r, detector) for r, inside in zip(listed, known, strict=True)]
+
+
+def found_by(record: records.Record, detector: str) -> records.Record:
+    """The record, which says what finds its face where that is not dlib's detector."""
+    return record if detector == "dlib" else replace(record, info={**record.info, "detector": detector})
 
 
 def make_folds(

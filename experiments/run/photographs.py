@@ -34,6 +34,10 @@ class Photographs(settings.Base):
     min_score: float = setting(
         faces.SURE, "Drop faces that the detector scores lower: near 0 it doubts, above 1 it is sure."
     )
+    detector: str = setting(
+        "dlib", "What finds the faces; mtcnn (extra) finds smaller and turned ones, and takes longer.",
+        choices=faces.DETECTORS,
+    )  # fmt: skip
 
     @property
     def out_folder(self) -> Path | None:

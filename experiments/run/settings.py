@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fer_tf import catalogue, devices, protocols, records, training
+from fer_tf import catalogue, devices, faces, protocols, records, training
 
 FEEDS = {"auto": "auto", "host": "host", "device": "resident"}
 """Values of --feed -> `device` of `pipeline.Batches`."""
@@ -166,6 +166,10 @@ class Folds(Training):
     folds: int = setting(5, "Number of folds by subject.", low=2)
     only_folds: str = setting("", "Run just these folds, such as 0,2; all when empty.", free=True)
     runs: int = setting(1, "Repeat everything with seeds seed, seed + 1 ...", low=1)
+    detector: str = setting(
+        "dlib", "What finds faces that nothing marks: dlib, mtcnn (extra), or auto: MTCNN if installed.",
+        choices=(*faces.DETECTORS, "auto"),
+    )  # fmt: skip
     strict: bool = setting(True, "A record that does not decode is an error; --strict=false leaves it out.")
     max_subjects: int = setting(0, "Only the first so many subjects; 0 for all.", low=0)
 

@@ -30,7 +30,7 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
 
 **Deviations**, where something printed is changed:
 
-- 3.1: faces are found by dlib, not by MTCNN.
+- 3.1: faces are found by MTCNN where it is installed (`--preset=paper`; `--detector=mtcnn`), else by dlib.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 - Eq. (5), (8), (9): means over the 4,096 pixels, where ||.||^2 is a sum (`lambda_g=4096`). The sum diverges at the
   printed rates: the shift of a decoder's last norm alone sees a curvature of 4,096.
 - Section IV-A, weight decay: `Autoencoder` has none.
-- Section IV-A, "based on 5 points": dlib finds them.
+- Section IV-A, "based on 5 points": MTCNN finds them where it is installed (`--preset=paper`), else dlib.
 """
 
 from __future__ import annotations

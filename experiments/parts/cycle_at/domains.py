@@ -114,10 +114,10 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
     if [place for place in settings.auxiliary if catalogue.place_of(place) == settings.tested_name]:
         if len(settings.auxiliary) > 1:
             raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
-        auxiliary, target = halves(cross.load(settings.target, None))
+        auxiliary, target = halves(cross.load(settings.target, None, settings.detector))
     else:
-        auxiliary = [r for place in settings.auxiliary for r in cross.load(place, None)]
-        target = cross.load(settings.target, None)
+        auxiliary = [r for place in settings.auxiliary for r in cross.load(place, None, settings.detector)]
+        target = cross.load(settings.target, None, settings.detector)
     target = records.of_classes(target, classes)
     if not source or not auxiliary or not target:
         raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")

@@ -37,7 +37,7 @@ def annotate(
       predictor: the model.
       target: where the results go, without an ending; None for nowhere.
       every: look at each so-many-th frame only; boxes and labels stay until the next.
-      options: all_faces, min_score and batch_size, as of `recognise.frames`.
+      options: all_faces, min_score, detector and batch_size, as of `recognise.frames`.
     Returns:
       path, frames, looked_at, with_faces (frames), labels (each one's share of the faces).
     Raises:

@@ -65,11 +65,11 @@ def test_a_damaged_file_is_named_with_its_flags(monkeypatch):
 def test_who_has_to_be_searched_for_a_face_is_told(capsys):
     faces = [records.Record(np.zeros((4, 4), np.uint8), "anger", subject=str(i)) for i in range(3)]
     marked = [replace(faces[0], info={"framed": True}), replace(faces[1], info={"landmarks": 1}), faces[2]]
-    data.tell_searched(marked, "--dataset=folder --data_dir=x")
+    data.searched(marked, "--dataset=folder --data_dir=x")
     text = capsys.readouterr().err
     assert text.startswith("1 pictures will be searched") and "prepare --dataset=folder --data_dir=x --align" in text
-    data.tell_searched([replace(faces[0], image=("a.h5", 0))], "")
-    data.tell_searched(marked[:2], "")
+    data.searched([replace(faces[0], image=("a.h5", 0))], "")
+    data.searched(marked[:2], "")
     assert capsys.readouterr().err == ""
 
 
