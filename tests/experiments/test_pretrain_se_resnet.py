@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,7 @@ from PIL import Image
 from experiments import predict, regenerate
 from experiments import pretrain_se_resnet as command
 from experiments.parts.se_resnet import measures
-from experiments.run import fitting
+from experiments.run import fitting, on_fer2013
 from fer_tf import export, faces, recognise, training, weights
 from fer_tf.compat import keras
 from fer_tf.datasets import fer2013
@@ -35,50 +36,72 @@ def pictures(tmp_path_factory):
     return folder
 
 
+def by_averages(model):
+    """Whether every weight is its running average."""
+    pairs = zip(model.averages.followed, model.averages.values, strict=True)
+    return all(np.array_equal(np.array(a), np.array(b)) for a, b in pairs)
+
+
 @pytest.fixture(scope="module")
 def smoke(pictures, tmp_path_factory):
-    """(file, folder, rows that a `Reader` was given, in order) of a whole smoke run."""
-    folder, rows = tmp_path_factory.mktemp("se_resnet"), []
+    """(file, folder, what a `Reader` was given, in order, what the validation said) of a whole smoke run.
+
+    The first of the two epochs is made the better one.
+    """
+    folder, given, said = tmp_path_factory.mktemp("se_resnet"), [], []
+    read, fit, scores = measures.Reader.__call__, fitting.fit, iter((0.9, 0.1))
+
+    def watched(own, faces):
+        given.append((len(faces), by_averages(own.model)))
+        return read(own, faces)
+
+    def scored(*args, validation, **options):
+        def judged(model):
+            said.append(validation(model))
+            return {**said[-1], "accuracy": next(scores)}
+
+        return fit(*args, validation=judged, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        read = measures.Reader.__call__
-        patch.setattr(measures.Reader, "__call__", lambda own, faces: rows.append(len(faces)) or read(own, faces))
+        patch.setattr(measures.Reader, "__call__", watched)
+        patch.setattr(fitting, "fit", scored)
         out = folder / "out.h5"
         made = command.Settings(**SMOKE, data_dir=pictures, workdir=folder / "run", out=out, seed=3)
         assert command.run(made) == out
-    return out, folder / "run", rows
+    return out, folder / "run", given, said
 
 
 def test_the_epoch_is_chosen_on_the_public_test_and_the_private_one_is_read_at_the_end(smoke):
-    """Two epochs and the temperatures by the one; the other as it is, mirrored, and in five other conditions."""
-    out, folder, rows = smoke
-    assert rows == [10, 10, 10] + [6] * 7
+    """Two epochs, by averages, and the temperatures by the one; the other as it is, mirrored, in five conditions."""
+    out, folder, given, said = smoke
+    assert given[:2] == [(10, True)] * 2 and [count for count, _ in given[2:]] == [10] + [6] * 7
+    assert [found["accuracy"] for found in said] == [(found["votes"] + found["labels"]) / 2 for found in said]
     metric, about = json.loads((folder / "metrics.json").read_text()), weights.provenance(out)
     assert about["metric"] == metric and about["datasets"] == ["fer2013"] and about["seed"] == 3
     assert metric["private_test"]["counts"]["labels"] == 6 and 0 <= metric["public_test"]["votes"] <= 1
     assert str(folder.parent) not in json.dumps(about) and "init" not in about
-    history = (folder / "pretrain/history.csv").read_text().splitlines()
-    assert len(history) == 3 and {"val_votes", "val_labels", "val_accuracy"} <= {*history[0].split(",")}
-    for row in history[1:]:
-        row = dict(zip(history[0].split(","), map(float, row.split(",")), strict=True))
-        assert row["val_accuracy"] == pytest.approx((row["val_votes"] + row["val_labels"]) / 2)
 
 
 def test_what_is_stored_is_the_best_epochs_average_in_half_precision(smoke):
-    out, folder, _ = smoke
+    out, folder, *_ = smoke
+    assert json.loads((folder / "pretrain/best/best.json").read_text())["epoch"] == 1
     about, model = weights.provenance(out), command.build(command.Settings(**SMOKE), 3)
     training.restore(model, folder / "pretrain", "best")
+    assert not by_averages(model)
     model.averages.take()
     wanted = [np.array(v) for v in model.averaged_variables()]
     weights.load(model, out)
     for variable, value in zip(model.averaged_variables(), wanted, strict=True):
         halved = value.astype(np.float16).astype(np.float32) if value.ndim > 1 else value
         np.testing.assert_array_equal(np.array(variable), halved)
+    with h5py.File(out) as file:
+        assert file["logits/kernel"].dtype == np.float16 and file["logits/bias"].dtype == np.float32
     assert about["model"] == "se_resnet.SEResNet" and about["classes"] == list(CLASSES["eight"])
 
 
 def test_a_weights_file_names_eight_expressions_by_its_path(smoke):
     """With the temperatures that were fitted: `predict`, `recognise` and an export, all from the file."""
-    out, folder, _ = smoke
+    out, folder, *_ = smoke
     metric, model = json.loads((folder / "metrics.json").read_text()), export.rebuild(out)
     assert isinstance(model, se_resnet.SEResNet) and model.width == 4
     fitted = [metric[name] for name in ("temperature", "label_temperature", "blend")]
@@ -118,11 +141,14 @@ def test_predict_takes_the_file(smoke, tmp_path, capsys):
 
 
 def test_the_same_command_again_trains_nothing(smoke, pictures, capsys):
-    out, folder, _ = smoke
+    out, folder, *_ = smoke
     before = weights.provenance(out)
     made = command.Settings(**{**SMOKE, "progress": True}, data_dir=pictures, workdir=folder, out=out, seed=3)
     assert command.run(made) == out and "is done: 2 epochs, 6 steps" in capsys.readouterr().out
     assert weights.provenance(out)["metric"] == before["metric"]
+
+
+release = command.release
 
 
 @pytest.fixture
@@ -180,12 +206,14 @@ def test_by_the_clock(trained, pictures, tmp_path):
 
 
 def test_init_is_loaded_and_said(trained, pictures, smoke, tmp_path):
-    given = {**SMOKE, "data_dir": pictures, "workdir": tmp_path}
-    command.run(command.Settings(**given, init=smoke[0]))
+    made = command.Settings(**SMOKE, data_dir=pictures, workdir=tmp_path, init=smoke[0])
+    command.run(made)
     model, start = trained[0]["model"], export.rebuild(smoke[0])
     for a, b in zip(model.averaged_variables(), start.averaged_variables(), strict=True):
         np.testing.assert_array_equal(np.array(a), np.array(b))
     assert (model.temperature, model.label_temperature) == (1, 1)  # fitted anew
+    release(made, start, on_fer2013.parts(made), tmp_path, tmp_path / "w.h5")
+    assert weights.provenance(tmp_path / "w.h5")["init"] == weights.provenance(smoke[0])
 
 
 @pytest.mark.parametrize("name", ["ferplus.npz", "fer2013_private_test.npz"])
