@@ -71,6 +71,7 @@ setup(
             "face-recognition-models"
         ],  # dlib's 68 points and its face embedding; non-commercial training data
         "mtcnn": ["mtcnn==1.0.0"],  # --detector=mtcnn: ED2L's face detector, with five points of each face
+        "heic": ["pillow-heif"],  # reads the photographs of iPhones
         "render": ["mitsuba"],  # renders the faces of fer_tf/datasets/rendered.h5 anew
         "bench": ["torch==2.13.0"],  # the same step in PyTorch, for side-by-side timings only
     },

@@ -2,14 +2,15 @@
 
     python -m experiments.predict --image=photo.jpg           # or a folder, or "holiday/*.jpg"; may be given repeatedly
     python -m experiments.predict --video=clip.mp4            # likewise; --every=5 looks at each fifth frame
+    python -m experiments.predict --video=0                   # the first camera, until Ctrl-C; rtsp://... likewise
     python -m experiments.predict --image=photo.jpg --model=<exported folder, weights file, or name in weights/>
 
 Prints one line of JSON a picture: its path, and for each face the box (left, top, right, bottom; pixels of the upright
 picture), the detector's score, the likeliest label, its confidence, all probabilities. Writes the picture with boxes
-and labels to <out>/<name>_faces.jpg. A film's line has its frames and each label's share of the faces;
-parts/predict/film.py says what its <out>/<name>_faces.mp4 and .csv hold. What cannot be read or shows no face gets one
-sentence on stderr and an "error" in its line; the others go on, and the exit code is 1. From Python, `fer_tf.recognise`
-does the same without files.
+and labels to <out>/<name>_faces.jpg, which the line names ("annotated"). A film's line has its frames, people and each
+label's share of the faces; parts/predict/film.py says what its <out>/<name>_faces.mp4 and .csv hold. What cannot be
+read or written or shows no face gets one sentence on stderr and an "error" in its line; the others go on, and the exit
+code is 1. From Python, `fer_tf.recognise` does the same without files.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Settings(photographs.Photographs):
     """Which photographs and films, and how they are looked at."""
 
     video: tuple[str, ...] = setting(
-        (), "A film, a folder of films, or a pattern such as 'holiday/*.mp4'.", repeated=True, place="path"
+        (),
+        "A film, a folder of films, or a pattern such as 'holiday/*.mp4'; a camera's number; an address (rtsp://...).",
+        repeated=True,
+        place="path",
     )
     every: int = setting(1, "Look at each so-many-th frame of a film; boxes stay between.", low=1)
     batch_size: int = setting(64, "Faces that are looked at together.", low=1)
@@ -60,14 +64,19 @@ def name_photos(settings: Settings, paths: Sequence[Path], predictor: export.Pre
         line = {"path": str(photo.path), "faces": [rows.row(face) for face in photo.faces]}
         if not photo.faces:
             line["error"] = photographs.complain(photo.path, photo.error or photographs.NO_FACE)
-            errors += 1
+        elif out is not None:
+            target = out / f"{photographs.result_name(photo.path, 'faces', taken)}.jpg"
+            try:
+                annotate(photo, target)
+                line["annotated"] = str(target)
+            except OSError as error:
+                line["error"] = photographs.unwritten(photo.path, error)
+        errors += "error" in line
         print(json.dumps(line), flush=True)
-        if out is not None and photo.faces:
-            annotate(photo, out / f"{photographs.result_name(photo.path, 'faces', taken)}.jpg")
     return errors
 
 
-def name_films(settings: Settings, paths: Sequence[Path], predictor: export.Predictor) -> int:
+def name_films(settings: Settings, paths: Sequence[Path | str], predictor: export.Predictor) -> int:
     """Prints the line of each film and writes it with its faces and their table.
 
     Returns:
@@ -76,13 +85,15 @@ def name_films(settings: Settings, paths: Sequence[Path], predictor: export.Pred
     taken, errors = Counter(), 0
     options = {n: getattr(settings, n) for n in ("every", "all_faces", "min_score", "detector", "batch_size")}
     for path in paths:
-        name = photographs.result_name(path, "faces", taken)
+        name = photographs.result_name(Path(path), "faces", taken)
         target = settings.out_folder / name if settings.out_folder is not None else None
         try:
             line = film.annotate(path, predictor, target, **options)
+            if "error" in line:
+                photographs.complain(path, line["error"])
         except (ValueError, OSError) as error:
-            line = {"path": str(path), "error": photographs.complain(path, error)}
-            errors += 1
+            line = {"path": films.shown(path), "error": photographs.complain(films.shown(path), error)}
+        errors += "error" in line
         print(json.dumps(line), flush=True)
     return errors
 
@@ -94,11 +105,13 @@ def run(settings: Settings) -> int:
             "Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'; or --video."
         )
     photos, problems = photographs.listed(settings.image)
-    clips, more = photographs.listed(settings.video, films.ENDINGS, "films")
+    live = [name for name in settings.video if films.is_live(name)]
+    stored = [name for name in settings.video if name not in live]
+    clips, more = photographs.listed(stored, (*films.ENDINGS, *films.ANIMATIONS), "films")
     sys.stderr.writelines(f"{sentence}\n" for sentence in (*problems, *more))
     photographs.keep_apart([*photos, *clips], settings.out_folder)
     predictor = recognise.predictor(settings.model)
-    errors = name_photos(settings, photos, predictor) + name_films(settings, clips, predictor)
+    errors = name_photos(settings, photos, predictor) + name_films(settings, [*clips, *live], predictor)
     return 1 if problems or more or errors else 0
 
 

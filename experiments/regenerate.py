@@ -109,9 +109,15 @@ def run(settings: Settings) -> int:
             continue
         for face in redrawn:
             name = photographs.result_name(path, "regenerated", taken)
+            said = line(path, face)
             if out is not None:
-                figures.save(draw(face), out / f"{name}.png")
-            print(json.dumps(line(path, face)), flush=True)
+                try:
+                    figures.save(draw(face), out / f"{name}.png")
+                    said["redrawn"] = str(out / f"{name}.png")
+                except OSError as error:
+                    problems.append(photographs.unwritten(path, error))
+                    said["error"] = problems[-1]
+            print(json.dumps(said), flush=True)
     return 1 if problems else 0
 
 

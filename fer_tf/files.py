@@ -9,11 +9,14 @@ import errno
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LONGEST = 255
+"""Bytes of the longest name that file systems have."""
 FULL = ("No space left on device", "Disk quota exceeded", "errno = 28", "errno = 122")
 """What libraries of C say of a full disk."""
 
@@ -22,15 +25,19 @@ FULL = ("No space left on device", "Disk quota exceeded", "errno = 28", "errno =
 def replacing(path: str | Path) -> Iterator[Path]:
     """A name beside `path` to write to, a file or a folder; it takes `path`'s place where the block ends well.
 
-    Its ending is that of `path`, since many libraries choose their format by it. Two processes get two names. Whatever
-    is left of it after an error goes, and what stood at `path` stays. A process that is killed leaves the other name,
-    which begins with a dot.
+    Its ending is that of `path`, since many libraries choose their format by it; of a long name it has the beginning.
+    Two processes get two names. Whatever is left of it after an error goes, and what stood at `path` stays. A process
+    that is killed leaves the other name, which begins with a dot.
 
     Raises:
       OSError: the block wrote nothing, or a folder stands where a file is to go, or the other way round.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    tail = f".{os.getpid()}.part{path.suffix}"
+    stem = f".{path.stem}"
+    if len(os.fsencode(stem + tail)) > LONGEST >= len(os.fsencode(path.name)):
+        stem = f".{zlib.crc32(os.fsencode(path.name)):08x}{path.stem[:40]}"
+    part = path.with_name(stem + tail)
     try:
         yield part
         if part.is_dir() and path.is_dir():  # a folder is renamed onto an empty one alone

@@ -3,38 +3,56 @@
     for number, seconds, frame in frames("clip.mp4"):     # frame (H, W, 3) uint8
         ...
     frame = read("clip.mp4", 120)                         # exactly that one, from the key frame before it
+    for number, seconds, frame in Film("0"):              # the first camera, until it is unplugged
 
-Frames count from 0 in the order in which they are shown. They come upright (a phone's rotation mark is applied) and in
-the pixels of the file: neither mirroring marks nor oblong pixels are undone. One frame at a time is in memory. Sound is
-neither read nor written.
+Frames count from 0 in the order in which they are shown. They come upright (a phone's mark, which turns or mirrors, is
+applied), all in the size of the first one, and in the pixels of the file: oblong ones stay oblong. One frame at a time
+is in memory. Sound is copied by `Writer` alone.
 """
 
 from __future__ import annotations
 
 import bisect
 import os
+import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
+import av.sidedata.sidedata
 import numpy as np
+from PIL import Image
 
-from fer_tf import files
+from fer_tf.film_writing import FORMATS as FORMATS
+from fer_tf.film_writing import Writer as Writer
+from fer_tf.film_writing import reason
 
-ENDINGS = (".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm")
+ENDINGS = (
+    ".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v", ".webm", ".flv", ".f4v", ".3gp", ".3g2", ".ts",
+    ".mts", ".m2ts", ".vob", ".asf", ".ogv", ".divx", ".qt",
+)  # fmt: skip
 """Endings of film files, in lower case."""
+ANIMATIONS = (".gif", ".apng")
+"""Endings of pictures that move, which are films where films are asked for."""
 PIXELS = 2**26
 """Pixels of the largest frame that is decoded."""
-KINDS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegvideo,mpegts,asf,m4v,h264"
+KINDS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegvideo,mpegts,asf,m4v,h264,flv,live_flv,ogg,gif,apng"
 """FFmpeg's names of the containers that are opened: no playlists, which lead to other files, no pictures or text."""
-FORMATS = {".mp4": ("mp4", "libx264"), ".mkv": ("matroska", "libx264"), ".avi": ("avi", "mpeg4")}
-"""What `Writer` writes: ending -> (container, codec); MPEG-4 where there is no libx264."""
+RATES = 250
+"""Frames a second above which a rate is none: a browser's film counts milliseconds."""
+CAMERAS = {"linux": ("video4linux2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+"""Of each system, FFmpeg's name of its cameras and of the one with a number (of Windows: with a name)."""
+NET = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
+"""Protocols of films that come over the net."""
+PATIENCE = 15.0
+"""Seconds without an answer after which a camera or the net has failed."""
+NET_OPTIONS = {"rtsp_transport": "tcp"}
+"""FFmpeg's options for the net; UDP would lose packets."""
 
 Frame = tuple[int, float, np.ndarray]
 
@@ -43,32 +61,42 @@ class Film:
     """An open film. Close it, or use it in a `with`.
 
     Attributes:
-      path: of the file.
+      path: of the file; of a film that comes over the net the address, without a password.
       rate: frames a second, on average.
+      live: whether it is a camera, or comes over the net: read once, from where it is.
+      start: the first frame's time in the file, in seconds, once it was read.
+      skipped: pieces that the last iteration could not decode and left out.
+      damage: what that iteration missed, in a sentence; empty where nothing is missing.
 
     Args:
-      path: of the file.
+      path: of the file; the number of a camera ("0"); an address such as "rtsp://camera/stream".
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is no film, has no video, or its frames are too large; the message names it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = os.fspath(path)
-        if not os.path.exists(self.path):
+    def __init__(self, path: str | os.PathLike[str] | int):
+        self._source = str(path) if isinstance(path, int) else os.fspath(path)
+        self.path = shown(self._source)
+        self.live = is_live(self._source)
+        if not self.live and not os.path.exists(self.path):
             raise FileNotFoundError(f"{self.path}: there is no such file")
-        if not os.path.isfile(self.path):
+        if not self.live and not os.path.isfile(self.path):
             raise ValueError(f"{self.path}: is no file, so no film")
-        self._container, self._stream = _opened(self.path)
-        rate = self._stream.average_rate or self._stream.guessed_rate or 0
-        self.rate = Fraction(rate) if 0 < rate <= 1000 else Fraction(25)
         self._start: int | None = None  # the first frame's time stamp
         self._running: Iterator[av.VideoFrame] | None = None  # a decoder under way,
         self._next = 0  # and the number of the frame that comes next
+        self._fresh, self._skips, self.skipped, self.damage = True, False, 0, ""
+        self._why = ""  # the first piece could not be decoded
+        self._container, self._stream = _opened(self._source, self.path)
+        self._header = self._stream.codec_context.height, self._stream.codec_context.width
+        self._first: tuple[int, int] | None = None  # (height, width) of the first frame, as it is stored
         kind = self._container.format.name  # the others' stamps are guesses after a seek
         ordered = "avi" in kind and not self._stream.codec_context.has_b_frames
+        self._alone = len(self._container.streams) == 1
         self._even = "avi" in kind  # stores no times, so frames are evenly spaced
         self._seekable = "mov" in kind or "matroska" in kind or ordered
+        self.rate = self._rate()
 
     def __enter__(self) -> Film:
         return self
@@ -87,24 +115,59 @@ class Film:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the stored frames, before a rotation mark is applied."""
-        return self._stream.codec_context.height, self._stream.codec_context.width
+        """(height, width) of the frames as they are stored, before a mark turns them."""
+        return self._first or self._header
+
+    @property
+    def start(self) -> float:
+        """Seconds in the file at which the first frame is shown."""
+        return float((self._start or 0) * (self._stream.time_base or 0))
+
+    def _rate(self) -> Fraction:
+        """The file's, where it is a rate; else the mean of the frames' times."""
+        if 0 < (rate := self._stream.average_rate or 0) <= RATES:
+            return Fraction(rate)
+        times = () if self.live else self._index()[0]
+        if len(times) > 1 and times[-1] > times[0]:
+            return Fraction(len(times) - 1, times[-1] - times[0]) / self._stream.time_base
+        rate = self._stream.guessed_rate or 0
+        return Fraction(rate) if 0 < rate <= RATES else Fraction(25)
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames from the first: (number, seconds since the first, (H, W, 3) uint8).
 
+        What is damaged is left out and counted (`skipped`), and the others go on; afterwards `damage` says what is
+        missing, too, where the film ends before its head promises.
+
         Raises:
-          ValueError: the film is damaged, has no frames, or ends before nine tenths of those that its head promises.
+          ValueError: there are no frames, or too large ones.
         """
         self._rewind()
+        self._skips, self.skipped, self.damage, self._why = True, 0, "", ""
+        end = 0.0
         while (frame := self._decode()) is not None:
             number, self._next = self._next, self._next + 1
             self._start = frame.pts if number == 0 else self._start
-            yield number, self._seconds(frame, number), self._upright(frame)
+            seconds = self._seconds(frame, number)
+            end = seconds + float((frame.duration or 0) * (frame.time_base or 0) or 1 / self.rate)
+            yield number, seconds, self._upright(frame)
+            self._skips = True
         if not self._next:
-            raise ValueError(f"{self.path}: has no frames")
-        if self._next < 0.9 * self._stream.frames:
-            raise ValueError(f"{self.path}: ends after {self._next} of {self._stream.frames} frames")
+            raise ValueError(f"{self.path}: {self._why or 'has no frames'}")
+        self._judge(end)
+
+    def _judge(self, end: float) -> None:
+        """Says in `damage` what an iteration missed, whose last frame ended so many seconds after the first began."""
+        promised, stream = self._stream.frames, self._stream
+        length = float((stream.duration or 0) * (stream.time_base or 0))
+        if not length and not self.live:  # that of the longest of picture and sound
+            length = float(self._container.duration or 0) / av.time_base * (1.0 if self._alone else 0.9)
+        whole = promised or round(length * self.rate)
+        if self.skipped:
+            read = f"{self._next}{f' of {whole}' if whole > self._next else ''} frames were read"
+            self.damage = f"{self.path}: {self.skipped} pieces are damaged and left out ({self._why}); {read}"
+        elif self._next < 0.9 * promised or (self._next < whole and end < min(0.98 * length, length - 3 / self.rate)):
+            self.damage = f"{self.path}: ends after {self._next} of {whole} frames"
 
     def __getitem__(self, number: int) -> np.ndarray:
         """One frame: (H, W, 3) uint8.
@@ -121,12 +184,14 @@ class Film:
 
     def _find(self, number: int) -> av.VideoFrame:
         """Decodes on, or from the key frame before, what is nearer; counts from the first where stamps mislead."""
+        if self.live:
+            raise ValueError(f"{self.path}: frames of a camera or of the net come one after the other")
         times, keys, _ = self._index() if self._seekable else ((), (), 0)
         if number < 0 or (times and number >= len(times)):
             raise ValueError(f"{self.path}: there is no frame {number}")
         self._start = times[0] if times else self._start
         key = keys[bisect.bisect_right(keys, number) - 1] if keys and keys[0] <= number else 0
-        if self._running is None or not key <= self._next <= number:
+        if self._running is None or self.skipped or not key <= self._next <= number:
             if times and key:
                 self._seek(times[key], times)
             else:
@@ -145,12 +210,12 @@ class Film:
 
     def _seek(self, stamp: int, times: Sequence[int]) -> None:
         """Goes to a key frame, or to one before it; `_next` becomes the number of the frame that comes first there."""
+        self._fresh, self._next = False, len(times)
         try:
             self._container.seek(stamp, stream=self._stream)
         except av.FFmpegError:
-            self._next = len(times)  # which makes the caller count
-            return
-        frames = self._container.decode(self._stream)
+            return  # `_next` makes the caller count
+        self._skips, self.skipped, frames = False, 0, self._frames()
         self._running = frames
         first = self._decode()
         self._next = len(times) if first is None or first.pts is None else bisect.bisect_left(times, first.pts)
@@ -161,22 +226,54 @@ class Film:
         try:
             return _index(self.path, status.st_mtime_ns, status.st_size)
         except av.FFmpegError as error:
-            raise ValueError(f"{self.path}: cannot be read as a film ({_reason(error)})") from error
+            raise ValueError(f"{self.path}: cannot be read as a film ({reason(error)})") from error
 
     def _rewind(self) -> None:
-        """Opens the file anew: a seek may miss the first frame."""
-        self._container.close()
-        self._container, self._stream = _opened(self.path)
-        self._running, self._next = self._container.decode(self._stream), 0
+        """Opens the file anew, unless nothing was read: a seek may miss the first frame."""
+        if not self._fresh:
+            self._container.close()
+            self._container, self._stream = _opened(self._source, self.path)
+        self._fresh, self._skips, self.skipped = False, False, 0
+        self._running, self._next = self._frames(), 0
+
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        """What the packets hold, from where the file stands; errors are counted and left out where `_skips`."""
+        packets, failed = self._container.demux(self._stream), 0
+        while failed < 10:  # reading fails at the same place ever again
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+                self._skip(error)
+                packets, failed = self._container.demux(self._stream), failed + 1
+                if isinstance(error, av.InvalidDataError):
+                    continue
+                packet = None
+            try:
+                yield from self._stream.codec_context.decode(None) if packet is None else packet.decode()
+                if packet is not None and packet.is_corrupt and self._skips:
+                    self._skip(ValueError("a piece is incomplete"))
+            except av.EOFError:  # was emptied before
+                pass
+            except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+                self._skip(error)
+            if packet is None:
+                return
+
+    def _skip(self, error: BaseException) -> None:
+        if not self._skips:
+            raise error
+        self.skipped, self._why = self.skipped + 1, self._why or f"cannot be decoded: {reason(error)}"
 
     def _decode(self) -> av.VideoFrame | None:
         try:
             frame = None if self._running is None else next(self._running, None)
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
             self._running = None
-            raise ValueError(f"{self.path}: cannot be decoded ({_reason(error)})") from error
+            raise ValueError(f"{self.path}: cannot be decoded ({reason(error)})") from error
         if frame is not None:
             _check(self.path, frame)
+            if self._next == 0 and self._first is None:
+                self._first = frame.height, frame.width
         return frame
 
     def _seconds(self, frame: av.VideoFrame, number: int) -> float:
@@ -186,19 +283,52 @@ class Film:
 
     def _upright(self, frame: av.VideoFrame) -> np.ndarray:
         try:
-            picture = frame.to_ndarray(format="rgb24")
+            picture = _rgb(frame)
         except (av.FFmpegError, ValueError) as error:
-            raise ValueError(f"{self.path}: cannot be decoded ({_reason(error)})") from error
-        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))  # both counter-clockwise
+            raise ValueError(f"{self.path}: cannot be decoded ({reason(error)})") from error
+        if self._first is None and picture.shape[:2] != self._header:
+            with Film(self._source) as film:
+                film.frame(0)
+                self._first = film.size
+        return np.ascontiguousarray(_turned(_fitted(picture, self.size), frame))
 
 
-def _opened(path: str) -> tuple[Any, Any]:
-    """(container, its video stream) of a film; its absolute path, since "a:b.avi" would be read as a protocol."""
+def shown(path: str | os.PathLike[str]) -> str:
+    """The name of a film as messages have it: an address loses its password."""
+    name = os.fspath(path)
+    return re.sub(r"//[^/@]*@", "//", name) if "://" in name else name
+
+
+def is_live(path: str | os.PathLike[str]) -> bool:
+    """Whether a film's name is that of a camera ("0", "/dev/video0") or an address, and no file's."""
+    name = os.fspath(path)
+    if os.path.exists(name):
+        return stat.S_ISCHR(os.stat(name).st_mode)
+    return name.isdecimal() or name.partition("://")[0].lower() in NET and "://" in name
+
+
+def _opened(source: str, path: str) -> tuple[Any, Any]:
+    """(container, its video stream) of a film; its absolute path, since "a:b.avi" would be read as a protocol.
+
+    Args:
+      source: the file, camera or address.
+      path: as the messages name it.
+    """
     options = {"protocol_whitelist": "file", "format_whitelist": KINDS}
+    more: dict[str, Any] = {}
+    name = os.path.abspath(source)
+    if is_live(source):
+        options, more, name = {}, {"timeout": PATIENCE}, source
+        if "://" in source:
+            options = dict(NET_OPTIONS) if source.lower().startswith("rtsp") else {}
+        else:
+            kind, pattern = CAMERAS.get(sys.platform, CAMERAS["linux"])
+            more["format"], name = kind, pattern.format(source) if source.isdecimal() else source
     try:
-        container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
+        container = av.open(name, options=options, metadata_errors="replace", **more)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as a film ({_reason(error)})") from error
+        what = "cannot be opened" if is_live(source) else "cannot be read as a film"
+        raise ValueError(f"{path}: {what} ({reason(error)})") from error
     try:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
@@ -216,13 +346,48 @@ def _check(path: str, picture: Any) -> None:
         raise ValueError(f"{path}: frames of {picture.width} x {picture.height} pixels are not decoded")
 
 
+def _rgb(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W, 3) uint8 of a frame as it is stored, transparency on white."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return frame.to_ndarray(format="rgb24")
+    picture = Image.fromarray(frame.to_ndarray(format="rgba"))
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, (h, w, 3), in the middle of one of `size` (H, W), as large as it fits, with black beside it."""
+    if picture.shape[:2] == size:
+        return picture
+    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    place = (size[1] - width) // 2, (size[0] - height) // 2
+    whole = Image.new("RGB", size[::-1])
+    whole.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC), place)
+    return np.asarray(whole)
+
+
+def _turned(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """A picture as its frame's mark wants it: the nearest of four quarter turns, and of those the mirrored ones.
+
+    The mark's matrix takes (x, y) to (a x + c y, b x + d y), with y downwards.
+    """
+    marks: Any = frame.side_data
+    mark = marks.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
+    if mark is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(mark), np.int32)[:5].astype(float)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
 @lru_cache(maxsize=256)
 def _index(path: str, changed: int, size: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """(time stamps of the frames in the order shown, numbers of the key frames, frames), from the packets, undecoded.
 
     The first two are empty where the packets have no stamps of their own. `changed` and `size` tell a new version.
     """
-    container, stream = _opened(path)
+    container, stream = _opened(path, path)
     with container:
         packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
     count = len(packets)
@@ -230,10 +395,6 @@ def _index(path: str, changed: int, size: int) -> tuple[tuple[int, ...], tuple[i
         return (), (), count
     packets.sort()
     return tuple(pts for pts, _ in packets), tuple(i for i, (_, key) in enumerate(packets) if key), count
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def frames(path: str | os.PathLike[str], indices: Iterable[int] | None = None) -> Iterator[Frame]:
@@ -244,11 +405,14 @@ def frames(path: str | os.PathLike[str], indices: Iterable[int] | None = None) -
       indices: numbers of the frames wanted, in ascending order; all when left out.
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: no film, a damaged one, or one without that frame; the message names it.
+      ValueError: no film, a damaged one, or one without that frame; the message names it. Of a damaged film, all
+        frames that can be decoded come first.
     """
     with Film(path) as film:
         if indices is None:
             yield from film
+            if film.damage:
+                raise ValueError(film.damage)
         else:
             yield from map(film.frame, indices)
 
@@ -266,84 +430,3 @@ def read(path: str | os.PathLike[str], number: int) -> np.ndarray:
     """One frame of a film: (H, W, 3) uint8; see `Film` for what is raised."""
     with Film(path) as film:
         return film[number]
-
-
-class Writer:
-    """Writes a film, to a temporary name that is renamed when all went well.
-
-        with Writer("out.mp4", rate=25) as film:
-            film.add(frame)
-
-    Args:
-      path: ends with .mp4, .mkv (H.264) or .avi (MPEG-4).
-      rate: frames a second.
-    Raises:
-      ValueError: another ending; while writing, OSError, which names the file.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], rate: float | Fraction = 25):
-        self.path = Path(path)
-        if self.path.suffix.lower() not in FORMATS:
-            raise ValueError(f"{self.path}: films are written as {', '.join(FORMATS)}")
-        self.rate = Fraction(rate).limit_denominator(1001)
-        self._replacing = files.replacing(self.path)
-        self._part = self.path
-        self._container: Any = None
-        self._stream: Any = None
-        self.shape: tuple[int, ...] = ()
-
-    def __enter__(self) -> Writer:
-        self._part = self._replacing.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            if self._container is not None:
-                self._finish(kind is None)
-            elif kind is None:
-                raise ValueError(f"{self.path}: a film needs at least one frame")
-        except BaseException:
-            self._replacing.__exit__(*sys.exc_info())
-            raise
-        self._replacing.__exit__(kind, error, at)
-
-    def _finish(self, whole: bool) -> None:
-        try:
-            if whole:
-                self._container.mux(self._stream.encode())
-            self._container.close()
-        except av.FFmpegError as error:
-            if whole:
-                raise OSError(f"{self.path}: cannot be written ({_reason(error)})") from error
-
-    def add(self, frame: np.ndarray) -> None:
-        """Appends a frame, (H, W, 3) uint8; an odd side grows by one pixel, since codecs want even ones.
-
-        Raises:
-          ValueError: another kind of array, or another shape than the first one's.
-        """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-            raise ValueError(f"a frame is uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
-        if self._container is not None and frame.shape != self.shape:
-            raise ValueError(f"{self.path}: a frame is {frame.shape} and the first one {self.shape}")
-        even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        try:
-            if self._container is None:
-                self._begin(frame.shape)
-            self._container.mux(self._stream.encode(picture))
-        except av.FFmpegError as error:
-            raise OSError(f"{self.path}: cannot be written ({_reason(error)})") from error
-
-    def _begin(self, shape: tuple[int, ...]) -> None:
-        kind, codec = FORMATS[self.path.suffix.lower()]
-        codec = codec if codec in av.codecs_available else "mpeg4"
-        options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
-        self.shape = shape
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(os.path.abspath(self._part), "w", format=kind)
-        self._stream = self._container.add_stream(codec, rate=self.rate, options=options)
-        self._stream.height, self._stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
-        self._stream.pix_fmt = "yuv420p"
-        if codec == "mpeg4":
-            self._stream.codec_context.bit_rate = max(400_000, shape[0] * shape[1] * 8)

@@ -1,6 +1,7 @@
 """Pictures as arrays: any kind read as upright RGB, and boxes with captions drawn on one. NumPy and Pillow only."""
 
 import functools
+import importlib
 import io
 import math
 import os
@@ -26,10 +27,26 @@ Encoded = bytes | bytearray | memoryview
 """A picture file's bytes."""
 
 
+HEIF = (".heic", ".heif", ".hif")
+"""Endings of an iPhone's photographs, which Pillow reads with pillow-heif alone."""
+HEIF_HINT = 'pip install "fer-tf[heic]" reads them'
+
+
+@functools.cache
+def _formats() -> None:
+    """Makes Pillow know its formats, and those of pillow-heif where it is installed."""
+    Image.init()
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+
+
 @functools.cache
 def endings() -> tuple[str, ...]:
-    """The endings of the picture files that this Pillow reads by itself, in lower case."""
-    Image.init()
+    """The endings of the picture files that this Pillow reads without another program, in lower case."""
+    _formats()
     others = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")  # known to it, and read by other programs alone
     known = Image.registered_extensions().items()
     return tuple(sorted(ending for ending, kind in known if kind in Image.OPEN and kind not in others))
@@ -66,6 +83,7 @@ def load_image(source: str | os.PathLike | Encoded | Image.Image | np.ndarray) -
 
 def _decoded(source: io.BytesIO | str | Image.Image, name: str) -> np.ndarray:
     """The picture in a stream, a file or an image that is open; the messages show its name."""
+    _formats()
     try:
         with (
             _without_limit(),
@@ -75,7 +93,8 @@ def _decoded(source: io.BytesIO | str | Image.Image, name: str) -> np.ndarray:
                 raise ValueError(f"it has {pixels} pixels, more than {LARGEST}")
             return _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name}: cannot be read as a picture, since its format is unknown") from error
+        more = f": {HEIF_HINT}" if name.lower().endswith(HEIF) and HEIF[0] not in endings() else ""
+        raise ValueError(f"{name}: cannot be read as a picture, since its format is unknown{more}") from error
     except Exception as error:  # decoders raise nearly everything on damaged files
         raise ValueError(f"{name}: cannot be read as a picture ({type(error).__name__}: {error})") from error
 

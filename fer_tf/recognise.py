@@ -6,7 +6,7 @@
         print(face.expression, face.confidence, face.box, face.probabilities["happiness"])
     for photo in recognise.folder("holiday"):
         print(photo.path, photo.error or photo.faces)
-    for frame in recognise.film("clip.mp4", every=5):
+    for frame in recognise.film("clip.mp4", every=5):       # "0" is the first camera
         print(frame.seconds, frame.faces)
 
 A *picture* is a file's path, the bytes of such a file (JPEG, PNG and what else Pillow reads), a Pillow image, or a
@@ -21,16 +21,25 @@ model is loaded once and kept, until its file changes.
 
 A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
 file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
+
+TensorFlow's threads do not live on in a process made by fork, where a model that was loaded before would wait for ever:
+it is a RuntimeError there. `recognise.pool()` is a pool of processes that start anew:
+
+    with recognise.pool() as pool:
+        for faces in pool.imap(recognise.photo, paths): ...
 """
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -38,76 +47,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from fer_tf import films
+from fer_tf import albums, films, tracks
+from fer_tf.answers import Face as Face
+from fer_tf.answers import Frame as Frame
+from fer_tf.answers import Photo as Photo
 from fer_tf.faces import SURE, Box, Template, align, detect
 from fer_tf.pictures import load_image
 
 if TYPE_CHECKING:  # it imports TensorFlow
+    from multiprocessing.pool import Pool
+
     from fer_tf import export
 
     Model = str | os.PathLike[str] | export.Predictor
 
 SHORT_NAMES = {"fer_net": "fer_net_fer2013", "ia_gen": "ia_gen_rendered", "ed2l": "ed2l_fer2013"}
 """Short name -> released weights."""
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-"""Endings of picture files, in lower case."""
 MEMORY = 2**27
 """Bytes of decoded pictures that wait for a full batch."""
+PATIENCE = 1.0
+"""Seconds that a face waits for others to be looked at together."""
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """A face and its expression.
-
-    Attributes:
-      box: (left, top, right, bottom) in pixels of the upright picture; it may reach outside.
-      score: the detector's, near 0 where it doubts and above 1 where it is sure; None where nothing was detected, in
-        faces that came cut out.
-      expression: name of the likeliest class.
-      confidence: its probability, in [0, 1].
-      probabilities: class -> probability, in the order of the model's classes; their sum is 1.
-    """
-
-    box: Box
-    score: float | None
-    expression: str
-    confidence: float
-    probabilities: Mapping[str, float] = field(hash=False)
-
-
-class Photo(NamedTuple):
-    """A picture file and its faces.
-
-    Attributes:
-      path: of the file.
-      faces: largest first; empty where there is none, or where the file cannot be read.
-      error: ValueError or OSError where it cannot be read, else None.
-      picture: (H, W, 3) uint8, upright, where it was asked for and could be read, else None.
-    """
-
-    path: Path
-    faces: list[Face]
-    error: Exception | None = None
-    picture: np.ndarray | None = None
-
-
-class Frame(NamedTuple):
-    """A frame of a film and its faces.
-
-    Attributes:
-      number: from 0.
-      seconds: since the first.
-      faces: largest first; of an earlier frame where this one was not inspected.
-      inspected: whether faces were looked for in this frame.
-      picture: (H, W, 3) uint8, where the function gives it, else None.
-    """
-
-    number: int
-    seconds: float
-    faces: list[Face]
-    inspected: bool = True
-    picture: np.ndarray | None = None
 
 
 class _CutOut(NamedTuple):
@@ -149,19 +109,20 @@ def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
     """Finds and names the faces of every picture that lies in a folder, in the order of their names.
 
     Args:
-      path: of the folder; folders in it are left alone.
+      path: of the folder; folders in it are left alone, as is what `albums.folder(path).left` counts.
       options: those of `photos`.
     Returns:
       An iterator over a `Photo` a file; a broken file has an `error`, and the others go on.
     Raises:
       FileNotFoundError: no such folder, or no such model.
-      ValueError: it holds no pictures (`ENDINGS`), or the model is none.
+      ValueError: it holds no pictures (`pictures.endings()`), or the model is none.
     """
     if not os.path.isdir(path):
         raise FileNotFoundError(f"{path}: there is no such folder; a single picture goes to recognise.photo")
-    if not (paths := files_in(path)):
-        raise ValueError(f"{path}: the folder has no pictures ({', '.join(ENDINGS)})")
-    return photos(paths, **options)
+    if not (album := albums.folder(path)).files:
+        left = f", only {album.left_alone()}" if album.left else ""
+        raise ValueError(f"{path}: the folder has no pictures{left}")
+    return photos(album.files, **options)
 
 
 def photos(
@@ -179,10 +140,11 @@ def photos(
     Args:
       paths: of the files, or of one.
       model, all_faces, min_score, detector: as of `photo`.
-      batch_size: faces that the model sees together; a picture without one counts as one.
+      batch_size: faces that the model sees together; none waits for the others longer than PATIENCE.
       pictures: whether each `Photo` holds its pixels, to draw on.
     Returns:
-      An iterator over a `Photo` a file, in their order; a broken file has an `error`, and the others go on.
+      An iterator over a `Photo` a file, in their order, each as soon as it and those before it are ready; a broken
+        file has an `error`, and the others go on.
     Raises:
       FileNotFoundError: no such model.
       ValueError: the model is none, or `batch_size` is below 1.
@@ -208,31 +170,49 @@ def _inspect(
 def _classified(
     inspected: Iterable[tuple[Photo, list[_CutOut]]], classifier: export.Predictor, batch_size: int
 ) -> Iterator[Photo]:
-    def sizes(item: tuple[Photo, list[_CutOut]]) -> tuple[int, int]:
-        return max(1, len(item[1])), 0 if item[0].picture is None else item[0].picture.nbytes
+    waiting: list[tuple[Photo, list[_CutOut]]] = []
+    count, memory, since = 0, 0, 0.0
 
-    for batch in _batches(inspected, sizes, batch_size):
-        faces = _classify([cuts for _, cuts in batch], classifier)
-        yield from (one._replace(faces=own) for (one, _), own in zip(batch, faces, strict=True))
+    def named() -> Iterator[Photo]:
+        faces = _classify([cuts for _, cuts in waiting], classifier)
+        yield from (one._replace(faces=own) for (one, _), own in zip(waiting, faces, strict=True))
+        waiting.clear()
+
+    for one, cuts in inspected:
+        if not cuts and not waiting:
+            yield one
+            continue
+        if not waiting:
+            count, memory, since = 0, 0, time.monotonic()
+        waiting.append((one, cuts))
+        count, memory = count + len(cuts), memory + (0 if one.picture is None else one.picture.nbytes)
+        if count >= batch_size or memory >= MEMORY or time.monotonic() - since >= PATIENCE:
+            yield from named()
+    if waiting:
+        yield from named()
 
 
-def film(path: str | os.PathLike[str], every: int = 1, **options: Any) -> Iterator[Frame]:
+def film(path: str | os.PathLike[str] | int, every: int = 1, **options: Any) -> Iterator[Frame]:
     """Finds and names the faces of a film's frames.
 
     Args:
-      path: of the film.
+      path: of the film; the number of a camera, or an address, as of `films.Film`.
       every: each so-many-th frame is inspected, from the first.
       options: model, all_faces, min_score, detector and batch_size, as of `frames`.
     Yields:
-      A `Frame` for each one inspected, without its picture.
+      A `Frame` for each one inspected, without its picture. What is damaged is left out, with a UserWarning at the end.
     Raises:
       FileNotFoundError: no such film, or no such model.
-      ValueError: it cannot be read as a film or is damaged, or the model is none.
+      ValueError: it cannot be read as a film, or the model is none.
     """
     _positive(every, "every")
     with films.Film(path) as opened:
+        if opened.live:
+            options = {"batch_size": 1, **options}
         for frame in frames((frame for frame in opened if frame[0] % every == 0), **options):
             yield frame._replace(picture=None)
+        if opened.damage:
+            warnings.warn(opened.damage, stacklevel=2)
 
 
 def frames(
@@ -253,13 +233,14 @@ def frames(
       model, all_faces, min_score, detector: as of `photo`.
       batch_size: inspected frames that wait for each other; 1 answers at once.
     Yields:
-      A `Frame` for each one, with its picture.
+      A `Frame` for each one, with its picture. A person's faces have one `number`, as `tracks.Tracks` gives them.
     Raises:
       FileNotFoundError: no such model.
       ValueError: the film is damaged, the model is none, or `every` or `batch_size` is below 1.
     """
     classifier = predictor(model)
     kept: list[Face] = []
+    people = tracks.Tracks()
     count = _positive(every, "every") * _positive(batch_size, "batch_size")
 
     def inspect(frame: films.Frame) -> list[_CutOut]:
@@ -269,10 +250,17 @@ def frames(
         for batch in _batches(film, lambda frame: (1, frame[2].nbytes), count):
             inspected = [frame for frame in batch if frame[0] % every == 0]
             faces = _classify(list(pool.map(inspect, inspected)), classifier)
-            by_number = {frame[0]: own for frame, own in zip(inspected, faces, strict=True)}
+            by_number = {
+                frame[0]: _numbered(own, frame[1], people) for frame, own in zip(inspected, faces, strict=True)
+            }
             for number, seconds, picture in batch:
                 kept = by_number.get(number, kept)
                 yield Frame(number, seconds, kept, number in by_number, picture)
+
+
+def _numbered(faces: list[Face], seconds: float, people: tracks.Tracks) -> list[Face]:
+    numbers = people.numbers([face.box for face in faces], seconds)
+    return [replace(face, number=number) for face, number in zip(faces, numbers, strict=True)]
 
 
 def faces(cut_out: Any, *, model: Model = "fer_net") -> list[Face]:
@@ -292,9 +280,12 @@ def faces(cut_out: Any, *, model: Model = "fer_net") -> list[Face]:
     return _classify([whole], predictor(model))[0]
 
 
-def files_in(path: str | os.PathLike[str], endings: Sequence[str] = ENDINGS) -> list[Path]:
-    """The files of a folder with one of these endings, in lower or upper case, by name."""
-    return sorted(p for p in Path(path).iterdir() if p.suffix.lower() in endings and p.is_file())
+def pool(processes: int | None = None) -> Pool:
+    """A pool of processes that start anew (spawn), one a core when left out; each loads the model once for itself.
+
+    A script that makes one does so below `if __name__ == "__main__":`.
+    """
+    return multiprocessing.get_context("spawn").Pool(processes)
 
 
 def predictor(model: Model = "fer_net") -> export.Predictor:
@@ -358,6 +349,8 @@ def _pixels(picture: Any) -> np.ndarray:
         return load_image(picture)
     if hasattr(picture, "numpy"):  # a tensor; of a text, such as tf.io.read_file gives, the bytes
         picture = picture.numpy()
+    elif hasattr(picture, "__array__") and not isinstance(picture, Image.Image):
+        picture = np.asarray(picture)
     if isinstance(picture, (bytes, bytearray, memoryview, Image.Image)):
         return load_image(picture)
     if not isinstance(picture, np.ndarray):

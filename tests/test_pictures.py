@@ -1,12 +1,17 @@
 """fer_tf.pictures: every kind of picture is read as it looks, damage is named, captions stay whole and inside."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer_tf import pictures
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def encoded(picture, kind="PNG", **options):
@@ -141,3 +146,41 @@ def test_draw_small_large_and_several():
 def test_draw_refuses_what_is_no_picture(image):
     with pytest.raises(ValueError, match="uint8"):
         pictures.draw(image, [], [])
+
+
+HEIF = """
+import sys, types
+from PIL import Image, ImageFile
+class Heif(ImageFile.ImageFile):
+    format = "HEIF"
+    def _open(self):
+        self._size, self._mode = (3, 2), "RGB"
+        self.tile = [ImageFile._Tile("raw", (0, 0, 3, 2), 12, "RGB")]
+def register_heif_opener():
+    Image.register_open("HEIF", Heif, lambda start: start[4:8] == b"ftyp")
+    Image.register_extension("HEIF", ".heic")
+if sys.argv[2:]:
+    sys.modules["pillow_heif"] = types.SimpleNamespace(register_heif_opener=register_heif_opener)
+else:
+    sys.modules["pillow_heif"] = None
+from fer_tf import pictures
+print(".heic" in pictures.endings())
+try:
+    print(pictures.load_image(sys.argv[1]).tolist())
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_an_iphones_photograph_is_read_where_pillow_heif_is(tmp_path):
+    """A stand-in for the package, of raw pixels after twelve bytes."""
+    path = tmp_path / "a.HEIC"
+    path.write_bytes(b"\0\0\0\x0cftypheic" + bytes(range(18)))
+    said = []
+    for more in ([], ["with"]):
+        command = [sys.executable, "-c", HEIF, str(path), *more]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        said.append(done.stdout.splitlines())
+    reason = "cannot be read as a picture, since its format is unknown"
+    assert said[0] == ["False", f'{path}: {reason}: pip install "fer-tf[heic]" reads them']
+    assert said[1] == ["True", str(np.arange(18).reshape(2, 3, 3).tolist())]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_tf import faces, recognise
+from fer_tf import albums, faces, files, pictures
 
 from . import settings
 from .settings import setting
 
+LONGEST = 200
+"""Bytes of a picture's name that its result takes over; file systems have 255 for all."""
 NO_FACE = "no face was found; --min_score=0 finds doubtful ones too."
 
 
@@ -22,7 +26,10 @@ class Photographs(settings.Base):
     """Which photographs, which of their faces, and where the results go."""
 
     image: tuple[str, ...] = setting(
-        (), "A picture, a folder of pictures, or a pattern such as 'holiday/*.jpg'.", repeated=True, place="path"
+        (),
+        "A picture, a folder of pictures, or a pattern such as 'holiday/**/*.jpg', all the way down.",
+        repeated=True,
+        place="path",
     )
     model: str = setting(
         "fer_net", "fer_net, ia_gen, ed2l, or another name in weights/; a .h5 file; an exported folder.", place="path"
@@ -46,30 +53,59 @@ class Photographs(settings.Base):
 
 
 def listed(
-    names: Sequence[str], endings: Sequence[str] = recognise.ENDINGS, kind: str = "pictures"
+    names: Sequence[str], endings: Sequence[str] | None = None, kind: str = "pictures"
 ) -> tuple[list[Path], list[str]]:
-    """The files that --image or --video means, each once, and a sentence for each name that means none."""
-    files: dict[Path, None] = {}
+    """The files that --image or --video means, each once, and a sentence for each name that means none.
+
+    What a folder or a pattern leaves alone is said on stderr.
+
+    Args:
+      names: files, folders and patterns, as `albums.meant` reads them.
+      endings: of such files; those of pictures when left out.
+      kind: what the sentences call them.
+    """
+    found: dict[Path, None] = {}
     problems = []
     for name in names:
-        path = Path(name)
-        if path.is_file():
-            meant = [path]
-        elif path.is_dir():
-            meant = recognise.files_in(path, endings)
-        else:
-            meant = sorted(p for p in map(Path, glob.glob(name)) if p.is_file())
-        if not meant:
-            reason = f"the folder has no {kind}" if path.is_dir() else "there is no such file or folder"
-            problems.append(f"{name}: {reason}.")
-        files.update(dict.fromkeys(meant))
-    return list(files), problems
+        if not name:
+            problems.append(f"An empty name means no {kind}: give a file, a folder or a pattern.")
+            continue
+        album = albums.meant(name, pictures.endings() if endings is None else endings)
+        left = album.left_alone()
+        if album.files and left:
+            print(f"{name}: {len(album.files)} {kind}; left alone: {left}.", file=sys.stderr, flush=True)
+        elif not album.files:
+            there = Path(name).expanduser().is_dir()
+            reason = f"the folder has no {kind}" if there else "there is no such file or folder"
+            problems.append(f"{name}: {reason}{f', only {left}' if left else ''}.")
+        found.update(dict.fromkeys(album.files))
+    return list(found), problems
 
 
 def keep_apart(paths: Sequence[Path], out: Path | None) -> None:
-    """Raises ValueError where --out is a folder of the pictures or films themselves."""
-    if out is not None and any(out.resolve() in (p.parent.resolve(), p.resolve().parent) for p in paths):
+    """Raises ValueError where --out is a folder of the pictures or films themselves, or cannot be written to."""
+    if out is None:
+        return
+    folders = {p.parent for p in paths} | {Path(os.path.realpath(p)).parent for p in paths if p.is_symlink()}
+    if out.resolve() in {folder.resolve() for folder in folders}:
         raise ValueError(f"--out={out} holds the pictures themselves, which are not overwritten: give another folder.")
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out={out} cannot be written to ({error.strerror}): give another folder.") from None
+    finally:
+        for folder in made:  # those that nothing is written to are not left behind
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def unwritten(path: Path, error: OSError) -> str:
+    """Says on stderr that a result could not be written, and gives the sentence back."""
+    reason = "the disk is full" if files.is_full(error) else error.strerror or error
+    return complain(path, f"{path}: its result cannot be written ({reason}).")
 
 
 def complain(path: Path, error: Exception | str) -> str:
@@ -80,7 +116,8 @@ def complain(path: Path, error: Exception | str) -> str:
 
 
 def result_name(path: Path, what: str, taken: Counter[str]) -> str:
-    """<name>_<what>, numbered where two have one name; counted in `taken`."""
-    stem = path.stem.lower()
+    """<name>_<what>, numbered where two have one name, cut where it would be too long; counted in `taken`."""
+    name = path.stem.encode()[:LONGEST].decode(errors="ignore")
+    stem = name.lower()
     taken[stem] += 1
-    return f"{path.stem}_{what}{f'_{taken[stem]}' if taken[stem] > 1 else ''}"
+    return f"{name}_{what}{f'_{taken[stem]}' if taken[stem] > 1 else ''}"

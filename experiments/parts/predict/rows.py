@@ -19,6 +19,7 @@ def row(face: recognise.Face) -> dict[str, Any]:
     }
 
 
-def caption(face: recognise.Face) -> str:
-    """Its expression and confidence in percent."""
-    return f"{face.expression} {face.confidence:.0%}"
+def caption(face: recognise.Face, numbered: bool = False) -> str:
+    """Its expression and confidence in percent; the person's number before them where there are several."""
+    number = f"{face.number}: " if numbered and face.number else ""
+    return f"{number}{face.expression} {face.confidence:.0%}"
