@@ -84,7 +84,9 @@ def test_a_folder_with_everything_in_it(run, house):
         assert abs(face["score"] - faces.detect(picture, min_score=0.5)[0].score) < 1e-3 and face["score"] > 0.5
     centres = sorted((face["box"][0] + face["box"][2]) / 2 for face in rows["photos/double.png"]["faces"])
     assert abs(centres[1] - centres[0] - 512) < 16  # the detector's grid
-    complaints = [line for line in errors.splitlines() if line.startswith(("photos", "empty", "nowhere"))]
+    said = [line for line in errors.splitlines() if line.startswith(("photos", "empty", "nowhere"))]
+    assert said[0] == "photos: 5 pictures; left alone: 1 .txt."
+    complaints = said[1:]
     assert complaints[:2] == ["empty: the folder has no pictures.", "nowhere/*.jpg: there is no such file or folder."]
     assert [line.split(":")[0] for line in complaints[2:]] == ["photos/broken.jpg", "photos/plain.png"]
     assert "cannot be read" in complaints[2] and "no face was found; --min_score=0" in complaints[3]

@@ -1,6 +1,7 @@
 """experiments.predict --video: the annotated film, the table, one line a film, and nothing half-written."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -86,7 +87,8 @@ def test_a_folder_of_films(house, net, capsys, monkeypatch):
     labels = [row["label"] for row in rows[:5]]
     assert lines["clips/moves.mp4"] == {
         "path": "clips/moves.mp4", "frames": 7, "looked_at": 7, "with_faces": 5,
-        "labels": {name: labels.count(name) / 5 for name in CLASSES},
+        "people": 1, "labels": {name: labels.count(name) / 5 for name in CLASSES},
+        "annotated": "out/moves_faces.mp4", "table": "out/moves_faces.csv",
     }  # fmt: skip
 
     with films.Film(house / "out" / "moves_faces.mp4") as drawn:
@@ -113,7 +115,7 @@ def test_every_second_frame(house, net, monkeypatch):
     options = {"every": 2, "all_faces": False, "min_score": 0.4}
     line = predict_film.annotate(house / "clips" / "moves.mp4", export.predictor(net), target, **options)
     assert line["frames"] == 7 and line["looked_at"] == len(detected) == 4 and line["with_faces"] == 3
-    assert detected == [{"all": False, "min_score": 0.4}] * 4
+    assert detected == [{"all": False, "min_score": 0.4, "detector": "dlib"}] * 4
     rows = table(house / "every" / "moves.csv")
     assert [row["frame"] for row in rows] == ["0", "2", "4", "6"]
     assert [len(boxes) for boxes, _ in drawn] == [1, 1, 1, 1, 1, 1, 0]
@@ -135,12 +137,12 @@ def test_several_faces_and_no_files(net, tmp_path):
 
 
 def test_the_rows_of_a_frame():
-    """By hand: a number a face, an empty row without one, everything rounded as the lines of JSON are."""
+    """By hand: a person's number, an empty row without one, everything rounded as the lines of JSON are."""
     probabilities = {"fear": 0.12345678, "anger": 0.87654322}
     face = recognise.Face((1.26, 2.0, 3.04, 4.5), 0.98765, "anger", 0.87654322, probabilities)
-    two = recognise.Frame(3, 0.123456, [face, face])
+    two = recognise.Frame(3, 0.123456, [dataclasses.replace(face, number=number) for number in (4, 2)])
     values = [1.3, 2.0, 3.0, 4.5, 0.988, "anger", 0.876543, 0.123457, 0.876543]
-    assert list(predict_film.table_rows(two, 12)) == [[3, 0.1235, 1, *values], [3, 0.1235, 2, *values]]
+    assert list(predict_film.table_rows(two, 12)) == [[3, 0.1235, 4, *values], [3, 0.1235, 2, *values]]
     assert list(predict_film.table_rows(two._replace(faces=[]), 12)) == [[3, 0.1235, *[""] * 10]]
 
 
