@@ -310,14 +310,14 @@ class Epochs:
 
 @pytest.mark.parametrize("form", ["batches", "arrays"])
 def test_keras_fit_on_two_replicas(form, tmp_path):
-    """Batches of four, four and one: `training.fit` comes to the same weights, and the means are those of all rows."""
+    """Batches of five and four: `training.fit` comes to the same weights, and the means are those of all rows."""
     images, labels = rows()
     mirrored = training.setup(precision="float32", strategy="mirrored")
-    data = as_columns(images, labels).batch(4)
+    data = as_columns(images, labels).batch(5)
     with mirrored.scope():
         model, expected = pair(0.5, 0.25), pair(0.5, 0.25)
     training.fit(expected, Epochs(data), workdir=tmp_path, epochs=2, strategy=mirrored, progress=False)
-    given = {"x": data} if form == "batches" else {"x": images, "y": labels, "batch_size": 4, "shuffle": False}
+    given = {"x": data} if form == "batches" else {"x": images, "y": labels, "batch_size": 5, "shuffle": False}
     held_out = data if form == "batches" else (images, labels)
     history = model.fit(**given, epochs=2, validation_data=held_out, verbose=0).history
     assert not np.allclose(kernels(model)[0], KERNEL, atol=1e-2)
@@ -331,13 +331,20 @@ def test_keras_fit_on_two_replicas(form, tmp_path):
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_net_with_norms_on_two_replicas_takes_a_batch_of_one_row():
-    """And class weights, where the rows are dealt."""
-    mirrored = training.setup(precision="float32", strategy="mirrored")
-    with mirrored.scope():
-        model, batch = fer_net.tiny()
-        model.compile(classifier_optimizer=keras.optimizers.SGD(0.01))
+def test_a_net_with_norms_on_two_replicas_takes_a_batch_of_one_row(tmp_path):
+    """Batches of five and one: each replica has its rows of `training.fit`; class weights are dealt, too."""
+    mirrored, made = training.setup(precision="float32", strategy="mirrored"), []
+    for _ in range(2):
+        training.setup(seed=5, precision="float32")
+        with mirrored.scope():
+            made.append(fer_net.FERNet(width=4, blocks=1, hidden=8, dropout=0.0))
+            made[-1].compile(classifier_optimizer=keras.optimizers.SGD(0.01))
+    (model, expected), batch = made, fer_net.tiny()[1]
     data = tf.data.Dataset.from_tensor_slices(batch).batch(5)
+    training.fit(expected, Epochs(data), workdir=tmp_path, epochs=1, strategy=mirrored, progress=False)
+    model.fit(data, verbose=0)
+    assert int(np.array(optimizer_variables(model)["classifier"][0])) == 2
+    for a, b in zip(model.trunk.get_weights(), expected.trunk.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
     history = model.fit(data, validation_data=data, class_weight={"anger": 3.0}, verbose=0).history
     assert all(np.isfinite(value).all() for value in (*history.values(), *model.get_weights()))
-    assert int(np.array(optimizer_variables(model)["classifier"][0])) == 2
