@@ -59,7 +59,7 @@ def name_photos(settings: Settings, paths: Sequence[Path], predictor: export.Pre
       How many have an error.
     """
     out, taken, errors = settings.out_folder, Counter(), 0
-    options = {n: getattr(settings, n) for n in ("all_faces", "min_score", "detector", "batch_size")}
+    options = {n: getattr(settings, n) for n in ("all_faces", "min_score", "detector", "upright", "batch_size")}
     for photo in recognise.photos(paths, model=predictor, pictures=out is not None, **options):
         line = {"path": str(photo.path), "faces": [rows.row(face) for face in photo.faces]}
         if not photo.faces:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf import export, faces, figures, pictures, recognise
+from fer_tf import upright as turns
 from fer_tf.models import ia_gen
 
 from .run import command_line, photographs, settings
@@ -67,17 +68,27 @@ def load(name: str) -> ia_gen.IAGen:
 
 
 def redraw(
-    model: ia_gen.IAGen, picture: np.ndarray, all_faces: bool, min_score: float, detector: str = "dlib"
+    model: ia_gen.IAGen,
+    picture: np.ndarray,
+    all_faces: bool,
+    min_score: float,
+    detector: str = "dlib",
+    upright: bool = False,
 ) -> list[Redrawn]:
     """Finds the faces of a picture, (H, W, 3) uint8, and draws each in every expression; largest first."""
-    redrawn = []
-    for face in faces.detect(picture, all=all_faces, min_score=min_score, detector=detector):
-        aligned = tf.constant(faces.align(picture, ia_gen.TEMPLATE, box=face)[None])
+    redrawn: list[Redrawn] = []
+    search: dict[str, Any] = {"all": all_faces, "min_score": min_score, "detector": detector}
+    turn, found = turns.found(picture, **search) if upright else (0, faces.detect(picture, **search))
+    size = picture.shape[0], picture.shape[1]
+    for face in found:
+        aligned = tf.constant(faces.align(turns.turned(picture, turn), ia_gen.TEMPLATE, box=face)[None])
         view = ia_gen.grey(tf.cast(ia_gen.views.test_view(aligned), tf.float32) / 255.0)
         view = (view + 1.0) / 2.0
         answer = model(view)
         distances = dict(zip(model.classes, answer["distances"][0].numpy().tolist(), strict=True))
-        redrawn.append(Redrawn(face.box, view[0].numpy(), answer["generated"][0].numpy(), distances))
+        redrawn.append(
+            Redrawn(turns.turned_back(face.box, turn, size), view[0].numpy(), answer["generated"][0].numpy(), distances)
+        )
     return redrawn
 
 
@@ -99,7 +110,7 @@ def run(settings: Settings) -> int:
     model = load(settings.model)
     for path in paths:
         try:
-            search = settings.all_faces, settings.min_score, settings.detector
+            search = settings.all_faces, settings.min_score, settings.detector, settings.upright
             redrawn = redraw(model, pictures.load_image(path), *search)
             if not redrawn:
                 raise faces.FaceNotFound(photographs.NO_FACE)

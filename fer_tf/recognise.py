@@ -51,6 +51,7 @@ from fer_tf import albums, films, tracks
 from fer_tf.answers import Face as Face
 from fer_tf.answers import Frame as Frame
 from fer_tf.answers import Photo as Photo
+from fer_tf import upright as turns
 from fer_tf.faces import SURE, Box, Template, align, detect
 from fer_tf.pictures import load_image
 
@@ -85,6 +86,7 @@ def photo(
     all_faces: bool = True,
     min_score: float = SURE,
     detector: str = "dlib",
+    upright: bool = False,
 ) -> list[Face]:
     """Finds and names the faces of one picture.
 
@@ -94,6 +96,8 @@ def photo(
       all_faces: every face rather than the largest.
       min_score: faces that the detector scores lower are dropped; 0 finds doubtful ones too.
       detector: "dlib", or "mtcnn" (extra `mtcnn`), see `faces.detect`.
+      upright: look at the picture in all four turns, of which that of the surest face counts: for pictures that lie on
+        their side, or stand on their head, without a mark. Takes four times as long.
     Returns:
       Largest first; empty where no face is found.
     Raises:
@@ -102,7 +106,7 @@ def photo(
     """
     pixels = _pixels(picture)
     classifier = predictor(model)
-    return _classify([_cut_out(pixels, classifier.template, all_faces, min_score, detector)], classifier)[0]
+    return _classify([_cut_out(pixels, classifier.template, all_faces, min_score, detector, upright)], classifier)[0]
 
 
 def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
@@ -132,6 +136,7 @@ def photos(
     all_faces: bool = True,
     min_score: float = SURE,
     detector: str = "dlib",
+    upright: bool = False,
     batch_size: int = 64,
     pictures: bool = False,
 ) -> Iterator[Photo]:
@@ -139,7 +144,7 @@ def photos(
 
     Args:
       paths: of the files, or of one.
-      model, all_faces, min_score, detector: as of `photo`.
+      model, all_faces, min_score, detector, upright: as of `photo`.
       batch_size: faces that the model sees together; none waits for the others longer than PATIENCE.
       pictures: whether each `Photo` holds its pixels, to draw on.
     Returns:
@@ -151,13 +156,13 @@ def photos(
     """
     classifier = predictor(model)
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    search = (all_faces, min_score, detector)
+    search = (all_faces, min_score, detector, upright)
     inspected = (_inspect(Path(path), classifier.template, search, pictures) for path in paths)
     return _classified(inspected, classifier, _positive(batch_size, "batch_size"))
 
 
 def _inspect(
-    path: Path, template: Template, search: tuple[bool, float, str], pictures: bool
+    path: Path, template: Template, search: tuple[bool, float, str, bool], pictures: bool
 ) -> tuple[Photo, list[_CutOut]]:
     try:
         pixels = _pixels(path)
@@ -365,11 +370,15 @@ def _pixels(picture: Any) -> np.ndarray:
 
 
 def _cut_out(
-    picture: np.ndarray, template: Template, all_faces: bool, min_score: float, detector: str
+    picture: np.ndarray, template: Template, all_faces: bool, min_score: float, detector: str, upright: bool = False
 ) -> list[_CutOut]:
     """The faces of a picture, (H, W, 3) uint8, largest first."""
-    boxes = detect(picture, all=all_faces, min_score=min_score, detector=detector)
-    return [_CutOut(found.box, found.score, align(picture, template, box=found)) for found in boxes]
+    search: dict[str, Any] = {"all": all_faces, "min_score": min_score, "detector": detector}
+    turn, found = turns.found(picture, **search) if upright else (0, detect(picture, **search))
+    seen, size = turns.turned(picture, turn), (picture.shape[0], picture.shape[1])
+    return [
+        _CutOut(turns.turned_back(face.box, turn, size), face.score, align(seen, template, box=face)) for face in found
+    ]
 
 
 def _classify(groups: Sequence[Sequence[_CutOut]], classifier: export.Predictor) -> list[list[Face]]:

@@ -97,7 +97,7 @@ BELOW = {
     "trained_on": {"files", "records"},
     "training": {"checkpoints", "devices", "files", "steps", "trained_on"},
     "export": {"devices", "faces", "files", "pictures", "spec", "weights"},
-    "recognise": {"albums", "answers", "export", "faces", "films", "pictures", "tracks", "weights"},
+    "recognise": {"albums", "answers", "export", "faces", "films", "pictures", "tracks", "upright", "weights"},
 }
 WITHOUT_TENSORFLOW = {
     "archives",

@@ -60,6 +60,17 @@ def two_sizes(astronaut: np.ndarray) -> np.ndarray:
     return np.hstack([astronaut[:510], large])
 
 
+def test_a_picture_on_its_side_is_read_upright(astronaut, released):
+    """The same answer, its box turned with the picture; without `upright` another face or none."""
+    (standing,) = recognise.photo(astronaut, model=released, all_faces=False)
+    lying = np.ascontiguousarray(np.rot90(astronaut))
+    (found,) = recognise.photo(lying, model=released, all_faces=False, upright=True)
+    left, top, right, bottom = standing.box
+    assert found.box == (top, 512 - right, bottom, 512 - left) and found.score == standing.score
+    np.testing.assert_allclose(row(found), row(standing), atol=1e-6)
+    assert [face.box for face in recognise.photo(lying, model=released, all_faces=False)] != [found.box]
+
+
 def row(face: recognise.Face) -> np.ndarray:
     """(K,) probabilities."""
     return np.array(list(face.probabilities.values()))

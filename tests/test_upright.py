@@ -58,3 +58,27 @@ def test_large_pictures_are_made_small_and_the_first_face_decides(tmp_path, scor
     files = [marked(tmp_path, "a.png", (400, 720)), str(tmp_path / "gone.png")]
     assert upright.turn_of(files) == 0  # the second is not read
     assert max(max(shape) for _, shape, _ in scores[1]) == upright.SIDE
+
+
+@pytest.mark.parametrize("turn", upright.ALL_TURNS)
+def test_a_box_turns_with_its_picture_and_back(turn):
+    """What is cut out of the turned picture is the turned cut of the picture itself."""
+    picture = np.arange(5 * 8).reshape(5, 8)
+    there = upright.turned(picture, turn)
+    left, top, right, bottom = 1, 0, 3, 4
+    x0, y0, x1, y1 = upright.turned_back((left, top, right, bottom), turn, picture.shape)
+    np.testing.assert_array_equal(there[top:bottom, left:right], upright.turned(picture[y0:y1, x0:x1], turn))
+
+
+@pytest.mark.parametrize("turn", upright.ALL_TURNS)
+def test_a_photograph_of_any_turn(turn):
+    """dlib finds the face upright alone, or surest so; the largest of all turns' scores counts."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image ships the photograph (public domain, NASA)")
+    lying = upright.turned(data.astronaut()[:256, 60:380], -turn % 360)
+    found, (face,) = upright.found(lying)
+    assert found == turn and face.score > 1
+    x0, y0, x1, y1 = upright.turned_back(face.box, turn, lying.shape[:2])
+    middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+    wanted = {0: (166, 116), 90: (116, 154), 180: (154, 140), 270: (140, 166)}[turn]
+    assert np.abs(np.subtract(middle, wanted)).max() < 12
+    assert upright.found(np.full((90, 60, 3), 128, np.uint8)) == (0, [])

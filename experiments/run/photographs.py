@@ -18,7 +18,7 @@ from .settings import setting
 
 LONGEST = 200
 """Bytes of a picture's name that its result takes over; file systems have 255 for all."""
-NO_FACE = "no face was found; --min_score=0 finds doubtful ones too."
+NO_FACE = "no face was found; --min_score=0 finds doubtful ones too, --upright those that lie on their side."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Photographs(settings.Base):
         "dlib", "What finds the faces; mtcnn (extra) finds smaller and turned ones, and takes longer.",
         choices=faces.DETECTORS,
     )  # fmt: skip
+
+    upright: bool = setting(False, "Try a picture in all four turns: for those that lie on their side without a mark.")
 
     @property
     def out_folder(self) -> Path | None:

@@ -153,7 +153,9 @@ def test_every_ending_that_pillow_opens(tmp_path):
 
 def test_labels_that_are_numbers_or_other_words(tmp_path, capsys):
     root = made(tmp_path, "0/a_1.png", "0/b_1.png", "1/a_2.png", "1/b_2.png")
-    with pytest.raises(ValueError, match=r"/0: '0' is no expression .*--labels=0=anger,\.\.\. or a labels.json with each"):
+    with pytest.raises(
+        ValueError, match=r"/0: '0' is no expression .*--labels=0=anger,\.\.\. or a labels.json with each"
+    ):
         folder.records(root)
     wanted = [("anger", "a", None), ("anger", "b", None), ("happiness", "a", None), ("happiness", "b", None)]
     for labels in (["0=anger", "1=Happy"], {"0": "anger", "1": "joy"}, "0=anger+1=happiness", "0=anger,1=happiness"):
