@@ -48,10 +48,10 @@ import numpy as np
 from PIL import Image
 
 from fer_tf import albums, films, tracks
+from fer_tf import upright as turns
 from fer_tf.answers import Face as Face
 from fer_tf.answers import Frame as Frame
 from fer_tf.answers import Photo as Photo
-from fer_tf import upright as turns
 from fer_tf.faces import SURE, Box, Template, align, detect
 from fer_tf.pictures import load_image
 
