@@ -190,6 +190,17 @@ def test_what_is_trained(trained, pictures, tmp_path):
     assert model.classes == CLASSES["eight"] and model.label_classes == CLASSES["six_neutral"]
 
 
+def test_kernels_decay_and_nothing_else():
+    """Without a gradient, a step at the highest rate shrinks every kernel by decay times the rate."""
+    model = command.build(command.Settings(preset="smoke", decay=0.25, rate=0.5, epochs=100, warmup=2), 1)
+    for variable in model.trainable_variables:
+        variable.assign(tf.ones_like(variable))
+    model.classifier_optimizer.iterations.assign(2)
+    model.classifier_optimizer.apply_gradients([(tf.zeros(v.shape), v) for v in model.trainable_variables])
+    ends = [(len(v.shape) > 1, round(float(np.array(v).flat[0]), 5)) for v in model.trainable_variables]
+    assert {*ends} == {(False, 1.0), (True, 1 - 0.25 * 0.5)}
+
+
 def test_by_the_clock(trained, pictures, tmp_path):
     """The rate then is a number that the clock sets, at first that of its first epoch."""
     given = {**SMOKE, "data_dir": pictures, "workdir": tmp_path, "rate": 0.8, "warmup": 3}

@@ -196,3 +196,22 @@ def test_pictures_of_another_size_reach_the_end(tmp_path, size):
     assert on_fer2013.grey(listed["test"][0]).shape == (48, 48)
     on_fer2013.release(made, Scripted([0]), listed, "toy", tmp_path, tmp_path / "w.h5")
     assert json.loads((tmp_path / "metrics.json").read_text())["test_pictures_in_training"] == 0
+
+
+@pytest.mark.parametrize("warmup", [2, 100])
+def test_the_rate_rises_for_a_quarter_of_the_steps_at_most(warmup):
+    rate = on_fer2013.rising_and_falling(0.1, 8, warmup)
+    found = [float(rate(step)) for step in (0, 1, 2, 5, 8, 9)]
+    assert found == pytest.approx([0.01, 0.055, 0.1, 0.05, 0, 0], abs=1e-6)
+
+
+def test_nesterovs_momentum_by_hand():
+    """Two steps with the gradient 2 and rate 0.1: v = 0.9 v - 0.2; w += 0.9 v - 0.2; the norm is held to `clip`."""
+    for options, gradient in (({}, 2.0), ({"global_clipnorm": 1.0}, 1.0)):
+        sgd, weight = on_fer2013.nesterov(0.1, 0.0, **options), tf.Variable(1.0, name="kernel")
+        value = speed = 0.0
+        for _ in range(2):
+            sgd.apply_gradients([(tf.constant(2.0), weight)])
+            speed = 0.9 * speed - 0.1 * gradient
+            value += 0.9 * speed - 0.1 * gradient
+        assert float(weight) == pytest.approx(1 + value, abs=1e-5)
