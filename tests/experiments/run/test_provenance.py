@@ -84,6 +84,17 @@ def test_the_commit_of_somebody_elses_repository_says_nothing(tmp_path, monkeypa
     assert provenance.commit() == f"version {fer_tf.__version__}"
 
 
+def test_a_whole_checkout_kept_in_somebody_elses_repository_has_no_commit(tmp_path, monkeypatch):
+    """With its setup.py, but without a repository of its own."""
+    root = tmp_path / "third_party/fer_tf"
+    (root / "fer_tf").mkdir(parents=True)
+    for name in ("setup.py", "fer_tf/__init__.py"):
+        (root / name).write_text("")
+    committed(tmp_path, "third_party/fer_tf/experiments/run")
+    monkeypatch.setattr(provenance, "HERE", root / "experiments/run")
+    assert provenance.commit() == f"version {fer_tf.__version__}"
+
+
 def test_a_checkout_is_known_by_its_setup_py(tmp_path, monkeypatch):
     """Also through a link, and in a hook of another repository, which sets GIT_DIR."""
     root = tmp_path / "mine"
