@@ -13,8 +13,7 @@ Two signatures, for TensorFlow Serving and `saved_model_cli` too:
 
 A face is a picture that is framed already, as `faces.align` gives it: finding it in a photograph is no part of this.
 It goes the way of a framed record in the pipeline: resized to the model's template, made grey, cut to the test view,
-divided by 255. The steps on bytes are Pillow's, in whole numbers and bit for bit: bicubic resizing (with antialiasing),
-first the width, then the height; ITU-R BT.601 grey; transparency on white.
+divided by 255; `framing` does this in the graph.
 
 The metadata are in assets/metadata.json; of a SavedModel that TensorFlow alone has loaded, `loaded.labels()` gives the
 class names and `loaded.metadata()` the same JSON.
@@ -40,12 +39,13 @@ from PIL import Image
 import fer_tf
 from fer_tf import compat, devices, files, spec, weights
 from fer_tf.faces import TEMPLATES, Template
+from fer_tf.framing import decoded
+from fer_tf.framing import framed as framed
 from fer_tf.pictures import load_image
 
 FORMAT = "fer_tf.export.1"
 TOLERANCE = 1e-5
 """Largest difference between a probability of the SavedModel and of the Keras model, in float32."""
-ONE = 2**22  # what the whole-number weights of a resized pixel add up to
 PIXELS = 2**22  # of the faces that a predictor puts into one call
 
 
@@ -160,8 +160,10 @@ class Module(tf.Module):
         (height, width), classify = chosen.template.size, _classifier(model)
 
         def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
+            count = tf.shape(faces)[0]  # a normalisation of no faces is an error, so there is one at least
+            faces = tf.pad(faces, [[0, tf.maximum(0, 1 - count)], [0, 0], [0, 0], [0, 0]])
             view = chosen.views.test_view(faces)
-            probabilities = tf.cast(classify(tf.cast(view, tf.float32) / 255.0), tf.float32)
+            probabilities = tf.cast(classify(tf.cast(view, tf.float32) / 255.0), tf.float32)[:count]
             names = tf.constant(classes, tf.string)
             return {
                 "probabilities": probabilities,
@@ -177,7 +179,7 @@ class Module(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "images")])
         def serving_bytes(images: tf.Tensor) -> dict[str, tf.Tensor]:
             def one(data: tf.Tensor) -> tf.Tensor:
-                return framed(_decoded(data)[None], (height, width), chosen.channels)[0]
+                return framed(decoded(data)[None], (height, width), chosen.channels)[0]
 
             spec = tf.TensorSpec((height, width, chosen.channels), tf.uint8)
             return answer(tf.map_fn(one, images, fn_output_signature=spec))
@@ -186,59 +188,6 @@ class Module(tf.Module):
         self.labels = tf.function(lambda: tf.constant(classes, tf.string), input_signature=[])
         self.metadata = tf.function(lambda: tf.constant(text), input_signature=[])
         self.used = list(serving_default.get_concrete_function().graph.variables)
-
-
-def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Tensor:
-    """A framed face in the size of its template, as Pillow makes it, bit for bit.
-
-    Args:
-      faces: (N, H, W, 1|3) uint8; no dimension has to be known while the graph is built.
-      size: (height, width).
-      channels: 1 grey (BT.601), 3 RGB (grey faces get three equal channels).
-    Returns:
-      (N, height, width, channels) uint8.
-    Raises:
-      tf.errors.InvalidArgumentError: other than 1 or 3 channels.
-    """
-    own = tf.shape(faces)[-1]
-    with tf.control_dependencies([tf.debugging.Assert((own == 1) | (own == 3), ["faces need 1 or 3 channels:", own])]):
-        values = tf.cast(faces, tf.float64)
-    for axis, length, equation in ((2, size[1], "nhwc,kw->nhkc"), (1, size[0], "nhwc,kh->nkwc")):
-        weights = _bicubic(tf.shape(faces)[axis], length)
-        values = tf.floor((tf.einsum(equation, values, weights) + ONE // 2) / ONE)
-        values = tf.clip_by_value(values, 0.0, 255.0)
-    rgb = tf.broadcast_to(tf.cast(values, tf.int32), (tf.shape(faces)[0], *size, 3))
-    if channels == 1:
-        rgb = (tf.reduce_sum(rgb * (19595, 38470, 7471), -1, keepdims=True) + 2**15) // 2**16
-    return tf.ensure_shape(tf.cast(rgb, tf.uint8), (None, *size, channels))
-
-
-def _bicubic(source: tf.Tensor, length: int) -> tf.Tensor:
-    """How much each pixel of a line counts for each pixel of the resized line: (length, source) float64, whole numbers,
-    each row adding up to about ONE. Keys' cubic with a = -0.5, widened where the line shrinks."""
-    scale = tf.cast(source, tf.float64) / length
-    centres = (tf.range(length, dtype=tf.float64) + 0.5) * scale
-    pixels = tf.cast(tf.range(source), tf.float64) + 0.5
-    x = tf.abs(pixels[None] - centres[:, None]) * (1.0 / tf.maximum(scale, 1.0))
-    near, far = (1.5 * x - 2.5) * x * x + 1.0, (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
-    weights = tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
-    weights *= ONE / tf.reduce_sum(weights, -1, keepdims=True)
-    return tf.sign(weights) * tf.floor(tf.abs(weights) + 0.5)
-
-
-def _decoded(data: tf.Tensor) -> tf.Tensor:
-    """A JPEG or PNG file as Pillow decodes it, transparency on white: string scalar -> (H, W, 3) uint8."""
-
-    def jpeg() -> tf.Tensor:
-        return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def png() -> tf.Tensor:
-        pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.int32)
-        alpha = pixels[..., 3:]
-        blend = 128 * (pixels[..., :3] * alpha + 255 * (255 - alpha) + 128)
-        return tf.cast((blend // 256 + blend) // 2**15, tf.uint8)
-
-    return tf.cond(tf.io.is_jpeg(data), jpeg, png)
 
 
 def _classifier(model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -369,34 +318,50 @@ class Predictor:
 
     def __init__(self, serve: Callable[..., Mapping[str, tf.Tensor]], metadata: Mapping[str, Any], owner: Any = None):
         self._serve, self._owner = serve, owner  # the owner's variables live as long as it does
+        self._process = os.getpid()
         self.metadata, self.classes = dict(metadata), tuple(metadata["classes"])
         frame = metadata["template"]
         self.template = Template(frame["name"], tuple(frame["size"]), tuple(map(tuple, frame["points"])))
 
-    def __call__(self, faces: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, faces: Any) -> np.ndarray:
         """The probabilities of framed faces.
 
         Args:
-          faces: uint8; one face (H, W) or (H, W, 1|3), several (N, H, W, 1|3), or a list of faces of any sizes.
+          faces: one face, or several: an array, tensor or list of them, of any sizes in a list. Each is a Pillow image,
+            or an array or tensor, uint8 (H, W) grey or (H, W, 1|3), whose colours are RGB. An array or tensor of four
+            dimensions holds several, (N, H, W, 1|3); one of three is a single face.
         Returns:
-          (N, K) float32, each row summing to one.
+          (N, K) float32, each row summing to one; a single face's N is 1, of none it is 0.
         Raises:
           ValueError: not uint8, or of another shape.
+          RuntimeError: the process was made by fork; see `fer_tf.recognise`.
         """
-        if isinstance(faces, np.ndarray) and faces.ndim in (2, 3):
-            faces = [faces]
-        faces = [face[..., None] if face.ndim == 2 else face for face in map(np.asarray, faces)]
-        for face in faces:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "A model that was loaded before a fork would wait for ever in the new process: start processes by "
+                'spawn (recognise.pool, multiprocessing.get_context("spawn")), or load the model in each.'
+            )
+        if not isinstance(faces, (list, tuple)):
+            faces = _plain(faces)
+            faces = faces if faces.ndim == 4 else [faces]
+        faces = [face[..., None] if face.ndim == 2 else face for face in map(_plain, faces)]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for i, face in enumerate(faces):
             if face.dtype != np.uint8 or face.ndim != 3 or face.shape[-1] not in (1, 3) or not face.size:
                 raise ValueError(f"A face is uint8 (H, W) or (H, W, 1|3): this one is {face.dtype} {face.shape}.")
+            by_shape.setdefault(face.shape, []).append(i)
         probabilities = np.zeros((len(faces), len(self.classes)), np.float32)
-        for shape in dict.fromkeys(face.shape for face in faces):
-            rows = [i for i, face in enumerate(faces) if face.shape == shape]
+        for shape, rows in by_shape.items():
             at_once = max(1, PIXELS // (shape[0] * shape[1]))
             for part in (rows[i : i + at_once] for i in range(0, len(rows), at_once)):
                 stack = tf.constant(np.stack([faces[i] for i in part]))
                 probabilities[part] = self._serve(faces=stack)["probabilities"].numpy()
         return probabilities
+
+
+def _plain(face: Any) -> np.ndarray:
+    """An array of what a face came as."""
+    return load_image(face) if isinstance(face, Image.Image) else np.asarray(face)
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:

@@ -32,6 +32,10 @@ HEIF = (".heic", ".heif", ".hif")
 HEIF_HINT = 'pip install "fer-tf[heic]" reads them'
 
 
+RANGES = (255, 1023, 4095, 16383, 65535)
+"""Largest values of grey that has 8, 10, 12, 14 or 16 bits."""
+
+
 @functools.cache
 def _formats() -> None:
     """Makes Pillow know its formats, and those of pillow-heif where it is installed."""
@@ -55,8 +59,10 @@ def endings() -> tuple[str, ...]:
 def load_image(source: str | os.PathLike | Encoded | Image.Image | np.ndarray) -> np.ndarray:
     """Reads a picture of any common kind as 8-bit RGB, upright.
 
-    EXIF rotation is applied; grey, palette and CMYK pictures become RGB; transparency is composited on white; 16-bit
-    grey is divided by 257; the first frame of an animation is taken.
+    EXIF rotation is applied; grey, palette and CMYK pictures become RGB; transparency is composited on white; the first
+    frame of an animation is taken. Grey of 16 bits is scaled by the least range (RANGES) that holds its values, since
+    many files keep 10, 12 or 14 bits in 16; so are files of whole numbers or fractions in such a range, or in [0, 1],
+    and those in another one by their own least and largest value.
 
     Args:
       source: a file's path, the bytes of a file, a Pillow image, which stays open, or an array (H, W), (H, W, 1|3|4):
@@ -91,7 +97,11 @@ def _decoded(source: io.BytesIO | str | Image.Image, name: str) -> np.ndarray:
         ):
             if (pixels := picture.width * picture.height) > LARGEST:
                 raise ValueError(f"it has {pixels} pixels, more than {LARGEST}")
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            halved = picture.mode != "L" and ";16" in str(getattr(picture, "tile", ""))  # Pillow keeps the high bytes
+            rgb = _to_rgb(ImageOps.exif_transpose(picture))
+            if halved and 0 < rgb.max() < 16 and picture.mode[0] not in "IF":
+                raise ValueError("its colours have 12 bits in 16, which Pillow reads as black: save it with 8 bits")
+            return rgb
     except UnidentifiedImageError as error:
         more = f": {HEIF_HINT}" if name.lower().endswith(HEIF) and HEIF[0] not in endings() else ""
         raise ValueError(f"{name}: cannot be read as a picture, since its format is unknown{more}") from error
@@ -123,7 +133,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
         raise ValueError(f"a picture is an array (H, W) or (H, W, 1|3|4), not of shape {array.shape}")
     if array.dtype == np.uint16:
-        array = np.round(array / 257)
+        array = np.round(array * (255 / next(top for top in RANGES if top >= array.max())))
     elif array.dtype == bool:
         array = array * np.uint8(255)
     elif np.issubdtype(array.dtype, np.floating):
@@ -138,14 +148,25 @@ def _from_array(array: np.ndarray) -> Image.Image:
 def _to_rgb(picture: Image.Image) -> np.ndarray:
     """Any Pillow picture as (H, W, 3) uint8, transparency on white."""
     if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit grey; older decoders call it I
-        values = np.asarray(picture)
-        if picture.mode != "F" and values.min() >= 0 and values.max() <= 65535:
-            values = values.astype(np.uint16)
-        picture = _from_array(values)
+        picture = _from_array(_in_range(np.asarray(picture)))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.array(picture.convert("RGB"))
+
+
+def _in_range(values: np.ndarray) -> np.ndarray:
+    """(H, W) numbers of a file as grey that `_from_array` takes."""
+    if not np.isfinite(values).all():
+        raise ValueError("some of its values are no finite numbers")
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        return values
+    if low < 0 or high > RANGES[-1]:
+        return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+    if values.dtype.kind != "f":
+        return values.astype(np.uint16)
+    return values / next(top for top in RANGES if top >= high)
 
 
 def draw(image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str]) -> np.ndarray:

@@ -115,6 +115,43 @@ def test_bytes_are_decoded_as_pillow_does(exported):
     np.testing.assert_allclose(found["probabilities"].numpy(), by_pipeline(net, files), atol=1e-5)
 
 
+def test_a_batch_of_none_gives_none(exported):
+    loaded = tf.saved_model.load(str(exported[1]))
+    default, from_bytes = loaded.signatures["serving_default"], loaded.signatures["serving_bytes"]
+    none = [default(faces=tf.zeros((0, 48, 40, channels), tf.uint8)) for channels in (1, 3)]
+    for answer in (*none, from_bytes(images=tf.constant([], tf.string))):
+        shapes = {name: tuple(value.shape) for name, value in answer.items()}
+        assert shapes == {"probabilities": (0, 6), "classes": (0, 6), "label": (0,), "confidence": (0,)}
+    predictor = export.load(exported[1])
+    assert all(predictor(none).shape == (0, 6) for none in ([], np.zeros((0, 48, 48, 3), np.uint8)))
+
+
+def test_one_face_is_one_whatever_holds_it(exported):
+    """An array and a tensor of (70, 70, 3) are one face, of (2, 70, 70, 3) two; a Pillow image is one."""
+    predictor = export.load(exported[1])
+    rgb, other, grey = face(70, 70, 3, 2), face(70, 70, 3, 5), face(70, 70, 1, 3)
+    expected = predictor([rgb, other, grey])
+    assert np.abs(np.diff(expected, axis=0)).max(axis=1).min() > 1e-3
+    picture = Image.fromarray(rgb)
+    for one in (rgb, tf.constant(rgb), tf.Variable(rgb), picture, picture.convert("RGBA"), [tf.constant(rgb)]):
+        np.testing.assert_allclose(predictor(one), expected[:1], atol=1e-6)
+    for one in (grey, grey[..., 0], tf.constant(grey), tf.constant(grey[..., 0]), Image.fromarray(grey[..., 0])):
+        np.testing.assert_allclose(predictor(one), expected[2:], atol=1e-6)
+    two = np.stack([rgb, other])
+    for several in (two, tf.constant(two), (picture, tf.constant(other))):
+        np.testing.assert_allclose(predictor(several), expected[:2], atol=1e-6)
+    with pytest.raises(ValueError, match=r"this one is float32 \(70, 70, 3\)"):
+        predictor(tf.zeros((70, 70, 3)))
+
+
+def test_a_fork_is_refused_instead_of_waiting_for_ever(exported, monkeypatch):
+    """Another process's number stands for a fork, which would not come back."""
+    predictor = export.load(exported[1])
+    monkeypatch.setattr(export.os, "getpid", lambda: 1)
+    with pytest.raises(RuntimeError, match=r"start processes by spawn \(recognise.pool, "):
+        predictor(face(70, 70, 1, 2))
+
+
 def test_classes_and_metadata_are_inside(exported):
     net, path, _ = exported
     loaded, predictor = tf.saved_model.load(str(path)), export.load(path)

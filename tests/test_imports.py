@@ -96,7 +96,8 @@ BELOW = {
     "steps": {"devices"},
     "trained_on": {"files", "records"},
     "training": {"checkpoints", "devices", "files", "steps", "trained_on"},
-    "export": {"devices", "faces", "files", "pictures", "spec", "weights"},
+    "framing": {"pictures"},
+    "export": {"devices", "faces", "files", "framing", "pictures", "spec", "weights"},
     "recognise": {"albums", "answers", "export", "faces", "films", "pictures", "tracks", "upright", "weights"},
 }
 WITHOUT_TENSORFLOW = {

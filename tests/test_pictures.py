@@ -1,8 +1,10 @@
 """fer_tf.pictures: every kind of picture is read as it looks, damage is named, captions stay whole and inside."""
 
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,60 @@ def test_every_kind_of_picture_becomes_rgb():
 def test_arrays_that_are_no_pictures(array):
     with pytest.raises(ValueError, match="picture"):
         pictures.load_image(array)
+
+
+def tiff(values):
+    return encoded(Image.fromarray(values), "TIFF")
+
+
+@pytest.mark.parametrize("top", [1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_grey_of_more_bits_is_scaled_by_the_range_it_uses(top, kind):
+    """As TIFF and PNG files, Pillow images and arrays; black stays black."""
+    values = np.random.default_rng(top).integers(0, top + 1, (6, 7)).astype(kind)
+    values[0, :2] = top, 0
+    expected = np.round(values.astype(float) * 255 / top)
+    sources = [tiff(values), Image.fromarray(values)]
+    sources += [values, values[..., None], encoded(Image.fromarray(values), "PNG")] if kind == np.uint16 else []
+    for source in sources:
+        found = pictures.load_image(source).astype(float)
+        assert np.abs(found - expected[..., None]).max() <= 1 and found.max() == 255 and found.min() == 0
+    assert pictures.load_image(tiff(np.zeros((6, 7), kind))).max() == 0
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_numbers_in_no_common_range_are_spread_over_their_own(kind):
+    """Computed tomography's -1000 to 3000, and a million."""
+    for low, high in ((-1000, 3000), (0, 10**6), (-500, -100)):
+        values = np.linspace(low, high, 42).reshape(6, 7).astype(kind)
+        expected = (values.astype(float) - low) / (high - low) * 255
+        assert np.abs(pictures.load_image(tiff(values))[..., 1] - expected).max() <= 0.6
+    with pytest.raises(ValueError, match="some of its values are no finite numbers"):
+        pictures.load_image(tiff(np.float32([[0, np.nan], [1, 2]])))
+    fractions = np.linspace(0, 0.5, 42, dtype=np.float32).reshape(6, 7)
+    assert abs(int(pictures.load_image(tiff(fractions)).max()) - 127.5) <= 0.5
+
+
+def deep_colours(values):
+    """A PNG file of 16-bit RGB, (H, W, 3)."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    parts = (b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def test_colours_of_twelve_bits_in_sixteen_are_refused(tmp_path):
+    """Pillow gives their high bytes alone, which are black."""
+    values = np.random.default_rng(0).integers(0, 4096, (6, 7, 3))
+    (tmp_path / "a.png").write_bytes(deep_colours(values))
+    with pytest.raises(ValueError, match=r"a\.png: .*12 bits in 16, which Pillow reads as black: save it with 8 bits"):
+        pictures.load_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(pictures.load_image(deep_colours(values * 16)), values * 16 // 256)
+    assert pictures.load_image(deep_colours(values * 0)).max() == 0
 
 
 def test_damaged_files_are_named(tmp_path, monkeypatch):
