@@ -85,8 +85,11 @@ def test_what_is_copied_keeps_its_bits(tmp_path):
     assert len(copy) >= len(original) - 2 and original[-len(copy) :] == copy
 
 
-def test_sound_before_the_first_frame_is_left_out(tmp_path):
-    copied(spoken(tmp_path / "a.mkv", "pcm_s16le", later=1.0), tmp_path / "b.mp4")
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac"])
+def test_sound_before_the_first_frame_is_left_out(tmp_path, codec):
+    copied(spoken(tmp_path / "a.mkv", codec, later=1.0), tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as file:
+        assert -0.05 < next(p.pts * p.time_base for p in file.demux(audio=0)) < 0.05
     loud, _ = heard(tmp_path / "b.mp4")
     assert 0.4 < loud.min() < 0.6 and 0.9 < loud.max() < 1.1
 

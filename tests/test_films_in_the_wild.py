@@ -121,6 +121,12 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path, damage):
     assert len(read) == int(first.split("; ")[1].split()[0])
     with pytest.raises(ValueError, match="a.mp4"):  # one frame alone is that frame or none
         films.read(path, 38 if damage == "cut" else 20)
+    if damage == "middle":  # numbers that were counted past the damage are not those of the frames
+        with films.Film(path) as film:
+            for number, _, frame in film:
+                if number_of(frame) == 34:
+                    break
+            assert 27 <= number < 34 and [number_of(film[wanted]) for wanted in (35, 39, 31, 5)] == [35, 39, 31, 5]
     path.write_bytes(whole)
     with films.Film(path) as film:
         assert len(list(film)) == 40 and (film.damage, film.skipped) == ("", 0)
@@ -182,6 +188,9 @@ def test_a_gif_is_a_film_with_its_times_and_transparency_on_white(tmp_path):
     np.testing.assert_allclose([seconds for _, seconds, _ in found], [0, 0.04, 0.14, 0.18, 2.18])
     assert [number_of(frame[:, :32]) for _, _, frame in found] == list(range(5))
     assert all((frame[:, 32:] == 255).all() for _, _, frame in found)
+    shown[0].save(tmp_path / "a.apng", save_all=True, append_images=shown[1:], duration=lasting)
+    (_, _, moving), *_ = films.frames(tmp_path / "a.apng")
+    assert (moving[:, 32:] == 255).all() and (moving[:, :32] == GREY[0]).all() and shown[0].getpixel((40, 9))[0] == 0
 
 
 def test_a_camera_is_opened_by_its_number(tmp_path, monkeypatch):
