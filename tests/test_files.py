@@ -163,3 +163,17 @@ def test_who_writes_replaces(tmp_path, monkeypatch, name, write):
     assert (tmp_path / name).read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == [name]
     write(tmp_path / name)
     assert len((tmp_path / name).read_bytes()) > 30 and [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_as_long_as_file_systems_allow(tmp_path):
+    """The name while it is written has the ending, and is another for each of two long names that begin alike."""
+    names, parts = [f"{'ä' * 120}{letter}.json" for letter in ("xxxxxxxxx", "yyyyyyyyy", "")], set()
+    for name in names:
+        with files.replacing(tmp_path / name) as part:
+            part.write_text(name)
+            parts.add(part.name)
+            assert part.suffix == ".json" and part.name.startswith(".") and len(part.name.encode()) <= 255
+    assert len(parts) == 3 and {p.name: p.read_text() for p in tmp_path.iterdir()} == {name: name for name in names}
+    with pytest.raises(OSError), files.replacing(tmp_path / ("a" * 260)) as part:
+        part.write_text("too long")
+    assert len(list(tmp_path.iterdir())) == 3

@@ -123,9 +123,7 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path, damage):
         films.read(path, 38 if damage == "cut" else 20)
     if damage == "middle":  # numbers that were counted past the damage are not those of the frames
         with films.Film(path) as film:
-            for number, _, frame in film:
-                if number_of(frame) == 34:
-                    break
+            number = next(number for number, _, frame in film if number_of(frame) == 34)
             assert 27 <= number < 34 and [number_of(film[wanted]) for wanted in (35, 39, 31, 5)] == [35, 39, 31, 5]
     path.write_bytes(whole)
     with films.Film(path) as film:
