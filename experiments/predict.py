@@ -92,7 +92,8 @@ def name_films(settings: Settings, paths: Sequence[Path | str], predictor: expor
             if "error" in line:
                 photographs.complain(path, line["error"])
         except (ValueError, OSError) as error:
-            line = {"path": films.shown(path), "error": photographs.complain(films.shown(path), error)}
+            say = photographs.unwritten if files.is_full(error) else photographs.complain
+            line = {"path": films.shown(path), "error": say(films.shown(path), error)}
         errors += "error" in line
         print(json.dumps(line), flush=True)
     return errors

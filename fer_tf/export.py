@@ -46,6 +46,7 @@ from fer_tf.pictures import load_image
 FORMAT = "fer_tf.export.1"
 TOLERANCE = 1e-5
 """Largest difference between a probability of the SavedModel and of the Keras model, in float32."""
+_PROCESS: dict[str, int] = {}
 PIXELS = 2**22  # of the faces that a predictor puts into one call
 
 
@@ -318,7 +319,7 @@ class Predictor:
 
     def __init__(self, serve: Callable[..., Mapping[str, tf.Tensor]], metadata: Mapping[str, Any], owner: Any = None):
         self._serve, self._owner = serve, owner  # the owner's variables live as long as it does
-        self._process = os.getpid()
+        _refuse_a_fork()
         self.metadata, self.classes = dict(metadata), tuple(metadata["classes"])
         frame = metadata["template"]
         self.template = Template(frame["name"], tuple(frame["size"]), tuple(map(tuple, frame["points"])))
@@ -336,11 +337,7 @@ class Predictor:
           ValueError: not uint8, or of another shape.
           RuntimeError: the process was made by fork; see `fer_tf.recognise`.
         """
-        if os.getpid() != self._process:
-            raise RuntimeError(
-                "A model that was loaded before a fork would wait for ever in the new process: start processes by "
-                'spawn (recognise.pool, multiprocessing.get_context("spawn")), or load the model in each.'
-            )
+        _refuse_a_fork()
         if not isinstance(faces, (list, tuple)):
             faces = _plain(faces)
             faces = faces if faces.ndim == 4 else [faces]
@@ -359,6 +356,15 @@ class Predictor:
         return probabilities
 
 
+def _refuse_a_fork() -> None:
+    """TensorFlow's threads stay behind in the process that first had a model; one forked from it waits for ever."""
+    if _PROCESS.setdefault("first", os.getpid()) != os.getpid():
+        raise RuntimeError(
+            "Where a model was loaded before a fork, every model waits for ever in the new process: start processes by "
+            'spawn (recognise.pool, multiprocessing.get_context("spawn")).'
+        )
+
+
 def _plain(face: Any) -> np.ndarray:
     """An array of what a face came as."""
     return load_image(face) if isinstance(face, Image.Image) else np.asarray(face)
@@ -371,6 +377,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
       FileNotFoundError: there is no such folder.
       ValueError: it is no SavedModel of ours.
     """
+    _refuse_a_fork()
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"There is no exported model {path}.")
@@ -393,6 +400,7 @@ def rebuild(path: str | os.PathLike[str]) -> Any:
       FileNotFoundError: there is no such file.
       ValueError: it is damaged, or its provenance has no config; `model` there names the class, FER-Net when left out.
     """
+    _refuse_a_fork()
     provenance = weights.provenance(path)
     if "config" not in provenance:
         raise ValueError(f"{path} does not say how its model was built: its provenance has no config.")

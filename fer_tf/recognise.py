@@ -22,8 +22,8 @@ model is loaded once and kept, until its file changes.
 A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
 file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
 
-TensorFlow's threads do not live on in a process made by fork, where a model that was loaded before would wait for ever:
-it is a RuntimeError there. `recognise.pool()` is a pool of processes that start anew:
+TensorFlow's threads do not live on in a process made by fork. Where a model was loaded before, every model would wait
+for ever in the new process; it is a RuntimeError there. `recognise.pool()` is a pool of processes that start anew:
 
     with recognise.pool() as pool:
         for faces in pool.imap(recognise.photo, paths): ...

@@ -145,11 +145,16 @@ def test_one_face_is_one_whatever_holds_it(exported):
 
 
 def test_a_fork_is_refused_instead_of_waiting_for_ever(exported, monkeypatch):
-    """Another process's number stands for a fork, which would not come back."""
+    """Another process's number stands for a fork, which would not come back; also of a model that is loaded there."""
     predictor = export.load(exported[1])
     monkeypatch.setattr(export.os, "getpid", lambda: 1)
-    with pytest.raises(RuntimeError, match=r"start processes by spawn \(recognise.pool, "):
-        predictor(face(70, 70, 1, 2))
+    for work in (
+        lambda: predictor(face(70, 70, 1, 2)),
+        lambda: export.load(exported[1]),
+        lambda: export.released("fer_net_fer2013"),
+    ):
+        with pytest.raises(RuntimeError, match=r"start processes by spawn \(recognise.pool, "):
+            work()
 
 
 def test_classes_and_metadata_are_inside(exported):

@@ -104,13 +104,13 @@ def keep_apart(paths: Sequence[Path], out: Path | None) -> None:
                 folder.rmdir()
 
 
-def unwritten(path: Path, error: OSError) -> str:
+def unwritten(path: Path | str, error: OSError) -> str:
     """Says on stderr that a result could not be written, and gives the sentence back."""
     reason = "the disk is full" if files.is_full(error) else error.strerror or error
     return complain(path, f"{path}: its result cannot be written ({reason}).")
 
 
-def complain(path: Path, error: Exception | str) -> str:
+def complain(path: Path | str, error: Exception | str) -> str:
     """Prints the sentence on stderr, with the path in it, and gives it back."""
     sentence = str(error) if str(path) in str(error) else f"{path}: {error}"
     print(sentence, file=sys.stderr, flush=True)

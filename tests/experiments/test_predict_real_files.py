@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import predict
+from experiments import predict, regenerate
 from fer_tf import faces, films, pictures, recognise
 
 
@@ -214,6 +214,42 @@ def test_a_damaged_film_keeps_what_can_be_read(run):
     assert lines[0]["error"].startswith("a.mp4: 1 pieces are damaged and left out")
     assert lines[0]["error"] in errors.splitlines() and 30 < lines[0]["frames"] < 40
     assert len(table(lines[0]["table"])) == films.count(lines[0]["annotated"]) == lines[0]["frames"]
+
+
+def test_a_film_that_fills_the_disk_leaves_nothing_and_the_others_go_on(run, monkeypatch):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write(name, [shown()] * 5)
+    add, added = films.Writer.add, []
+
+    def fail(writer, *args):
+        added.append(writer.path.name)
+        if added[-3:] == ["b_faces.mp4"] * 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(writer.path))
+        add(writer, *args)
+
+    monkeypatch.setattr(films.Writer, "add", fail)
+    code, lines, errors = run(video=("*.mp4",), out="out")
+    assert code == 1 and [line.get("error") is None for line in lines] == [True, False, True]
+    assert lines[1]["error"] == "b.mp4: its result cannot be written (the disk is full)." in errors.splitlines()
+    assert sorted(os.listdir("out")) == ["a_faces.csv", "a_faces.mp4", "c_faces.csv", "c_faces.mp4"]
+
+
+def test_a_redrawn_face_that_cannot_be_written_is_one_line(run, monkeypatch, capsys):
+    save("photos/a.png", "photos/b.png", "photos/c.png")
+    redrawn = regenerate.Redrawn((1, 2, 3, 4), np.zeros((8, 8, 1)), np.zeros((2, 8, 8, 1)), {"anger": 1.0, "fear": 2.0})
+    monkeypatch.setattr(regenerate, "load", lambda name: None)
+    monkeypatch.setattr(regenerate, "redraw", lambda *_: [redrawn])
+    monkeypatch.setattr(regenerate, "draw", lambda face: None)
+
+    def fail(figure, path):
+        if "b_" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(regenerate.figures, "save", fail)
+    assert regenerate.run(regenerate.Settings(image=("photos",), out="out")) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("redrawn") for line in lines] == ["out/a_regenerated.png", None, "out/c_regenerated.png"]
+    assert lines[1]["error"] == "photos/b.png: its result cannot be written (the disk is full)."
 
 
 def test_gifs_and_flv_are_films(run):
