@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import bisect
 import os
-import re
-import stat
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -28,6 +25,9 @@ import av.sidedata.sidedata
 import numpy as np
 from PIL import Image
 
+from fer_tf import film_sources
+from fer_tf.film_sources import is_live as is_live
+from fer_tf.film_sources import shown as shown
 from fer_tf.film_writing import FORMATS as FORMATS
 from fer_tf.film_writing import Writer as Writer
 from fer_tf.film_writing import reason
@@ -41,19 +41,8 @@ ANIMATIONS = (".gif", ".apng")
 """Endings of pictures that move, which are films where films are asked for."""
 PIXELS = 2**26
 """Pixels of the largest frame that is decoded."""
-KINDS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegvideo,mpegts,asf,m4v,h264,flv,live_flv,ogg,gif,apng"
-"""FFmpeg's names of the containers that are opened: no playlists, which lead to other files, no pictures or text."""
 RATES = 250
 """Frames a second above which a rate is none: a browser's film counts milliseconds."""
-CAMERAS = {"linux": ("video4linux2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
-"""Of each system, FFmpeg's name of its cameras and of the one with a number (of Windows: with a name)."""
-NET = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
-"""Protocols of films that come over the net."""
-PATIENCE = 15.0
-"""Seconds without an answer after which a camera or the net has failed."""
-NET_OPTIONS = {"rtsp_transport": "tcp"}
-"""FFmpeg's options for the net; UDP would lose packets."""
-
 Frame = tuple[int, float, np.ndarray]
 
 
@@ -149,7 +138,7 @@ class Film:
             number, self._next = self._next, self._next + 1
             self._start = frame.pts if number == 0 else self._start
             seconds = self._seconds(frame, number)
-            end = seconds + float((frame.duration or 0) * (frame.time_base or 0) or 1 / self.rate)
+            end = seconds + float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0) or 1 / self.rate)
             yield number, seconds, self._upright(frame)
             self._skips = True
         if not self._next:
@@ -293,39 +282,16 @@ class Film:
         return np.ascontiguousarray(_turned(_fitted(picture, self.size), frame))
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-    """The name of a film as messages have it: an address loses its password."""
-    name = os.fspath(path)
-    return re.sub(r"//[^/@]*@", "//", name) if "://" in name else name
-
-
-def is_live(path: str | os.PathLike[str]) -> bool:
-    """Whether a film's name is that of a camera ("0", "/dev/video0") or an address, and no file's."""
-    name = os.fspath(path)
-    if os.path.exists(name):
-        return stat.S_ISCHR(os.stat(name).st_mode)
-    return name.isdecimal() or name.partition("://")[0].lower() in NET and "://" in name
-
-
 def _opened(source: str, path: str) -> tuple[Any, Any]:
-    """(container, its video stream) of a film; its absolute path, since "a:b.avi" would be read as a protocol.
+    """(container, its video stream) of a film.
 
     Args:
       source: the file, camera or address.
       path: as the messages name it.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": KINDS}
-    more: dict[str, Any] = {}
-    name = os.path.abspath(source)
-    if is_live(source):
-        options, more, name = {}, {"timeout": PATIENCE}, source
-        if "://" in source:
-            options = dict(NET_OPTIONS) if source.lower().startswith("rtsp") else {}
-        else:
-            kind, pattern = CAMERAS.get(sys.platform, CAMERAS["linux"])
-            more["format"], name = kind, pattern.format(source) if source.isdecimal() else source
     try:
-        container = av.open(name, options=options, metadata_errors="replace", **more)
+        name, options = film_sources.place(source)
+        container = av.open(name, metadata_errors="replace", **options)
     except (av.FFmpegError, ValueError, OSError) as error:
         what = "cannot be opened" if is_live(source) else "cannot be read as a film"
         raise ValueError(f"{path}: {what} ({reason(error)})") from error

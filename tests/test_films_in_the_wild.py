@@ -3,15 +3,17 @@
 import functools
 import http.server
 import struct
+import sys
 import threading
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import films
+from fer_tf import film_sources, films
 
 GREY = {number: 40 + 4 * number for number in range(40)}
 """Number of a frame -> its grey value."""
@@ -194,7 +196,7 @@ def test_a_gif_is_a_film_with_its_times_and_transparency_on_white(tmp_path):
 def test_a_camera_is_opened_by_its_number(tmp_path, monkeypatch):
     """FFmpeg's test picture stands for the first camera."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(films, "CAMERAS", {"linux": ("lavfi", "testsrc=size=64x4{}:rate=12")})
+    monkeypatch.setattr(film_sources, "CAMERAS", {"linux": ("lavfi", "testsrc=size=64x4{}:rate=12")})
     for path in ("0", 0):
         with films.Film(path) as film:
             assert film.live and film.rate == 12 and film.size == (40, 64)
@@ -209,9 +211,24 @@ def test_a_camera_is_opened_by_its_number(tmp_path, monkeypatch):
         assert not film.live and len(film) == 3
 
 
+def test_cameras_have_names_on_windows_and_a_rate_on_a_mac(monkeypatch):
+    devices = [SimpleNamespace(name="mic", media_types=["audio"])]
+    devices += [SimpleNamespace(name=name, media_types=["video"]) for name in ("front", "back")]
+    stand_in = SimpleNamespace(enumerate_input_devices=lambda kind: devices if kind == "dshow" else None)
+    monkeypatch.setitem(sys.modules, "av.device", stand_in)
+    monkeypatch.setattr(film_sources.sys, "platform", "win32")
+    name, options = film_sources.place("1")
+    assert name == "video=back" and options["format"] == "dshow"
+    with pytest.raises(ValueError, match=r"^2: cannot be opened \(there are 2 cameras, from 0\)$"):
+        films.Film("2")
+    monkeypatch.setattr(film_sources.sys, "platform", "darwin")
+    name, options = film_sources.place("1")
+    assert name == "1" and options["format"] == "avfoundation" and options["options"] == {"framerate": "30"}
+
+
 def test_what_is_no_camera_and_no_address_says_so(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(films, "CAMERAS", {"linux": ("video4linux2", "/dev/no_video{}")})
+    monkeypatch.setattr(film_sources, "CAMERAS", {"linux": ("video4linux2", "/dev/no_video{}")})
     with pytest.raises(ValueError, match=r"^7: cannot be opened \(No such file or directory\)$"):
         films.Film("7")
     with pytest.raises(ValueError, match=r"^rtsp://127.0.0.1:9/x: cannot be opened") as error:
@@ -246,4 +263,4 @@ def test_rtsp_is_asked_for_over_tcp_and_given_up_when_nothing_comes(tmp_path, mo
         assert film.live and film.path == "rtsp://camera/x" and len(list(film)) == 40
     (name, options), *again = asked
     assert name == "rtsp://anna:secret@camera/x" and not again
-    assert options["timeout"] == films.PATIENCE and options["options"] == {"rtsp_transport": "tcp"}
+    assert options["timeout"] == film_sources.PATIENCE and options["options"] == {"rtsp_transport": "tcp"}

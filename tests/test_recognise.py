@@ -386,6 +386,8 @@ def test_cut_out_faces_are_not_looked_for(released, monkeypatch):
     assert all(face.score is None for face in named)
     stack = np.stack(given[2:])
     cases = ((named, [0, 1, 2, 3]), (recognise.faces(given[1], model=released), [1]))
+    ones = (given[2], tf.constant(given[2]), Image.fromarray(given[2]), [tf.constant(given[2])])
+    cases += tuple((recognise.faces(one, model=released), [2]) for one in ones)
     cases += tuple(
         (recognise.faces(many, model=released), [2, 3]) for many in (stack, tf.constant(stack), tuple(given[2:]))
     )

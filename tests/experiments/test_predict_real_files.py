@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from experiments import predict, regenerate
-from fer_tf import faces, films, pictures, recognise
+from fer_tf import faces, film_sources, films, pictures, recognise
 
 
 class Model:
@@ -264,7 +264,7 @@ def test_gifs_and_flv_are_films(run):
 
 def test_a_camera_is_filmed_until_ctrl_c(run, monkeypatch):
     source = "color=white:size=32x32:rate=25,pad=96:64:20:16:black[out{}]"
-    monkeypatch.setattr(films, "CAMERAS", {"linux": ("lavfi", source)})
+    monkeypatch.setattr(film_sources, "CAMERAS", {"linux": ("lavfi", source)})
     drawn, draw = [], pictures.draw
 
     def stop(*args):
