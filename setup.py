@@ -41,7 +41,7 @@ setup(
         "matplotlib",  # confusion matrices, curves, grids
         "scikit-learn",  # t-SNE and the nearest-neighbour baselines
         "threadpoolctl",  # keeps t-SNE to one thread; scikit-learn brings it
-        "av",  # reads and writes films; FFmpeg's libraries, prebuilt
+        "av>=15",  # reads and writes films; FFmpeg's libraries, prebuilt
         "dlib-bin",  # finds faces; dlib itself, prebuilt
     ],
     extras_require={

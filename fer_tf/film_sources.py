@@ -49,14 +49,14 @@ def place(source: str) -> tuple[str, dict[str, Any]]:
       ValueError: there are fewer cameras (Windows).
     """
     if not is_live(source):
-        return os.path.abspath(source), {"options": {"protocol_whitelist": "file", "format_whitelist": KINDS}}
+        return os.path.abspath(source), {"container_options": {"protocol_whitelist": "file", "format_whitelist": KINDS}}
     if "://" in source:
         options = dict(NET_OPTIONS) if source.lower().startswith("rtsp") else {}
-        return source, {"timeout": PATIENCE, "options": options}
+        return source, {"timeout": PATIENCE, "container_options": options}
     kind, pattern = CAMERAS.get(sys.platform, CAMERAS["linux"])
     options = dict(CAMERA_OPTIONS.get(sys.platform, {}))
     name = pattern.format(_camera(kind, int(source))) if source.isdecimal() else source
-    return name, {"timeout": PATIENCE, "options": options, "format": kind}
+    return name, {"timeout": PATIENCE, "container_options": options, "format": kind}
 
 
 def _camera(kind: str, number: int) -> int | str:

@@ -161,7 +161,7 @@ class _Sound:
         self._source: Any = None
         self._held: Any = None
         try:
-            self._source = av.open(os.path.abspath(path), options={"protocol_whitelist": "file"})
+            self._source = av.open(os.path.abspath(path), container_options={"protocol_whitelist": "file"})
             self._in = self._source.streams.best("audio")
             if self._in is None or self._in.codec_context is None:
                 return

@@ -223,7 +223,7 @@ def test_cameras_have_names_on_windows_and_a_rate_on_a_mac(monkeypatch):
         films.Film("2")
     monkeypatch.setattr(film_sources.sys, "platform", "darwin")
     name, options = film_sources.place("1")
-    assert name == "1" and options["format"] == "avfoundation" and options["options"] == {"framerate": "30"}
+    assert name == "1" and options["format"] == "avfoundation" and options["container_options"] == {"framerate": "30"}
 
 
 def test_what_is_no_camera_and_no_address_says_so(monkeypatch, tmp_path):
@@ -263,4 +263,4 @@ def test_rtsp_is_asked_for_over_tcp_and_given_up_when_nothing_comes(tmp_path, mo
         assert film.live and film.path == "rtsp://camera/x" and len(list(film)) == 40
     (name, options), *again = asked
     assert name == "rtsp://anna:secret@camera/x" and not again
-    assert options["timeout"] == film_sources.PATIENCE and options["options"] == {"rtsp_transport": "tcp"}
+    assert options["timeout"] == film_sources.PATIENCE and options["container_options"] == {"rtsp_transport": "tcp"}
