@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -169,7 +168,9 @@ def _in_range(values: np.ndarray) -> np.ndarray:
     return values / next(top for top in RANGES if top >= high)
 
 
-def draw(image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str]) -> np.ndarray:
+def draw(
+    image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str], colours: Sequence[int] | None = None
+) -> np.ndarray:
     """Draws boxes with captions on a copy of a picture.
 
     A picture whose longest side is below 384 pixels is enlarged by a whole factor first, so that captions can be read.
@@ -179,6 +180,7 @@ def draw(image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str]) -> np
       image: (H, W) or (H, W, 1|3) uint8.
       boxes: faces of `faces.detect`, or (left, top, right, bottom) in pixels of `image`.
       captions: one per box; may have several lines, may be empty.
+      colours: one per box, its place in PLATES, counted round and round; 0, 1, 2 ... when left out.
     Returns:
       (H', W', 3) uint8.
     Raises:
@@ -196,9 +198,10 @@ def draw(image: np.ndarray, boxes: Sequence[Any], captions: Sequence[str]) -> np
     taken: list[Box] = []
     line = max(2, round(min(picture.size) / 200))
     boxes = [tuple(factor * float(v) for v in getattr(box, "box", box)) for box in boxes]
-    for box, colour in zip(boxes, cycle(PLATES)):
+    plates = [PLATES[n % len(PLATES)] for n in (range(len(boxes)) if colours is None else colours)]
+    for box, colour in zip(boxes, plates, strict=True):
         pen.rectangle(box, outline=colour, width=line)
-    for box, caption, colour in zip(boxes, captions, cycle(PLATES)):
+    for box, caption, colour in zip(boxes, captions, plates, strict=True):
         if caption:
             _draw_caption(pen, picture.size, box, caption, line, colour, taken)
     return np.array(picture)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from fer_tf import pictures
 
@@ -196,6 +196,16 @@ def test_draw_small_large_and_several():
     assert plate.sum() > 200 and (one_by_one[1][:98][plate] == (255, 176, 0)).all()  # the second avoids the first
     with pytest.raises(ValueError, match="as many captions"):
         pictures.draw(image, near, ["one"])
+
+
+def test_a_person_has_a_colour_of_their_own():
+    """The second and the eighth of six colours are one; boxes keep theirs whatever their order."""
+    image, boxes = np.zeros((400, 600, 3), np.uint8), [(20, 100, 120, 200), (300, 100, 400, 200)]
+    drawn = pictures.draw(image, boxes, ["", ""], [7, 2])
+    colours = [tuple(int(v) for v in drawn[199, x]) for x in (60, 340)]
+    assert colours == [ImageColor.getrgb(pictures.PLATES[1]), ImageColor.getrgb(pictures.PLATES[2])]
+    np.testing.assert_array_equal(pictures.draw(image, boxes[::-1], ["", ""], [2, 7]), drawn)
+    assert (pictures.draw(image, boxes, ["", ""]) == pictures.draw(image, boxes, ["", ""], [0, 1])).all()
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])

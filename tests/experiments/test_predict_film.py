@@ -109,7 +109,7 @@ def test_every_second_frame(house, net, monkeypatch):
     """Boxes stay until the next look; the table has only the frames looked at; little waits in memory."""
     detected, drawn = [], []
     monkeypatch.setattr(recognise, "detect", lambda *a, **o: detected.append(o) or faces.detect(*a, **o))
-    monkeypatch.setattr(pictures, "draw", lambda picture, boxes, captions: drawn.append((boxes, captions)) or picture)
+    monkeypatch.setattr(pictures, "draw", lambda picture, *said: drawn.append(said) or picture)
     monkeypatch.setattr(recognise, "MEMORY", 1)
     target = house / "every" / "moves"
     options = {"every": 2, "all_faces": False, "min_score": 0.4}
@@ -118,9 +118,9 @@ def test_every_second_frame(house, net, monkeypatch):
     assert detected == [{"all": False, "min_score": 0.4, "detector": "dlib"}] * 4
     rows = table(house / "every" / "moves.csv")
     assert [row["frame"] for row in rows] == ["0", "2", "4", "6"]
-    assert [len(boxes) for boxes, _ in drawn] == [1, 1, 1, 1, 1, 1, 0]
+    assert [len(boxes) for boxes, _, _ in drawn] == [1, 1, 1, 1, 1, 1, 0]
     assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
-    assert drawn[0][1] == [f"{rows[0]['label']} {float(rows[0]['confidence']):.0%}"]
+    assert drawn[0][2] == [0] and drawn[0][1] == [f"{rows[0]['label']} {float(rows[0]['confidence']):.0%}"]
     assert films.count(house / "every" / "moves.mp4") == 7
 
 

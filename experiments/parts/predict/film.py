@@ -121,7 +121,8 @@ def results(
         def write(frame: recognise.Frame) -> None:
             several = len(frame.faces) > 1 or any((face.number or 1) > 1 for face in frame.faces)
             captions = [rows.caption(face, several) for face in frame.faces]
-            writer.add(pictures.draw(frame.picture, frame.faces, captions), frame.seconds)
+            colours = [(face.number or 1) - 1 for face in frame.faces]
+            writer.add(pictures.draw(frame.picture, frame.faces, captions, colours), frame.seconds)
             if frame.inspected:
                 table.writerows(table_rows(frame, len(columns)))
 
