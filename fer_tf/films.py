@@ -43,6 +43,8 @@ PIXELS = 2**26
 """Pixels of the largest frame that is decoded."""
 RATES = 250
 """Frames a second above which a rate is none: a browser's film counts milliseconds."""
+BETWEEN = 512
+"""Most bytes between two packets of a Matroska or Flash film: heads of clusters have some twenty."""
 Frame = tuple[int, float, np.ndarray]
 
 
@@ -227,13 +229,13 @@ class Film:
 
     def _frames(self) -> Iterator[av.VideoFrame]:
         """What the packets hold, from where the file stands; errors are counted and left out where `_skips`."""
-        packets, failed = self._container.demux(self._stream), 0
+        packets, failed = self._packets(), 0
         while failed < 10:  # reading fails at the same place ever again
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
                 self._skip(error)
-                packets, failed = self._container.demux(self._stream), failed + 1
+                packets, failed = self._packets(), failed + 1
                 if isinstance(error, av.InvalidDataError):
                     continue
                 packet = None
@@ -247,6 +249,22 @@ class Film:
                 self._skip(error)
             if packet is None:
                 return
+
+    def _packets(self) -> Iterator[Any]:
+        """The picture's packets. In a file where all packets follow each other, bytes between them are damage."""
+        if self.live or not any(kind in self._container.format.name for kind in ("matroska", "flv")):
+            yield from self._container.demux(self._stream)
+            return
+        begin = end = None
+        for packet in self._container.demux():
+            if packet.size and packet.pos is not None and packet.pos >= 0:
+                if end is not None and packet.pos - end > BETWEEN and self._skips:
+                    self._skip(ValueError(f"{packet.pos - end} bytes cannot be read"))
+                laced = packet.pos == begin  # several in one block
+                end = max(end or 0, (end or 0) + packet.size if laced else packet.pos + packet.size)
+                begin = packet.pos
+            if packet.stream.index == self._stream.index:
+                yield packet
 
     def _skip(self, error: BaseException) -> None:
         if not self._skips:

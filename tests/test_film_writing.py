@@ -61,6 +61,8 @@ def copied(path, out):
 def test_sound_goes_over_in_step(tmp_path, source, codec, ending):
     """AAC as it is, others as AAC."""
     path = spoken(tmp_path / source, codec)
+    with films.Film(path) as film:
+        assert len(list(film)) == 75 and not film.damage
     writer = copied(path, tmp_path / f"b{ending}")
     loud, name = heard(tmp_path / f"b{ending}")
     expected, _ = heard(path)

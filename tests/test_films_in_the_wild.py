@@ -132,6 +132,19 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path, damage):
         assert len(list(film)) == 40 and (film.damage, film.skipped) == ("", 0)
 
 
+@pytest.mark.parametrize(("ending", "codec"), [(".mkv", "libx264"), (".webm", "libvpx"), (".flv", "flv")])
+def test_what_a_container_jumps_over_is_said(tmp_path, ending, codec):
+    path = write(tmp_path / f"a{ending}", codec=codec, noise=30)
+    whole = path.read_bytes()
+    with films.Film(path) as film:
+        assert len(list(film)) == 40 and (film.damage, film.skipped) == ("", 0)
+    path.write_bytes(whole[: len(whole) // 2] + bytes(3000) + whole[len(whole) // 2 + 3000 :])
+    with films.Film(path) as film:
+        read = len(list(film))
+        assert 20 < read < 40 and film.skipped and film.damage.endswith(f"; {read} of 40 frames were read")
+        assert " bytes cannot be read)" in film.damage
+
+
 def test_a_film_that_was_cut_between_two_packets_ends_early(tmp_path):
     path = write(tmp_path / "a.mp4", codec="mpeg4", noise=30, options={"movflags": "faststart"})
     with av.open(str(path)) as file:
