@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_tf import catalogue, pipeline, records, weights
+from fer_tf import catalogue, faces, pipeline, records, weights
 from fer_tf.compat import PlayersModel
 from fer_tf.models import gcnet
 
@@ -39,6 +39,7 @@ class Settings(net.Net, settings.Training):
     dataset: str = setting("rendered", "Which data set.", choices=catalogue.names())
     options: tuple[str, ...] = setting((), settings.OPTIONS)
     labels_: tuple[str, ...] = setting((), settings.LABELS)
+    detector: str = setting("dlib", settings.DETECTOR, choices=(*faces.DETECTORS, "auto"))
     part: str = setting("lab", "Part of the rendered faces.", choices=("lab", "posed", "wild", "all"))
     classes: str | None = setting(None, "Expressions whose faces are taken; all faces, labelled or not, when left out.")
     out: str | None = setting(None, "File for the weights; in --workdir when left out.", place="path")

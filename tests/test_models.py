@@ -15,6 +15,18 @@ from fer_tf.compat import PlayersModel, keras, optimizer_variables, set_policy
 
 MODULES = [importlib.import_module(f"fer_tf.models.{m.name}") for m in pkgutil.iter_modules(models.__path__)]
 every = pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.rsplit(".", 1)[-1])
+LARGE = ("cycle_at", "de_gan", "gcnet")
+
+
+def large_ones_are_slow(module):
+    """The module as a parameter, of a test that takes long on models of several nets."""
+    large = module.__name__.rsplit(".", 1)[-1] in LARGE
+    return pytest.param(module, marks=pytest.mark.slow) if large else module
+
+
+every_small = pytest.mark.parametrize(
+    "module", map(large_ones_are_slow, MODULES), ids=lambda m: m.__name__.rsplit(".", 1)[-1]
+)
 
 
 def recogniser(module):
@@ -295,7 +307,7 @@ class Repeat:
         return tf.data.Dataset.from_tensors(self.batch).repeat(self.steps)
 
 
-@every
+@every_small
 def test_resume_restores_every_optimizer(module, tmp_path):
     """Two epochs in one go equal what was on disk after one, a new model, and the second epoch."""
     final = []
@@ -336,7 +348,7 @@ def test_mixed_precision(module, policy):
     np.testing.assert_allclose(called, named, atol=1e-5)
 
 
-@every
+@every_small
 def test_two_replicas(module, tmp_path):
     """Two replicas train, and agree afterwards."""
     strategy = training.setup(precision="float32", strategy="mirrored")

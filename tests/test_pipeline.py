@@ -415,6 +415,7 @@ def test_with_faces_holds_what_the_pipeline_would_cut():
                       info={"framed": True, "pan": 3})]  # fmt: skip
     held = pipeline.with_faces(records, "ia_gen")
     np.testing.assert_array_equal(held[0].image, pipeline.face(records[0], "ia_gen"))
+    assert held[0].info.pop("cut_from") is records[0].image
     assert held[0].info == {"framed": True, "pan": 3} and held[0].expression == "fear"
     options = {"template": "ia_gen", "views": augment.ia_gen_views, "training": False}
     assert_same(taken(batches(held, **options).epoch(0)), taken(batches(records, **options).epoch(0)))

@@ -34,6 +34,7 @@ OPTIONS = catalogue.HELP
 LABELS = (
     "What the labels of one's own pictures mean, such as 0=anger,1=happiness; none leaves a label's pictures aside."
 )
+DETECTOR = "What finds faces that nothing marks: dlib, mtcnn (extra), or auto: MTCNN if installed."
 WANTED = {
     bool: "true or false is wanted",
     int: "a whole number is wanted",
@@ -166,10 +167,7 @@ class Folds(Training):
     folds: int = setting(5, "Number of folds by subject.", low=2)
     only_folds: str = setting("", "Run just these folds, such as 0,2; all when empty.", free=True)
     runs: int = setting(1, "Repeat everything with seeds seed, seed + 1 ...", low=1)
-    detector: str = setting(
-        "dlib", "What finds faces that nothing marks: dlib, mtcnn (extra), or auto: MTCNN if installed.",
-        choices=(*faces.DETECTORS, "auto"),
-    )  # fmt: skip
+    detector: str = setting("dlib", DETECTOR, choices=(*faces.DETECTORS, "auto"))
     strict: bool = setting(True, "A record that does not decode is an error; --strict=false leaves it out.")
     max_subjects: int = setting(0, "Only the first so many subjects; 0 for all.", low=0)
 

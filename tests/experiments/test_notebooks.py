@@ -35,7 +35,7 @@ BASELINE = {
 }
 
 
-FEW = ("fer_net", "de_gan")
+FEW = ("fer_net",)
 """Those of every run; the others are slow, since each starts a kernel and trains."""
 SLOW = [pytest.param(p, id=p.stem, marks=[] if p.stem in FEW else pytest.mark.slow) for p in NOTEBOOKS]
 
