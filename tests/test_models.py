@@ -25,7 +25,7 @@ def large_ones_are_slow(module):
 
 
 every_small = pytest.mark.parametrize(
-    "module", map(large_ones_are_slow, MODULES), ids=lambda m: m.__name__.rsplit(".", 1)[-1]
+    "module", [large_ones_are_slow(m) for m in MODULES], ids=lambda m: m.__name__.rsplit(".", 1)[-1]
 )
 
 
