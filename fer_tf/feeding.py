@@ -385,12 +385,13 @@ class Fed:
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = "auto", **options: Any
     ) -> Any:
-        """Keras's `evaluate`: means over all rows, on however many replicas; data as in `fit`."""
+        """Keras's `evaluate`: means over all rows, on however many replicas, as floats; data as in `fit`."""
         if self.distribute_strategy.num_replicas_in_sync > 1:
             data = (x, y, options.pop("sample_weight", None))
             x, y, steps = self._dealt(data, batch_size, options.get("steps"), shuffle=False, again=False)
             options["steps"] = steps
-        return super().evaluate(x, y, batch_size, verbose, **options)  # type: ignore[misc]
+        found = super().evaluate(x, y, batch_size, verbose, **options)  # type: ignore[misc]
+        return tf.nest.map_structure(lambda v: v if np.ndim(v) else float(v), found)  # Keras 3.13 may leave tensors
 
     def _dealt(
         self, data: tuple[Any, Any, Any], size: int | None, steps: int | None, *, shuffle: bool, again: bool
