@@ -208,13 +208,19 @@ def write(
 ) -> dict[str, Any]:
     """metrics.json with `more`, pictures of the confusions, and the tables by expression."""
     rule = more["domains"]["target"]["folds"]
-    where = {"tested_on": settings.tested_name, "protocol": rule}
+    where = {"tested_on": settings.tested_name, "protocol": rule, "baselines": baselines(settings.rows)}
     methods = report.write(settings, tested, classes, folder, seconds, **where, **more)
     if "S2T" in methods:
         shift = {"source to source": next(iter(more["source"].values())), "source to target": methods["S2T"]}
         print("domain shift (Table 3)\n" + tables.by_expression(shift, classes))
     print("held-out people of the target (Tables 5 to 8)\n" + tables.by_expression(methods, classes))
     return methods
+
+
+def baselines(rows: Sequence[str]) -> dict[str, str]:
+    """Name of each row -> that of the fine-tuned source network; where it is none of them, of the first."""
+    first = "S2T_fine_tune" if "S2T_fine_tune" in rows else rows[0]
+    return {ROWS[row]: ROWS[first] for row in rows if row != first}
 
 
 def names(settings: Settings) -> dict[str, str]:

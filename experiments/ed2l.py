@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,12 @@ class Settings(net.Net, settings.Views, settings.Init, settings.Folds):
     batch_size: int = 64
     rows: tuple[str, ...] = setting(tuple(ROWS), "Which networks.", low=1, choices=ROWS)
     baseline_init: str = setting("ed2l_baseline_fer2013", "What the baseline starts from, as --init.", place="path")
+
+
+def baselines(rows: Sequence[str]) -> dict[str, str]:
+    """Name of each ED2L among the rows -> that of the baseline with the same start."""
+    beside = {row: row.replace("ed2l", "baseline") for row in rows if row.startswith("ed2l")}
+    return {ROWS[row]: ROWS[baseline] for row, baseline in beside.items() if baseline in rows}
 
 
 class Fold(NamedTuple):
@@ -166,7 +173,8 @@ def run(settings: Settings) -> report.Results:
     for row in ("ed2l", "ed2l_pretrained"):
         if row in fold.models:
             draw_maps(row, fold.models[row], fold.test, classes, folder)
-    methods, row = report.write(settings, tested, classes, folder, time.time() - start), settings.rows[-1]
+    seconds, row = time.time() - start, settings.rows[-1]
+    methods = report.write(settings, tested, classes, folder, seconds, baselines=baselines(settings.rows))
     faces = data.some_faces(fold.test.records, ed2l.TEMPLATE)
     about = provenance.of_export(settings, tested[-1], row=row, **report.noted(folder))
     export.save(fold.models[row], folder / "export", metadata=about, faces=faces)

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf import devices, figures, training
+from fer_tf.predictions import Answers
 
 Pair = tuple[np.ndarray, np.ndarray]
 """(labels, predictions), each (N,) int, in the order of the records."""
@@ -26,12 +27,12 @@ class Outcome(NamedTuple):
 
     Attributes:
       model: with the weights of the last epoch.
-      tested: {"best", "last": `Pair`} of the held-out people; empty where nobody is held out. "best" is the epoch that
-        names most of those very people, which flatters.
+      tested: {"best", "last": `predictions.Answers`} of the held-out people; empty where nobody is held out. "best" is
+        the epoch that names most of those very people, which flatters.
     """
 
     model: Any
-    tested: dict[str, Pair]
+    tested: dict[str, Answers]
 
 
 @functools.lru_cache(maxsize=4)
@@ -43,8 +44,8 @@ def compiled(model: Any) -> Any:
     return tf.function(model.classify, reduce_retracing=True, jit_compile=getattr(model, "xla", False) or None)
 
 
-def predict(model: Any, data: Any) -> Pair:
-    """(labels, predictions) of the test views of a pipeline.
+def predict(model: Any, data: Any) -> Answers:
+    """(labels, predictions) of the test views of a pipeline, with their records and probabilities.
 
     Args:
       model: has `classify`: (N, H, W, C) float32 in [0, 1] -> (N, K) probabilities.
@@ -54,9 +55,10 @@ def predict(model: Any, data: Any) -> Pair:
     """
     classify, size = compiled(model), data.batch_size if getattr(model, "xla", False) else 0
     with devices.memory_named(data.batch_size):
-        pairs = [(b["label"], classify(filled(b["image"], size))[: len(b["label"])]) for b in data.epoch(0)]
-        labels, probabilities = (np.concatenate([p.numpy() for p in part]) for part in zip(*pairs, strict=True))
-    return labels.astype(int), named(probabilities, data.records)
+        parts = [(b["label"], classify(filled(b["image"], size))[: len(b["label"])], b["index"]) for b in data.epoch(0)]
+        labels, probabilities, index = (np.concatenate([p.numpy() for p in part]) for part in zip(*parts, strict=True))
+    own = [data.records[i] for i in index]
+    return Answers(labels.astype(int), named(probabilities, own), own, probabilities.astype(np.float32))
 
 
 def named(probabilities: np.ndarray, records: Sequence[Any] = ()) -> np.ndarray:

@@ -71,6 +71,9 @@ def test_predictions_are_in_the_records_order(batch_size):
         labels, predictions = evaluation.predict(model, test)
         assert labels.tolist() == list(LABELS) and predictions.tolist() == answers(shift)
         assert labels.dtype == predictions.dtype == int
+        told = evaluation.predict(model, test)
+        assert [r.subject for r in told.records] == list("0123456") and told.probabilities.dtype == np.float32
+        np.testing.assert_allclose(told.probabilities, np.eye(3)[answers(shift)] * 0.5 + 1 / 6, atol=1e-6)
         assert evaluation.accuracy(model, test) == pytest.approx(right(shift) / 7)
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ def command(settings: Any, experiment: str) -> str:
             parts = [without_folders(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]
             words.append(shlex.quote(f"--{flag_name(name)}={','.join(parts)}"))
     return " ".join(words)
+
+
+def experiment(settings: Any) -> str:
+    """The command that settings are of: the name of their file, whose module may be __main__."""
+    module = sys.modules.get(type(settings).__module__)
+    return Path(getattr(module, "__file__", None) or type(settings).__module__.rsplit(".", 1)[-1]).stem
 
 
 def without_folders(value: Any, place: str) -> str:
@@ -91,6 +98,7 @@ def facts(settings: Folds, classes: Sequence[str], seconds: float) -> dict[str, 
     return {
         "dataset": settings.data_name,
         "protocol": rule,
+        "command": command(settings, experiment(settings)),
         "preset": settings.preset,
         "classes": list(classes),
         "seeds": list(range(settings.seed, settings.seed + settings.runs)),

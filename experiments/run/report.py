@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_tf import figures, files, metrics
+from fer_tf import figures, files, metrics, predictions
 
 from .provenance import facts
 from .settings import Folds
@@ -37,6 +37,11 @@ class Results:
         """The methods side by side, mean and deviation over the folds in percent; who may be on both sides."""
         return table(self.methods, self.folder)
 
+    @property
+    def paired(self) -> dict[str, Any]:
+        """Each method beside its baseline, as in metrics.json; empty where there is none."""
+        return paired(self.folder)
+
 
 def people(folder: Path) -> str:
     """What the folds of a run say of people: nothing where they are made of these."""
@@ -50,10 +55,23 @@ def noted(folder: Path) -> dict[str, str]:
     return {"people": said} if said else {}
 
 
+def paired(folder: Path) -> dict[str, Any]:
+    """Each method of a run beside its baseline, as `predictions.compared` counts it; empty where there is none."""
+    file = folder / "metrics.json"
+    return json.loads(file.read_text(encoding="utf-8")).get("paired", {}) if file.is_file() else {}
+
+
 def table(methods: Mapping[str, Any], folder: Path) -> str:
-    """`metrics.table`, and below it what the folds say of people."""
-    said = people(folder)
-    return metrics.table(methods) + (f"\n{said}" if said else "")
+    """`metrics.table`, below it the differences to the baseline, and what the folds say of people."""
+    said, beside = people(folder), paired(folder)
+    differences = f"\n{predictions.table(beside)}" if beside and {*beside} <= {*methods} else ""
+    return metrics.table(methods) + differences + (f"\n{said}" if said else "")
+
+
+def beside_the_first(methods: Collection[str]) -> dict[str, str]:
+    """Method -> its baseline, which is the first one of all others."""
+    first, *others = methods
+    return dict.fromkeys(others, first)
 
 
 def file_name(method: str) -> str:
@@ -69,17 +87,20 @@ def write(
     seconds: float,
     *,
     tested_on: str | None = None,
+    baselines: Mapping[str, str] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """metrics.json, the printed table, a confusion matrix for each method (picture and JSON), and the per-class bars.
+    """metrics.json, predictions.npz, the printed table, confusion matrices (pictures and JSON), the per-class bars.
 
     Args:
       settings: of the run.
-      tested: one of {"run", "fold", "methods": {name: {last|best: (labels, predictions)}}} for each fold.
+      tested: one of {"run", "fold", "methods": {name: {last|best: `predictions.Answers`}}} for each fold; plain pairs
+        (labels, predictions) do, too, and are neither kept nor compared.
       classes: names of the K classes.
       folder: of the run.
       seconds: that it took.
       tested_on: name of the data in the pictures; the data set that is read when left out.
+      baselines: method -> the one that it is held against; the first one when left out.
       more: further entries of metrics.json.
     Returns:
       `methods` of metrics.json.
@@ -94,6 +115,13 @@ def write(
     if said:
         entries |= {"protocol": json.loads((folder / "folds.json").read_text(encoding="utf-8"))["order"]}
     entries |= {**noted(folder), **more}
+    answers = predictions.gathered(tested, classes)
+    if answers is None:
+        (folder / predictions.FILE).unlink(missing_ok=True)  # of another test
+    else:
+        predictions.write(folder / predictions.FILE, answers)
+        known = beside_the_first(methods) if baselines is None else baselines
+        entries |= {"paired": predictions.compared(answers, known)} if known else {}
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
         title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"

@@ -339,3 +339,8 @@ def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(spied, tmp_pat
     assert len({*of_source}) == len(of_source) == sum(r.subject in held_out for r in planted_records(people=18))
     assert all(part.people == {f"rendered:{m}" for m in part.marks["image"]} for part in planted.tested)
     assert sum(shown["machine"][1].values()) == len({*of_fold}) == len(of_fold)
+
+
+def test_rows_are_held_against_the_fine_tuned_source_network():
+    assert script.baselines(("S2T", "S2T_fine_tune", "CycleAT")) == {"S2T": "S2T_fine-tune", "CycleAT": "S2T_fine-tune"}
+    assert script.baselines(("S2T", "svm")) == {"Multi-SVM": "S2T"} and script.baselines(("S2T",)) == {}

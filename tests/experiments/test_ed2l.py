@@ -244,3 +244,10 @@ def test_the_nets_arguments_are_all_of_the_settings():
     model = net.build(script.Settings(preset="smoke"), CLASSES, True)
     assert {*net.ARGUMENTS} <= {*model.get_config()}
     assert {*model.get_config()} - {*net.ARGUMENTS} == {"name", "classes", "dispelling", "size"}
+
+
+def test_an_ed2l_is_held_against_the_baseline_with_its_start():
+    assert script.baselines(("baseline", "ed2l", "baseline_pretrained", "ed2l_pretrained")) == {
+        "ED2L": "Baseline", "ED2L, pre-trained": "Baseline, pre-trained"
+    }  # fmt: skip
+    assert script.baselines(("baseline", "ed2l_pretrained")) == {}

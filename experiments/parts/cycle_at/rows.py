@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import evaluation, pipeline, records, trained_on
+from fer_tf import evaluation, pipeline, predictions, records, trained_on
 from fer_tf.models import cycle_at
 
 from ...run.settings import setting
@@ -102,13 +102,11 @@ def build(settings: Rows, row: str, source: classifiers.Source, seed: int) -> cy
     return started(model, f_s) if settings.target_init == "source" else model
 
 
-def machine(
-    settings: Rows, learn: Sequence[records.Record], test: pipeline.Batches, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Table 8's support vector machine: (labels, predictions) of the tested faces."""
+def machine(settings: Rows, learn: Sequence[records.Record], test: pipeline.Batches, seed: int) -> predictions.Answers:
+    """Table 8's support vector machine: (labels, predictions) of the tested faces; it has no probabilities."""
     labels, truth = (np.array([test.classes.index(r.expression) for r in part]) for part in (learn, test.records))
     faces, tested = (domains.pictures(settings, part) for part in (learn, test.records))
-    return truth, features.machine(faces, labels, tested, seed)
+    return predictions.Answers(truth, features.machine(faces, labels, tested, seed), test.records)
 
 
 def one_row(

@@ -10,6 +10,7 @@ import numpy as np
 
 from fer_tf import evaluation, faces, figures, metrics, records
 from fer_tf.models import ia_gen
+from fer_tf.predictions import Answers
 
 from ...run import data, regeneration
 from . import pictures
@@ -17,8 +18,8 @@ from . import pictures
 
 def measure(
     settings: Any, model: ia_gen.IAGen, judge: Any, people: list[records.Record], folder: Path
-) -> tuple[evaluation.Pair, dict[str, Any]]:
-    """(labels, predictions) of the held-out people, and measures of what was regenerated; draws the grid of Fig. 4.
+) -> tuple[Answers, dict[str, Any]]:
+    """What it names the held-out people, and measures of what was regenerated; draws the grid of Fig. 4.
 
     Args:
       settings: of the run.
@@ -31,7 +32,9 @@ def measure(
     test = data.batches(settings, people, model.classes, ia_gen, settings.seed, False)
     parts = [(b, model(b["image"])) for b in test.epoch(0).rebatch(32)]  # each face is K + 1 faces to FER-Net
     images, labels, index = (np.concatenate([b[n].numpy() for b, _ in parts]) for n in ("image", "label", "index"))
-    generated, distances = (np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances"))
+    generated, distances, probabilities = (
+        np.concatenate([m[n].numpy() for _, m in parts]) for n in ("generated", "distances", "probabilities")
+    )
     kept = [test.records[i] for i in index]
     predictions = evaluation.named(-distances, kept)
     judge, own = evaluation.compiled(judge), evaluation.compiled(model.feature_net)
@@ -45,7 +48,7 @@ def measure(
         **(regeneration.errors(images, generated, kept, model.classes) or {}),
     }
     figures.save(pictures.fig_4(images, generated, kept, model.classes), folder / "regenerated.png")
-    return (labels.astype(int), predictions.astype(int)), measures
+    return Answers(labels.astype(int), predictions.astype(int), kept, probabilities), measures
 
 
 def table(folds: Sequence[dict[str, Any]]) -> str:

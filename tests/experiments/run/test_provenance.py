@@ -184,6 +184,8 @@ def test_what_metrics_json_says_of_a_run():
     }  # fmt: skip
     assert facts["protocol"].startswith("ck_plus_7_10fold, strided: IA-gen IV-C (8 runs)")
     assert {*facts["versions"]} == {"fer_tf", "tensorflow"} and facts["commit"] and facts["hardware"]
+    asked = "--protocol=ck_plus_7_10fold --fold_order=strided --seed=5 --runs=2"
+    assert facts["command"] == f"python -m experiments.test_provenance {asked}"
     assert provenance.facts(Toy(folds=4), (), 0)["protocol"] == "4 folds by subject, contiguous"
     assert provenance.facts(Toy(manifest="/home/me/mine.json"), (), 0)["protocol"] == "mine.json"
 

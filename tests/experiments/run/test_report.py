@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.run import report, settings
-from fer_tf import figures, metrics
+from fer_tf import figures, metrics, predictions
+from fer_tf.records import Record
 
 CLASSES = ("anger", "fear")
 
@@ -62,3 +63,41 @@ def test_the_data_in_the_titles(tmp_path, monkeypatch):
 
 def test_names_of_files():
     assert report.file_name("DE-GAN, f(x) alone") == "de_gan__f_x__alone"
+
+
+def kept(number, run, named, baseline):
+    """A fold of four people's faces that are all "anger", with what two methods name them."""
+    faces = [Record(np.full((2, 2), 10 * number + n, np.uint8), "anger", subject=f"p{number}{n}") for n in range(4)]
+    methods = {
+        name: {"last": predictions.Answers(np.zeros(4, int), np.array(answers), faces, np.eye(2)[answers])}
+        for name, answers in (("Net", baseline), ("Net, new", named))
+    }
+    return {"run": run, "fold": number, "methods": methods}
+
+
+def test_what_was_named_is_kept_and_held_against_the_baseline(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda picture, path: None)
+    tested = [kept(0, 0, [0, 0, 0, 1], [0, 1, 1, 1]), kept(1, 0, [0, 1, 0, 1], [0, 0, 0, 1])]
+    methods = report.write(Toy(), tested, CLASSES, tmp_path, 1)
+    answers = predictions.read(tmp_path / "predictions.npz")
+    assert answers.subject.tolist() == ["p00", "p01", "p02", "p03", "p10", "p11", "p12", "p13"]
+    found = json.loads((tmp_path / "metrics.json").read_text())["paired"]
+    assert found == predictions.compared(answers, {"Net, new": "Net"}) == report.Results(tmp_path, methods).paired
+    assert found["Net, new"]["micro"]["pairs"]["values"] == [0.5, -0.25]
+    printed = capsys.readouterr().out
+    assert report.Results(tmp_path, methods).table + "\n" == printed
+    assert printed.startswith(metrics.table(methods)) and predictions.table(found) in printed
+    report.write(Toy(), tested, CLASSES, tmp_path, 1, baselines={"Net": "Net, new"})
+    other = json.loads((tmp_path / "metrics.json").read_text())["paired"]
+    assert other["Net"]["micro"]["difference"] == -found["Net, new"]["micro"]["difference"] == -0.125
+    report.write(Toy(), [fold(0, 0, 1, 1)], CLASSES, tmp_path, 1)  # which does not say whom it tested
+    assert not (tmp_path / "predictions.npz").exists() and report.paired(tmp_path) == {}
+
+
+def test_one_method_has_no_baseline(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda picture, path: None)
+    one = kept(0, 0, [0, 0, 0, 1], [0, 1, 1, 1])
+    del one["methods"]["Net"]
+    methods = report.write(Toy(), [one], CLASSES, tmp_path, 1)
+    assert (tmp_path / "predictions.npz").is_file() and report.paired(tmp_path) == {}
+    assert report.table(methods, tmp_path) == metrics.table(methods)
