@@ -279,7 +279,7 @@ def everything(images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     return parts | {"all": all_views, "clahe": augment.clahe(images), "rotate": augment.rotate(images, 5.0)}
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, pytest.param(np.float32, marks=pytest.mark.slow)])
 def test_eager_equals_graph_and_map_with_an_unknown_batch(dtype):
     images = pictures(3, 70, 70).astype(dtype) / dtype(1 if dtype is np.uint8 else 255)
     images, seeds = images.astype(dtype), augment.view_seed(0, 0, np.arange(3))

@@ -331,6 +331,7 @@ def test_keras_fit_on_two_replicas(form, tmp_path):
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_net_with_norms_on_two_replicas_takes_a_batch_of_one_row(tmp_path):
     """Batches of five and one: each replica has its rows of `training.fit`; class weights are dealt, too."""
     mirrored, made = training.setup(precision="float32", strategy="mirrored"), []

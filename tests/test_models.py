@@ -14,19 +14,20 @@ from fer_tf import export, faces, models, spec, training, weights
 from fer_tf.compat import PlayersModel, keras, optimizer_variables, set_policy
 
 MODULES = [importlib.import_module(f"fer_tf.models.{m.name}") for m in pkgutil.iter_modules(models.__path__)]
-every = pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__.rsplit(".", 1)[-1])
 LARGE = ("cycle_at", "de_gan", "gcnet")
 
 
-def large_ones_are_slow(module):
-    """The module as a parameter, of a test that takes long on models of several nets."""
-    large = module.__name__.rsplit(".", 1)[-1] in LARGE
-    return pytest.param(module, marks=pytest.mark.slow) if large else module
+def short_name(module):
+    return module.__name__.rsplit(".", 1)[-1]
 
 
-every_small = pytest.mark.parametrize(
-    "module", [large_ones_are_slow(m) for m in MODULES], ids=lambda m: m.__name__.rsplit(".", 1)[-1]
-)
+def every_but(*names):
+    """Every module as the parameter, of a test that takes long on those named: there it is a slow one."""
+    made = [pytest.param(m, marks=pytest.mark.slow) if short_name(m) in names else m for m in MODULES]
+    return pytest.mark.parametrize("module", made, ids=short_name)
+
+
+every = every_but()
 
 
 def recogniser(module):
@@ -307,7 +308,7 @@ class Repeat:
         return tf.data.Dataset.from_tensors(self.batch).repeat(self.steps)
 
 
-@every_small
+@every_but(*LARGE, "ed2l", "se_resnet")
 def test_resume_restores_every_optimizer(module, tmp_path):
     """Two epochs in one go equal what was on disk after one, a new model, and the second epoch."""
     final = []
@@ -327,14 +328,23 @@ def test_resume_restores_every_optimizer(module, tmp_path):
 
 
 @every
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(module, policy):
+def test_mixed_float16(module):
     """Half-precision training stays finite, moves, and keeps float32 variables and outputs."""
+    half_precision(module, "mixed_float16", 16)  # its loss scale starts at 2**15 and halves on overflow
+
+
+@every_but(*LARGE)
+def test_mixed_bfloat16(module):
+    """Likewise; there is no scale of the loss."""
+    half_precision(module, "mixed_bfloat16", 2)
+
+
+def half_precision(module, policy, steps):
     set_policy(policy)
     model, batch = compiled(module)
     before = values(model.trainable_variables)
     step = tf.function(model.train_step)
-    for _ in range(16):  # float16's loss scale starts at 2**15 and halves on overflow
+    for _ in range(steps):
         logs = step(batch)
     assert all(np.isfinite(float(v)) for v in logs.values())
     assert all(v.dtype in (tf.float32, "float32") for v in model.trainable_variables)
@@ -348,7 +358,7 @@ def test_mixed_precision(module, policy):
     np.testing.assert_allclose(called, named, atol=1e-5)
 
 
-@every_small
+@every_but(*LARGE, "se_resnet")
 def test_two_replicas(module, tmp_path):
     """Two replicas train, and agree afterwards."""
     strategy = training.setup(precision="float32", strategy="mirrored")

@@ -17,7 +17,11 @@ MADE = [
     for name, marks in (("tiny", ()), ("tiny_recogniser", pytest.mark.slow))
     if hasattr(module, name) and name + module.__name__ != "tiny_recogniserfer_tf.models.ia_gen"  # has no player
 ]
+LARGE = ("cycle_at-tiny", "de_gan-tiny", "gcnet-tiny")
 every = pytest.mark.parametrize("make", MADE)
+every_small = pytest.mark.parametrize(
+    "make", [pytest.param(*p.values, id=p.id, marks=pytest.mark.slow if p.id in LARGE else p.marks) for p in MADE]
+)
 
 
 def compiled(make, rate=1e-3):
@@ -54,7 +58,7 @@ def test_evaluate_does_not_depend_on_how_rows_are_batched(make):
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-6), sizes
 
 
-@every
+@every_small
 def test_a_keras_file_goes_on_with_its_optimizers(make, tmp_path):
     """What was loaded has the optimizers' rates and slots, and its next steps are those of the model that was saved."""
     model, batch = compiled(make)

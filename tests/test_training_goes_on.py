@@ -39,8 +39,16 @@ def rows(folder):
     [
         ([{"epochs": 1}, {"epochs": 3}], {"epochs": 3}),
         ([{"epochs": 3, "max_steps": 2}, {"epochs": 3, "max_steps": 4}, {"epochs": 3}], {"epochs": 3}),
-        ([{"epochs": 1, "max_steps": 1}, {"epochs": 2, "max_steps": 5}], {"epochs": 2, "max_steps": 5}),
-        ([{"epochs": 2, "max_steps": STEPS}, {"epochs": 2, "max_steps": 4}], {"epochs": 2, "max_steps": 4}),
+        pytest.param(
+            [{"epochs": 1, "max_steps": 1}, {"epochs": 2, "max_steps": 5}],
+            {"epochs": 2, "max_steps": 5},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [{"epochs": 2, "max_steps": STEPS}, {"epochs": 2, "max_steps": 4}],
+            {"epochs": 2, "max_steps": 4},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_asked_for_more_it_is_as_if_it_had_been_asked_at_once(tmp_path, parts, whole):

@@ -83,6 +83,7 @@ def test_beside_torch():
     assert lines[-2] == "PyTorch, compiled: Not compiled: --torch_compile=on asks for it."
 
 
+@pytest.mark.slow
 def test_one_step_is_compiled_for_the_cached_batch_and_the_fed_ones():
     """Whatever the calls of several steps see of their shapes."""
     settings = benchmark.Settings(preset="smoke", steps_per_call=2)
@@ -100,6 +101,7 @@ def test_one_step_is_compiled_for_the_cached_batch_and_the_fed_ones():
         np.testing.assert_array_equal(value, whole[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fits", [True, False])
 def test_resident_faces_are_fed_too(monkeypatch, fits):
     """By the pipeline's `plans` and `assemble`; a sentence where the device does not keep the faces."""

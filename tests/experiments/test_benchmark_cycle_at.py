@@ -42,6 +42,7 @@ def test_smoke():
         assert row["torch"]["ratio"] == pytest.approx(row["torch"]["ms"]["eager"] / row["ms"])
 
 
+@pytest.mark.slow
 def test_one_sentence_where_there_is_no_torch(monkeypatch):
     """And all that needs none."""
     monkeypatch.setattr(benchmark_cycle_at, "BATCHES", (2,))
@@ -52,6 +53,7 @@ def test_one_sentence_where_there_is_no_torch(monkeypatch):
     assert benchmark_cycle_at.table(measures)[-1] == "No torch."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only", [False, True])
 def test_through_the_benchmark(monkeypatch, only):
     """What every model has, fed by the pipeline with f_S's six classes, and what CycleAT alone has; or less."""

@@ -25,6 +25,7 @@ def scatter(*nets):
 SETTINGS = benchmark.Settings(preset="smoke", model="ia_gen", repeats=1, precisions=("float32",))
 
 
+@pytest.mark.slow
 def test_smoke():
     measures = json.loads(json.dumps(benchmark_ia_gen.measure(SETTINGS, ["float32", "mixed_float16"], clock.Watch())))
     assert list(measures["generators"]) == ["float32"]

@@ -118,7 +118,7 @@ def test_all_subjects_leave_weights_that_answer_and_carry_their_origin(cli, ever
     assert json.loads(done.stdout)["faces"][0]["label"] == line["label"]
 
 
-@pytest.mark.parametrize("script", ["regenerate", "predict"])
+@pytest.mark.parametrize("script", ["regenerate", pytest.param("predict", marks=pytest.mark.slow)])
 def test_the_released_weights_see_that_the_astronaut_is_happy(cli, tmp_path, script):
     photo = pytest.importorskip("skimage.data").astronaut()
     Image.fromarray(photo).save(tmp_path / "face.png")

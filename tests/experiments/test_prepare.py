@@ -304,6 +304,7 @@ def test_an_unfinished_run_of_other_pictures_is_refused(pictures, tmp_path):
         work(pictures[:3], tmp_path / "faces.h5").start()
 
 
+@pytest.mark.slow
 def test_a_thousand_damaged_pictures(tmp_path, cli):
     """Each is named in the list, the good ones are written, the exit code is 1, nothing else is left."""
     rng, good = np.random.default_rng(0), rendered.records()[:3]

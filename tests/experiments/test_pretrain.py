@@ -165,7 +165,8 @@ def test_init_is_loaded(trained, pictures, tmp_path, command, width):
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("dispelling", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dispelling", [True, False])
 def test_ed2l_and_its_baseline(pictures, tmp_path, dispelling):
     made = pretrain_ed2l.Settings(
         preset="smoke", precision="float32", data_dir=pictures, workdir=tmp_path, dispelling=dispelling,

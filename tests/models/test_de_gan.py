@@ -98,7 +98,7 @@ def scale_of(optimizer):
     return [optimizer.dynamic_scale, optimizer.step_counter] if KERAS_3 else [*optimizer._loss_scale._weights.values()]
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_step_taken_back_on_two_replicas(precision):
     """Where replicas cannot meet inside a condition, the step's traces are removed; the loss scale's, too."""
     strategy = training.setup(seed=0, precision=precision, strategy="mirrored")
