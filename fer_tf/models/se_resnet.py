@@ -17,6 +17,9 @@ votes, and seven by FER-2013's own labels; the two agree in 64 % of the pictures
 **Deviations**, where something printed is changed:
 
 - He et al.: a shortcut that halves the picture averages 2x2 pixels before its 1x1 convolution.
+- FER+'s people say neutral of most faces and contempt of hardly any; a net that learnt from them does likewise. Where
+  `balance` says so, `classify` takes that share of each class's log frequency in training off its logit: "post-hoc
+  logit adjustment", Menon et al.: "Long-tail learning via logit adjustment" (ICLR 2021).
 - What is tested is a running average of the weights, over about the last 1,000 steps (`Averages`).
 - Training shows random views, mixes pairs of faces and smooths FER-2013's labels (`step_views`, `label_smoothing`).
 """
@@ -161,10 +164,13 @@ class SEResNet(SoftmaxClassifier):
       average: momentum of the weights' running average; 0 for none.
       temperature, label_temperature: what divides the logits before either softmax.
       blend: share of the votes' probabilities in `classify_labels`.
+      frequencies: how often each of `classes` is voted for in training, as shares; none known when left out.
+      balance: in [0, 1]; 0: classes are as likely before a face is seen as `frequencies` says, 1: equally likely.
       degrees, zoom, shift, light, coarse, noise, erase, mixup, cutmix, alpha: of the views, see `step_views.StepViews`.
       seed: of views and dropout masks.
     Raises:
-      ValueError: `label_classes` has a class that `classes` lacks.
+      ValueError: `label_classes` has a class that `classes` lacks; `frequencies` are not K numbers above zero, or
+        missing where `balance` needs them.
     """
 
     LOGGED = ("classifier_loss", "votes_loss", "labels_loss", "accuracy")
@@ -184,6 +190,8 @@ class SEResNet(SoftmaxClassifier):
         temperature: float = 1.0,
         label_temperature: float = 1.0,
         blend: float = 0.0,
+        frequencies: Sequence[float] = (),
+        balance: float = 0.0,
         degrees: float = 25.0,
         zoom: float = 0.2,
         shift: float = 0.1,
@@ -200,6 +208,8 @@ class SEResNet(SoftmaxClassifier):
     ):
         if strangers := [label for label in label_classes if label not in classes]:
             raise ValueError(f"label_classes has {', '.join(strangers)}, which the classes {', '.join(classes)} lack.")
+        if (balance or frequencies) and not (len(frequencies) == len(classes) and min(frequencies) > 0):
+            raise ValueError(f"balance={balance} needs frequencies, one above zero for each of {len(classes)} classes.")
         super().__init__(
             classes=classes,
             trunk=build_trunk(width=width, blocks=blocks),
@@ -212,6 +222,7 @@ class SEResNet(SoftmaxClassifier):
         self.label_classes, self.width, self.blocks, self.size = tuple(label_classes), width, blocks, size
         self.label_share, self.average, self.blend = label_share, average, blend
         self.temperature, self.label_temperature = temperature, label_temperature
+        self.frequencies, self.balance = tuple(map(float, frequencies)), balance
         drawn = (degrees, zoom, shift, light, coarse, noise, erase, mixup, cutmix, alpha)
         for view, value in zip(VIEWS, drawn, strict=True):
             setattr(self, view, value)
@@ -243,7 +254,13 @@ class SEResNet(SoftmaxClassifier):
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities, each row summing to one."""
-        return tf.nn.softmax(self.logits(images) / self.temperature)
+        return tf.nn.softmax(self.logits(images) / self.temperature - self.offsets())
+
+    def offsets(self) -> np.ndarray:
+        """What `balance` takes off the logits that `temperature` has divided: (K,) float32."""
+        if not self.balance:
+            return np.zeros(len(self.classes), np.float32)
+        return np.float32(self.balance * np.log(self.frequencies))
 
     def classify_labels(self, images: tf.Tensor) -> tf.Tensor:
         """The same for `label_classes`, as FER-2013's labellers would say: (N, L) float32."""
@@ -349,7 +366,8 @@ class SEResNet(SoftmaxClassifier):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = ("label_classes", "width", "blocks", "size", "label_share", "average", "temperature", "label_temperature")
-        return {**super().get_config(), **{n: getattr(self, n) for n in (*own, "blend", *VIEWS)}}
+        own = (*own, "blend", "frequencies", "balance", *VIEWS)
+        return {**super().get_config(), **{n: getattr(self, n) for n in own}}
 
 
 def weighted_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

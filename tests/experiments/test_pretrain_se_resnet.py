@@ -108,7 +108,8 @@ def test_a_weights_file_names_eight_expressions_by_its_path(smoke):
     assert [model.temperature, model.label_temperature, model.blend] == fitted and fitted[0] != 1 != fitted[1]
     noise = np.random.default_rng(5).integers(0, 256, (3, 70, 70), np.uint8)
     logits = model.both_logits(model.preprocess(tf.constant(noise[..., None], tf.float32) / 255))[0]
-    wanted = measures.softmax(np.array(logits), metric["temperature"])
+    assert model.balance == metric["balance"] and sum(model.frequencies) == pytest.approx(1)
+    wanted = measures.softmax(np.array(logits) / metric["temperature"] - metric["balance"] * np.log(model.frequencies))
     assert np.abs(wanted - measures.softmax(np.array(logits))).max() > 1e-3
     named = recognise.faces(list(noise), model=out)
     for face, row in zip(named, wanted, strict=True):

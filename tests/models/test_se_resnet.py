@@ -145,6 +145,21 @@ def test_temperatures_and_blend():
     np.testing.assert_allclose(model.classify_labels(images), wanted, atol=1e-5)
 
 
+def test_balance_makes_the_classes_alike_before_a_face_is_seen():
+    """Bayes' rule: probabilities over frequencies to the power of `balance`, summing to one."""
+    frequencies = [0.3, 0.02, 0.05, 0.03, 0.2, 0.1, 0.1, 0.2]
+    model, images = small(temperature=2.0), se_resnet.tiny()[1]["image"]
+    before = model.classify(images).numpy()
+    model.frequencies, model.balance = tuple(frequencies), 0.5
+    wanted = before / np.sqrt(frequencies)
+    np.testing.assert_allclose(model.classify(images), wanted / wanted.sum(-1, keepdims=True), atol=1e-5)
+    again = se_resnet.SEResNet(**{**model.get_config(), "name": "again"})
+    assert (again.frequencies, again.balance) == (tuple(frequencies), 0.5)
+    for wrong in ({"balance": 0.5}, {"frequencies": [0.5, 0.5]}, {"frequencies": [0.0] * 8, "balance": 1.0}):
+        with pytest.raises(ValueError, match="needs frequencies, one above zero for each of 8 classes"):
+            small(**wrong)
+
+
 def test_label_classes_are_classes():
     with pytest.raises(ValueError, match="label_classes has neutral, which the classes anger, "):
         small(classes=CLASSES["seven"])

@@ -26,6 +26,9 @@ BINS = 15
 BLENDS = (0.0, 0.25, 0.5)
 """Shares of the votes in the names of FER-2013's labels that are tried on the public test."""
 
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Values of the net's `balance` that are tried on the public test."""
+
 Logits = tuple[np.ndarray, np.ndarray]
 """Of the votes (N, K) and of the labels (N, L), float32."""
 
@@ -109,8 +112,35 @@ def by_labels(model: se_resnet.SEResNet, logits: Logits) -> np.ndarray:
     return (1 - model.blend) * softmax(logits[1], model.label_temperature) + model.blend * votes
 
 
-def calibrate(model: se_resnet.SEResNet, logits: Logits, public: Named) -> None:
-    """Sets both temperatures and the blend by the public test."""
+def by_votes(model: se_resnet.SEResNet, logits: Logits) -> np.ndarray:
+    """What `classify` gives, of logits: (N, K)."""
+    return softmax(logits[0] / model.temperature - model.offsets())
+
+
+def mean_recall(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of how many of theirs have the largest score there."""
+    rows = [labels == i for i in range(scores.shape[1])]
+    return float(np.mean([accuracy(scores, labels, own) for own in rows if own.any()] or [0.0]))
+
+
+def frequencies(records: Sequence[Record], classes: Sequence[str]) -> tuple[float, ...]:
+    """Shares of the votes for each class, of all for any of them; at least a millionth."""
+    counts = np.maximum(fer2013.vote_counts(records, classes).sum(0, dtype=np.float64), 1e-6)
+    return tuple(float(share) for share in counts / counts.sum())
+
+
+def calibrate(model: se_resnet.SEResNet, logits: Logits, public: Named, seen: tuple[float, ...]) -> None:
+    """Sets both temperatures, the blend and the balance by the public test.
+
+    The balance is the one with the highest mean of accuracy and mean recall: by accuracy alone it would be none, by
+    recall alone the whole, which hardly ever says neutral.
+
+    Args:
+      model: to set.
+      logits: of the public test.
+      public: the public test.
+      seen: `frequencies` of the training part.
+    """
     for name, scores, labels in (
         ("temperature", logits[0], public.votes),
         ("label_temperature", logits[1], public.labels),
@@ -123,13 +153,20 @@ def calibrate(model: se_resnet.SEResNet, logits: Logits, public: Named) -> None:
         model.blend = blend
         found[blend] = accuracy(by_labels(model, logits), public.labels)
     model.blend = max(found, key=lambda blend: (found[blend], -blend))
+    model.frequencies, found = seen, {}
+    for balance in BALANCES:
+        model.balance = balance
+        scores = by_votes(model, logits)
+        found[balance] = accuracy(scores, public.votes) + mean_recall(scores, public.votes)
+    model.balance = max(found, key=lambda balance: (found[balance], -balance))
 
 
 def on(model: se_resnet.SEResNet, logits: Logits, named: Named, of: np.ndarray | None = None) -> dict[str, Any]:
-    """Accuracy by votes (both rules) and by labels; of some rows, where `of` (N,) bool is given."""
+    """Accuracy by votes (both rules; as `classify` names them) and by labels; of rows `of`, (N,) bool, where given."""
     return {
         "votes": accuracy(logits[0], named.votes, of),
         "votes_strict": accuracy(logits[0], named.strict, of),
+        "votes_balanced": accuracy(by_votes(model, logits), named.votes, of),
         "labels": accuracy(by_labels(model, logits), named.labels, of),
     }
 
@@ -185,6 +222,7 @@ def private(reader: Reader, named: Named, training_pictures: np.ndarray) -> dict
     mirrored = reader(np.ascontiguousarray(named.faces[:, :, ::-1]))
     both = tuple((a + b) / 2 for a, b in zip(logits, mirrored, strict=True))
     probabilities = softmax(logits[0], model.temperature), by_labels(model, logits)
+    balanced = by_votes(model, logits)
     return {
         **on(model, logits, named),
         "counts": {name: int((getattr(named, name) >= 0).sum()) for name in ("votes", "strict", "labels")},
@@ -193,10 +231,16 @@ def private(reader: Reader, named: Named, training_pictures: np.ndarray) -> dict
         "with_mirrored_view": on(model, both, named),
         "calibration_error": {
             "votes": calibration_error(probabilities[0], named.votes),
+            "votes_balanced": calibration_error(balanced, named.votes),
             "votes_uncalibrated": calibration_error(softmax(logits[0]), named.votes),
             "labels": calibration_error(probabilities[1], named.labels),
         },
         "conditions": {name: on(model, reader(faces), named) for name, faces in conditions(named).items()},
+        "mean_recall": {
+            "votes": mean_recall(logits[0], named.votes),
+            "votes_balanced": mean_recall(balanced, named.votes),
+        },
         "votes_by_class": of_classes(logits[0], named.votes, model.classes),
+        "votes_balanced_by_class": of_classes(balanced, named.votes, model.classes),
         "labels_by_class": of_classes(probabilities[1], named.labels, model.label_classes),
     }

@@ -138,6 +138,9 @@ def test_what_classify_gives_by_logits():
     logits, images = measures.Reader(model)(faces), tf.constant(faces, tf.float32) / 255
     np.testing.assert_allclose(measures.softmax(logits[0], 17.0), model.classify(images), atol=1e-4)
     np.testing.assert_allclose(measures.by_labels(model, logits), model.classify_labels(images), atol=1e-4)
+    model.frequencies, model.balance = (0.3, 0.02, 0.05, 0.03, 0.2, 0.1, 0.1, 0.2), 0.75
+    np.testing.assert_allclose(measures.by_votes(model, logits), model.classify(images), atol=1e-4)
+    assert np.abs(measures.by_votes(model, logits) - measures.softmax(logits[0], 17.0)).max() > 0.05
     assert (
         np.ptp(model.classify(images).numpy(), 0).max() > 0.05 < np.ptp(model.classify_labels(images).numpy(), 0).max()
     )
@@ -149,6 +152,10 @@ def drawn(temperature, count, classes, seed):
     logits = rng.normal(0, 3, (count, classes)).astype(np.float32)
     sums = scipy.special.softmax(logits / temperature, -1).cumsum(-1)
     return logits, (rng.uniform(size=(count, 1)) < sums).argmax(-1)
+
+
+EVEN = (0.125,) * 8
+"""Shares of eight classes that were voted for alike."""
 
 
 class Said:
@@ -164,9 +171,10 @@ def test_temperatures_are_found_and_calibrate():
     labels, named = drawn(0.5, 4000, 7, 1)
     said[::7], named[::5] = -1, -1  # of these nobody knows
     model = net()
-    measures.calibrate(model, (votes, labels), Said(said, named))
+    measures.calibrate(model, (votes, labels), Said(said, named), EVEN)
     assert model.temperature == pytest.approx(2.0, rel=0.06) and model.label_temperature == pytest.approx(0.5, rel=0.06)
     assert model.blend == 0  # the votes know nothing of these labels
+    assert model.balance == 0 and model.frequencies == EVEN  # without a difference, none
     before, after = (measures.calibration_error(measures.softmax(votes, t), said) for t in (1.0, model.temperature))
     assert before > 0.12 and after < 0.03
 
@@ -178,16 +186,46 @@ def test_the_blend_is_the_one_that_names_most_labels_and_the_smallest_of_equals(
     votes = 9.0 * np.eye(8, dtype=np.float32)[[places[t] for t in truth]]
     labels = np.tile(np.eye(7, dtype=np.float32)[0], (700, 1))
     model = net()
-    measures.calibrate(model, (votes, labels), Said(np.full(700, -1), truth))
+    measures.calibrate(model, (votes, labels), Said(np.full(700, -1), truth), EVEN)
     assert model.temperature == 1 and model.blend in measures.BLENDS
     found = {}
     for model.blend in measures.BLENDS:
         found[model.blend] = measures.accuracy(measures.by_labels(model, (votes, labels)), truth)
     assert found[0] == pytest.approx(1 / 7) and max(found.values()) == 1
-    measures.calibrate(model, (votes, labels), Said(np.full(700, -1), truth))
+    measures.calibrate(model, (votes, labels), Said(np.full(700, -1), truth), EVEN)
     assert found[model.blend] == 1 and all(found[b] < 1 for b in measures.BLENDS if b < model.blend)
-    measures.calibrate(model, (votes, votes[:, places]), Said(np.full(700, -1), truth))
+    measures.calibrate(model, (votes, votes[:, places]), Said(np.full(700, -1), truth), EVEN)
     assert model.blend == 0
+
+
+def test_the_balance_weighs_accuracy_against_recall():
+    """Of 90 pictures of anger and 10 of contempt, all sure of anger, those of contempt less by a known step."""
+    frequencies = (0.9, *[0.1 / 7] * 7)
+    gap = np.log(frequencies[0] / frequencies[1])
+    labels = np.repeat([0, 1], [90, 10])
+    votes = np.zeros((100, 8), np.float32)
+    votes[:, 0] = 50
+    votes[:, 1] = 50 - np.where(labels == 0, 1.1, 0.4) * gap
+    model = net()
+    for share, wanted in ((0, 0.5), (3, 0.5), (40, 0.0)):  # of anger's that look as contempt's do
+        votes[:share, 1] = votes[-1, 1]
+        model.temperature = 1.0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(measures.metrics, "temperature", lambda *_: {"temperature": 1.0})
+            measures.calibrate(model, (votes, votes[:, :7]), Said(labels, np.full(100, -1)), frequencies)
+        assert model.balance == wanted and model.frequencies == frequencies
+    scores = np.eye(3)[[0, 0, 1, 2, 2]]
+    assert measures.mean_recall(scores, np.array([0, 1, 1, 0, -1])) == pytest.approx(0.5)
+    assert measures.mean_recall(scores, np.array([0, 0, 1, 1, 1])) == pytest.approx((1 + 1 / 3) / 2)
+    assert measures.mean_recall(scores, np.full(5, -1)) == 0
+
+
+def test_frequencies_are_shares_of_the_votes():
+    said = [Record(np.zeros((4, 4), np.uint8), "anger", info={"votes": v}) for v in
+            ((5, 0, 0, 0, 3, 0, 0, 0, 2, 0), (0, 0, 0, 0, 2, 0, 0, 0, 0, 8))]  # fmt: skip
+    found = dict(zip(EIGHT, measures.frequencies(said, EIGHT), strict=True))
+    assert found["neutral"] == pytest.approx(0.5) == found["anger"] and 0 < found["contempt"] < 1e-6
+    assert sum(found.values()) == pytest.approx(1)
 
 
 def test_recall_by_class():
