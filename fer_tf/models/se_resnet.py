@@ -260,7 +260,7 @@ class SEResNet(SoftmaxClassifier):
         """What `balance` takes off the logits that `temperature` has divided: (K,) float32."""
         if not self.balance:
             return np.zeros(len(self.classes), np.float32)
-        return np.float32(self.balance * np.log(self.frequencies))
+        return (self.balance * np.log(self.frequencies)).astype(np.float32)
 
     def classify_labels(self, images: tf.Tensor) -> tf.Tensor:
         """The same for `label_classes`, as FER-2013's labellers would say: (N, L) float32."""
@@ -365,8 +365,17 @@ class SEResNet(SoftmaxClassifier):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = ("label_classes", "width", "blocks", "size", "label_share", "average", "temperature", "label_temperature")
-        own = (*own, "blend", "frequencies", "balance", *VIEWS)
+        own: tuple[str, ...] = (
+            "label_classes",
+            "width",
+            "blocks",
+            "size",
+            "label_share",
+            "average",
+            "temperature",
+            "label_temperature",
+        )
+        own += ("blend", "frequencies", "balance", *VIEWS)
         return {**super().get_config(), **{n: getattr(self, n) for n in own}}
 
 
