@@ -73,6 +73,8 @@ setup(
         "mtcnn": ["mtcnn==1.0.0"],  # --detector=mtcnn: ED2L's face detector, with five points of each face
         "heic": ["pillow-heif"],  # reads the photographs of iPhones
         "render": ["mitsuba"],  # renders the faces of fer_tf/datasets/rendered.h5 anew
+        "ray": ["ray>=2.9"],  # experiments.grid --engine=ray: jobs on a Ray cluster; Ray core alone
+        "slurm": ["submitit>=1.5"],  # experiments.grid --engine=slurm: arrays of jobs
         "bench": ["torch==2.13.0"],  # the same step in PyTorch, for side-by-side timings only
     },
     classifiers=["License :: OSI Approved :: MIT License", "Programming Language :: Python :: 3"],

@@ -35,7 +35,7 @@ from fer_tf.nets.backbones import NETWORKS, RESIDUAL
 from .parts.cycle_at import classifiers, domains, gan, judges, pictures, tables
 from .parts.cycle_at.classifiers import Source
 from .parts.cycle_at.rows import GENERATED, ROWS, Rows, one_row, selected
-from .run import command_line, data, provenance, report, settings, work
+from .run import command_line, data, jobs, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -110,14 +110,28 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+def stages(settings: Settings) -> tuple[list[jobs.Stage], list[jobs.Stage]]:
+    """What is trained up to --stages: (of each fold, of each run before that); the judges are left to the table."""
+    upto, first = STAGES.index(settings.stages), f"source/{settings.source_network[0]}"
+    of_run = [jobs.Stage(f"source/{network}", "source", settings.epochs) for network in settings.source_network]
+    of_gans = {row: {"S2T_att_gen": "gan_alone", "CycleAT": "gan2"}[row] for row in settings.rows if row in GENERATED}
+    if of_gans and upto >= STAGES.index("generation"):
+        of_run.append(jobs.Stage("gan1", "GANs", settings.gan_epochs, (first,)))
+        of_run += [jobs.Stage(name, "GANs", settings.gan_epochs, ("gan1",)) for name in of_gans.values()]
+    if upto < STAGES.index("target"):
+        return [], of_run
+    rows = [row for row in settings.rows if row not in ("S2T", "svm")]  # these learn nothing of the target, or at once
+    return [jobs.Stage(row, "target", None, (of_gans.get(row, first),)) for row in rows], of_run
+
+
 def train_gans(settings: Settings, source: Source, auxiliary: Sequence[records.Record], seed: int, place: Path) -> None:
     """The generators that --rows ask for, into `source.gans`: "alone" without f_W, "with f_W"."""
-    if not {*GENERATED} & {*settings.rows}:
+    if not {*GENERATED} & {*settings.rows} or not jobs.wanted(place / "gan1"):
         return
     first = gan.train(settings, source, auxiliary, 1, seed, place / "gan1")
-    if "S2T_att_gen" in settings.rows:
+    if "S2T_att_gen" in settings.rows and jobs.wanted(place / "gan_alone"):
         source.gans["alone"] = gan.train(settings, source, auxiliary, 1, seed, place / "gan_alone", first)
-    if "CycleAT" in settings.rows:
+    if "CycleAT" in settings.rows and jobs.wanted(place / "gan2"):
         source.gans["with f_W"] = gan.train(settings, source, auxiliary, 2, seed, place / "gan2", first)
 
 
@@ -129,7 +143,7 @@ def learnt(settings: Settings, listed: domains.Domains, number: int, seed: int) 
 def select(settings: Settings, source: Source, learn: list[records.Record], seed: int, place: Path) -> None:
     """Which generated faces each row of a fold is given, into its folder."""
     for row in settings.rows:
-        if row in GENERATED:
+        if row in GENERATED and jobs.wanted(place / row):
             count = len(selected(settings, source, row, learn, seed, place / row))
             of = min(settings.candidates, len(source.train))
             print(f"{place / row}: {len(learn)} target faces select {count} of {of} generated ones", flush=True)
@@ -147,6 +161,8 @@ def one_fold(
     models, methods, classes = {}, {}, source.f_s.classes
     test = domains.batches(settings, held_out, classes, seed)
     for row in settings.rows:
+        if not jobs.wanted(place / row):
+            continue
         models[row], methods[ROWS[row]] = one_row(settings, row, source, learn, test, seed, place / row)
         share = 100 * metrics.macro(metrics.confusion(*methods[ROWS[row]]["last"], len(classes)))
         print(f"{place}: {ROWS[row]} names {share:.1f} % (mean over expressions)", flush=True)
@@ -159,17 +175,19 @@ def run(settings: Settings) -> report.Results:
     start, classes = time.time(), checked(settings).labels
     folder = work.folder(settings, "cycle_at")
     listed = domains.load(settings, classes, folder)
-    chosen = data.chosen_folds(settings, len(listed.folds))
+    pairs = jobs.pairs(settings, folder, data.chosen_folds(settings, len(listed.folds)), *stages(settings))
     tested, networks, generation = [], [], []
-    for number_of_run in range(settings.runs):
+    for number_of_run in dict.fromkeys(run for run, _ in pairs):
+        chosen = [number for run, number in pairs if run == number_of_run]
         seed, place = settings.seed + number_of_run, folder / f"run{number_of_run}"
         source = classifiers.train_source(settings, listed, classes, seed, place)
         networks.append(source.tested)
         if settings.stages == "source":
             continue
         train_gans(settings, source, listed.auxiliary, seed, place)
-        pictures.draw_generated(settings, source, listed.target, place)
-        if source.gans:
+        if not jobs.is_one(settings):
+            pictures.draw_generated(settings, source, listed.target, place)
+        if source.gans and not jobs.is_one(settings):
             generation.append(judges.measure(settings, source, listed, seed, place))
         if settings.stages == "generation":
             continue

@@ -34,7 +34,7 @@ from fer_tf import export, figures, records, weights
 from fer_tf.models import de_gan
 
 from .parts.de_gan import expression_transfer, measures, networks, pictures
-from .run import command_line, data, provenance, report, settings, work
+from .run import command_line, data, jobs, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -70,7 +70,7 @@ class Fold(NamedTuple):
     """All networks of one fold: stage two by what it uses; {last|best: (labels, predictions)} by a method's name."""
 
     gan: de_gan.DEGAN
-    baseline: de_gan.EncoderCNN
+    baseline: Any
     classifiers: dict[str, de_gan.DEGANClassifier]
     methods: dict[str, Any]
     measures: dict[str, Any]
@@ -93,6 +93,16 @@ def load(settings: Settings, classes: tuple[str, ...]) -> list[records.Record]:
     return kept
 
 
+def stages(settings: Settings) -> list[jobs.Stage]:
+    """What is trained of a fold: the GAN, what uses it and the baseline, and where people are held out the judges."""
+    gan = jobs.Stage("gan", "GANs", settings.gan_epochs)
+    made = [gan, jobs.Stage("baseline", "classifiers", networks.baseline_epochs(settings), ("gan",))]
+    made += [jobs.Stage(uses, "classifiers", settings.epochs, ("gan",)) for uses in settings.uses]
+    for name in () if settings.all_subjects else measures.JUDGES:
+        made.append(jobs.Stage(name, "judges", settings.epochs, tuple(stage.name for stage in made)))
+    return made
+
+
 def one_fold(
     settings: Settings,
     listed: list[records.Record],
@@ -106,11 +116,14 @@ def one_fold(
     held_out = [listed[i] for i in fold.test]
     test = data.batches(settings, held_out, classes, de_gan, seed, False) if held_out else None
     gan = networks.train_gan(settings, learn, classes, seed, place / "gan")
-    classifiers, methods = {}, {}
-    baseline, methods[networks.BASELINE] = networks.train_baseline(
-        settings, classes, seed, learn, test, place / "baseline"
-    )
+    baseline, classifiers, methods = None, {}, {}
+    if jobs.wanted(place / "baseline"):
+        baseline, methods[networks.BASELINE] = networks.train_baseline(
+            settings, classes, seed, learn, test, place / "baseline"
+        )
     for uses in settings.uses:
+        if not jobs.wanted(place / uses):
+            continue
         classifiers[uses], methods[networks.NAMES[uses]] = networks.train_classifier(
             settings, gan, uses, seed, learn, test, place / uses
         )
@@ -154,7 +167,8 @@ def train_on_everybody(
 ) -> report.Results:
     """What --all_subjects asks for: trains on all records, tests nobody, writes weights."""
     everybody = records.Fold(tuple(range(len(listed))), ())
-    trained = one_fold(settings, listed, everybody, classes, settings.seed, folder / "all")
+    place = jobs.once(settings, folder, stages(settings), "all")
+    trained = one_fold(settings, listed, everybody, classes, settings.seed, place)
     release(settings, trained, folder, behind)
     return report.Results(folder, models=models_of(trained))
 
@@ -184,12 +198,12 @@ def run(settings: Settings) -> report.Results:
     if settings.all_subjects:
         return train_on_everybody(settings, listed, classes, folder, behind)
     folds, tested = data.make_folds(settings, listed, classes, folder), []
-    for number_of_run in range(settings.runs):
-        for number in data.chosen_folds(settings, len(folds)):
-            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-            fold = one_fold(settings, listed, folds[number], classes, seed, place)
-            about = {"run": number_of_run, "fold": number}
-            tested.append({**about, "methods": fold.methods, "generation": fold.measures})
+    numbers = data.chosen_folds(settings, len(folds))
+    for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):
+        place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+        fold = one_fold(settings, listed, folds[number], classes, seed, place)
+        about = {"run": number_of_run, "fold": number}
+        tested.append({**about, "methods": fold.methods, "generation": fold.measures})
     measured = [t["generation"] for t in tested]
     methods = report.write(settings, tested, classes, folder, time.time() - start, generation=measured)
     print(measures.text(measured))

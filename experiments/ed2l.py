@@ -27,7 +27,7 @@ from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import ed2l
 
 from .parts.ed2l import net
-from .run import command_line, data, fitting, provenance, report, settings, work
+from .run import command_line, data, fitting, jobs, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -118,6 +118,8 @@ def one_fold(
         for part, for_training in ((fold.train, True), (fold.test, False))
     )
     for row in settings.rows:
+        if not jobs.wanted(place / row):
+            continue
         strategy = fitting.setup(settings, seed)
         make = functools.partial(build, settings, row, classes, settings.epochs * len(learn), start.get(row))
         models[row], methods[ROWS[row]] = fitting.fit_and_test(settings, make, learn, test, place / row, strategy)
@@ -163,13 +165,13 @@ def run(settings: Settings) -> report.Results:
     data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "ed2l")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
-    for number_of_run in range(settings.runs):
-        for number in data.chosen_folds(settings, len(folds)):
-            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-            fold = one_fold(settings, listed, folds[number], classes, seed, place)
-            tested.append({"run": number_of_run, "fold": number, "methods": fold.methods})
-            if len(tested) == 1:
-                draw_features(fold.models, fold.test, classes, settings.seed, folder)
+    stages = [jobs.Stage(row, "networks", settings.epochs) for row in settings.rows]
+    for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
+        place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+        fold = one_fold(settings, listed, folds[number], classes, seed, place)
+        tested.append({"run": number_of_run, "fold": number, "methods": fold.methods})
+        if len(tested) == 1:
+            draw_features(fold.models, fold.test, classes, settings.seed, folder)
     for row in ("ed2l", "ed2l_pretrained"):
         if row in fold.models:
             draw_maps(row, fold.models[row], fold.test, classes, folder)

@@ -16,7 +16,7 @@ import numpy as np
 from fer_tf import export
 from fer_tf.models import fer_net
 
-from .run import classifier, command_line, data, provenance, report, settings, work
+from .run import classifier, command_line, data, jobs, provenance, report, settings, work
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "batch_size": 100, "rate": 0.001, "views": 0},
@@ -41,14 +41,14 @@ def run(settings: Settings) -> report.Results:
     data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "fer_net")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
-    for number_of_run in range(settings.runs):
-        for number in data.chosen_folds(settings, len(folds)):
-            place = folder / f"run{number_of_run}" / f"fold{number}" / "finetune"
-            seed = settings.seed + number_of_run
-            model, pairs = classifier.one_fold(settings, listed, folds[number], classes, seed, place)
-            tested.append({"run": number_of_run, "fold": number, "methods": {settings.classifier_name: pairs}})
-            accuracy = 100 * np.mean(np.equal(*pairs["last"]))
-            print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of the held-out images")
+    stages = [classifier.stage(settings)]
+    for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
+        place = folder / f"run{number_of_run}" / f"fold{number}" / "finetune"
+        seed = settings.seed + number_of_run
+        model, pairs = classifier.one_fold(settings, listed, folds[number], classes, seed, place)
+        tested.append({"run": number_of_run, "fold": number, "methods": {settings.classifier_name: pairs}})
+        accuracy = 100 * np.mean(np.equal(*pairs["last"]))
+        print(f"run {number_of_run} fold {number}: {accuracy:.1f} % of the held-out images")
     methods = report.write(settings, tested, classes, folder, time.time() - start, images=len(listed))
     faces = data.some_faces([listed[i] for i in folds[tested[-1]["fold"]].test], fer_net.TEMPLATE)
     about = provenance.of_export(settings, tested[-1], **report.noted(folder))

@@ -32,7 +32,7 @@ from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
 from .parts.gcnet import net, pictures
-from .run import command_line, cross, data, fitting, provenance, report, settings, work
+from .run import command_line, cross, data, fitting, jobs, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -124,6 +124,11 @@ class Fold(NamedTuple):
     test: pipeline.Batches
 
 
+def stage_name(text: str) -> str:
+    """The folder of a network of --rows in that of its fold."""
+    return text.replace(":", "_")
+
+
 def build(settings: Settings, row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
     """The compiled network of a row, its encoders from --encoder1 and --encoder2."""
     model = gcnet.GCNet(
@@ -164,11 +169,13 @@ def one_fold(
     held_out = records.of_classes([listed[i] for i in fold.test], classes)
     test = data.batches(settings, held_out, classes, gcnet, seed, False)
     for text, row in zip(settings.rows, rows, strict=True):
+        folder = place / stage_name(text)
+        if not jobs.wanted(folder):
+            continue
         strategy = fitting.setup(settings, seed)
         own = {"image": pairs["image"]} if row.variant == "cnn" else pairs
         train = data.batches(settings, learn, classes, gcnet, seed, True, pairs=own)
         make = functools.partial(build, settings, row, classes, seed)
-        folder = place / text.replace(":", "_")
         models[row], methods[row.name] = fitting.fit_and_test(settings, make, train, test, folder, strategy)
         print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
     return Fold(models, methods, test)
@@ -219,17 +226,17 @@ def run_folds(
       ([{"run", "fold", "methods", "generation"}], the last fold).
     """
     tested: list[dict[str, Any]] = []
-    for number_of_run in range(settings.runs):
-        for number in data.chosen_folds(settings, len(folds)):
-            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-            fold = one_fold(settings, listed, folds[number], rows, settings.labels, seed, place)
-            held_out = [listed[i] for i in folds[number].test]
-            generation = pictures.measure_references(fold.models, fold.test, held_out)
-            tested.append({"run": number_of_run, "fold": number, "methods": fold.methods, "generation": generation})
-            if len(tested) == 1:
-                pictures.draw_features(fold.models, fold.test, settings.seed, folder)
-                pictures.draw_sequences(settings, fold.models, held_out, folder)
-                pictures.draw_faces(fold.models, fold.test, held_out, folder)
+    stages = [jobs.Stage(stage_name(text), "networks", settings.epochs) for text in settings.rows]
+    for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
+        place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+        fold = one_fold(settings, listed, folds[number], rows, settings.labels, seed, place)
+        held_out = [listed[i] for i in folds[number].test]
+        generation = pictures.measure_references(fold.models, fold.test, held_out)
+        tested.append({"run": number_of_run, "fold": number, "methods": fold.methods, "generation": generation})
+        if len(tested) == 1:
+            pictures.draw_features(fold.models, fold.test, settings.seed, folder)
+            pictures.draw_sequences(settings, fold.models, held_out, folder)
+            pictures.draw_faces(fold.models, fold.test, held_out, folder)
     return tested, fold
 
 

@@ -31,7 +31,7 @@ from fer_tf import faces, figures, metrics, pipeline, records
 from fer_tf.models import gcnet
 
 from .parts.gcnet import net
-from .run import command_line, data, fitting, provenance, regeneration, report, settings, work
+from .run import command_line, data, fitting, jobs, provenance, regeneration, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -160,6 +160,8 @@ def compare(
     where = regeneration.crop_box(faces.TEMPLATES[gcnet.TEMPLATE], 64) if faces.has_landmarks() else None
     models, table, rows, titles = {}, {}, [], []
     for name in settings.generators:
+        if not jobs.wanted(folder / f"{name}_{target}"):
+            continue
         model = train(settings, name, target, learn, settings.labels, folder / f"{name}_{target}")
         parts = [model(held_out.images[i : i + 256]) for i in range(0, len(wanted), 256)]
         made = np.concatenate(parts).clip(0, 1)
@@ -185,6 +187,8 @@ def run(settings: Settings) -> report.Results:
     data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "gcnet_generators")
     folds = data.make_folds(settings, listed, classes, folder)
+    jobs.once(settings, folder, [jobs.Stage(f"{g}_{t}", "generators", settings.epochs) for t in TASKS
+                                 for g in settings.generators])  # fmt: skip
     fold = folds[data.chosen_folds(settings, len(folds))[0]]
     learn, held_out = [listed[i] for i in fold.train], held_out_faces([listed[i] for i in fold.test], classes)
     models, table = {}, {}

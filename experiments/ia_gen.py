@@ -25,7 +25,7 @@ from fer_tf import evaluation, export, records
 from fer_tf.models import ia_gen
 
 from .parts.ia_gen import gans, measures
-from .run import classifier, command_line, data, provenance, report, settings, work
+from .run import classifier, command_line, data, jobs, provenance, report, settings, work
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
@@ -96,6 +96,16 @@ def labelled(listed: Sequence[records.Record], fold: records.Fold, classes: Sequ
     return records.Fold(*(tuple(i for i in part if listed[i].expression in classes) for part in fold))
 
 
+def stages(settings: Settings) -> list[jobs.Stage]:
+    """What is trained of a fold: FER-Net, the GANs after it, and where all of these are the judge of their faces."""
+    net = classifier.stage(settings)
+    chosen, of_gans = settings.expressions or settings.labels, {"epochs": settings.gan_epochs, "after": (net.name,)}
+    made = [net, *(jobs.Stage(f"gan_{expression}", "GANs", **of_gans) for expression in chosen)]
+    if settings.all_subjects or {*chosen} != {*settings.labels}:
+        return made
+    return [*made, jobs.Stage("judge", "test", settings.epochs, tuple(stage.name for stage in made))]
+
+
 def train(settings: Settings, listed: list[records.Record], fold: records.Fold, seed: int, place: Path) -> Trained:
     """FER-Net and the GANs on a fold's training people; FER-Net's softmax on the held-out ones, where there are any."""
     own, classes = labelled(listed, fold, settings.labels), settings.labels
@@ -105,6 +115,8 @@ def train(settings: Settings, listed: list[records.Record], fold: records.Fold, 
         print(f"{place}: {settings.classifier_name} names {accuracy:.1f} % of held-out people's images")
     people, trained = gans.cut_faces([listed[i] for i in fold.train], settings.strict), {}
     for expression in settings.expressions or classes:
+        if not jobs.wanted(place / f"gan_{expression}"):
+            continue
         print(f"{place}: the GAN of {expression}", flush=True)
         trained[expression] = gans.train(settings, expression, people, net, seed, place / f"gan_{expression}")
     return Trained(net, tested, trained)
@@ -126,10 +138,11 @@ def release(settings: Settings, listed: list[records.Record], behind: Sequence[s
     """Trains on everybody, and writes the weights to release or to start from."""
     everybody = records.Fold(tuple(range(len(listed))), ())
     check_people(settings, listed, everybody, 0)
-    trained = train(settings, listed, everybody, settings.seed, folder / "all")
-    model = gans.release(settings, trained.gans, trained.net, settings.labels, behind, folder / "all")
+    place = jobs.once(settings, folder, stages(settings), "all")
+    trained = train(settings, listed, everybody, settings.seed, place)
+    model = gans.release(settings, trained.gans, trained.net, settings.labels, behind, place)
     models = {settings.classifier_name: trained.net, **({"IA-gen": model} if model else {})}
-    return report.Results(folder / "all", models=models)
+    return report.Results(place, models=models)
 
 
 @work.alone
@@ -146,17 +159,16 @@ def run(settings: Settings) -> report.Results:
     numbers = data.chosen_folds(settings, len(folds))
     for number in numbers:
         check_people(settings, listed, folds[number], number)
-    for number_of_run in range(settings.runs):
-        for number in numbers:
-            place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-            trained = train(settings, listed, folds[number], seed, place)
-            if set(trained.gans) != {*classes}:
-                print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
-                      "on to the test.")  # fmt: skip
-                continue
-            model, pair, measured = test(settings, trained, listed, folds[number], seed, place)
-            methods = {settings.classifier_name: trained.tested, "IA-gen": {"last": pair}}
-            tested.append({"run": number_of_run, "fold": number, "methods": methods, "generation": measured})
+    for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):
+        place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
+        trained = train(settings, listed, folds[number], seed, place)
+        if set(trained.gans) != {*classes}:
+            print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
+                  "on to the test.")  # fmt: skip
+            continue
+        model, pair, measured = test(settings, trained, listed, folds[number], seed, place)
+        methods = {settings.classifier_name: trained.tested, "IA-gen": {"last": pair}}
+        tested.append({"run": number_of_run, "fold": number, "methods": methods, "generation": measured})
     if not tested:
         return report.Results(folder, models={settings.classifier_name: trained.net})
     generation = [r["generation"] for r in tested]

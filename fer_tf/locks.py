@@ -31,6 +31,10 @@ BEAT, STALE = 60.0, 900.0
 """Seconds between two touches, and after which an owner on another machine is taken for dead."""
 
 
+class InUse(ValueError):
+    """Another process has a folder or a file."""
+
+
 @contextlib.contextmanager
 def alone(place: Path, flag: str = "--workdir") -> Iterator[None]:
     """Within it, no other process, and no other block of this one, can have a folder, or a file that is to be written.
@@ -39,9 +43,9 @@ def alone(place: Path, flag: str = "--workdir") -> Iterator[None]:
       place: the folder, or the file, whose folder is there and has the lock.
       flag: that gave it, for the message.
     Raises:
-      ValueError: another has it; the message names its host and process.
+      InUse: another has it; the message names its host and process.
     """
-    file = place / NAME if place.is_dir() else place.with_name(f".{place.name}{NAME}")
+    file = _file(place)
     try:
         handle = _opened(file, f"{place} is in use by", f"or give another {flag} ({file} says so).")
     except PermissionError:  # a folder to read from alone; whoever writes there will say so
@@ -60,11 +64,37 @@ def alone(place: Path, flag: str = "--workdir") -> Iterator[None]:
         os.close(handle)
 
 
+def owner(place: Path) -> str:
+    """Who has a folder or a file, in words, without asking for it; empty where nobody does.
+
+    Of a process on this machine its number tells, so that one which has taken a dead one's within `STALE` seconds is
+    held for it: `alone` asks the kernel.
+    """
+    try:
+        with _file(place).open("rb") as file:
+            had, touched = _owner(file.fileno()), os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return ""
+    return _who(had) if had and _lives(had, touched, False) else ""
+
+
+def refuse_taken(place: Path, asked: Path, flag: str = "--workdir") -> None:
+    """Raises InUse where another process has a place within a folder that is asked for."""
+    who = owner(place)
+    if who:
+        raise InUse(f"{asked} is in use by {who}: wait for its end, or give another {flag} ({_file(place)} says so).")
+
+
+def _file(place: Path) -> Path:
+    """The lock of a folder, or of a file."""
+    return place / NAME if place.is_dir() else place.with_name(f".{place.name}{NAME}")
+
+
 def _opened(file: Path, begin: str, end: str) -> int:
     """The lock's open file, which is ours.
 
     Raises:
-      ValueError: it is another's.
+      InUse: it is another's.
     """
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -72,7 +102,7 @@ def _opened(file: Path, begin: str, end: str) -> int:
             kept = _kept_by_another(handle)
             owner = _owner(handle)
             if kept or (owner and _lives(owner, os.fstat(handle).st_mtime, kept is not None)):
-                raise ValueError(f"{begin} {_who(owner)}: wait for its end, {end}")
+                raise InUse(f"{begin} {_who(owner)}: wait for its end, {end}")
             if not _same(handle, file):  # its owner has just removed it
                 os.close(handle)
                 continue

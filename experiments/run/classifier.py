@@ -13,7 +13,7 @@ from fer_tf.compat import keras
 from fer_tf.models import fer_net, vgg
 from fer_tf.softmax import SoftmaxClassifier
 
-from . import data, fitting, provenance
+from . import data, fitting, jobs, provenance
 from .settings import Folds, Init, Views, setting
 
 CLASSIFIERS = {"fer_net": "FER-Net", "vgg16": "VGG-16"}
@@ -33,6 +33,11 @@ class Classifier(Views, Init, Folds):
     def classifier_name(self) -> str:
         """What tables and pictures call the classifier."""
         return CLASSIFIERS[self.classifier]
+
+
+def stage(settings: Classifier) -> jobs.Stage:
+    """The fine-tuning, as a job of each fold."""
+    return jobs.Stage("finetune", settings.classifier_name, settings.epochs)
 
 
 def start(settings: Classifier) -> tuple[Path | None, str | Path | None]:

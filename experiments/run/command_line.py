@@ -86,17 +86,19 @@ def given(kind: type, words: Sequence[str]) -> dict[str, Any]:
       ValueError: a word that is no flag.
     """
     made = define(kind)
-    rest = made(list(words))[1:]
-    if rest:
+    rest = made(list(words), known_only=bool(kind.REST))[1:]
+    if rest and not kind.REST:
         raise ValueError(f"Unknown argument {rest[0]!r}: flags look like --name=value; --help lists them.")
-    present = {f.name: made[flag_name(f.name)] for f in dataclasses.fields(kind) if made[flag_name(f.name)].present}
-    return {n: tuple(f.value) if isinstance(f.value, list) else f.value for n, f in present.items()}
+    fields = [field.name for field in dataclasses.fields(kind) if field.name != kind.REST]
+    present = {name: made[flag_name(name)] for name in fields if made[flag_name(name)].present}
+    values = {n: tuple(f.value) if isinstance(f.value, list) else f.value for n, f in present.items()}
+    return values | ({kind.REST: tuple(rest)} if rest else {})
 
 
 def define(kind: type) -> flags.FlagValues:
     """The flag of each field: its name, type, default, help, bounds and choices."""
     made = flags.FlagValues()
-    for field in dataclasses.fields(kind):
+    for field in (field for field in dataclasses.fields(kind) if field.name != kind.REST):
         name, default, known = flag_name(field.name), field.default, described(kind, field.name)
         base, options = typed(kind, field.name)[0], {"flag_values": made}
         bounds = {"lower_bound": known["low"], "upper_bound": known["high"]}
@@ -119,7 +121,7 @@ def define(kind: type) -> flags.FlagValues:
 def help_of(kind: type) -> str:
     """What --help prints: the command's docstring, and of each flag its words, values, default and presets' values."""
     lines = [inspect.cleandoc(sys.modules[kind.__module__].__doc__ or ""), "", "flags:"]
-    for field in dataclasses.fields(kind):
+    for field in (field for field in dataclasses.fields(kind) if field.name != kind.REST):
         known, allowed = described(kind, field.name), choices(kind, field.name)
         low, high = known["low"], known["high"]
         bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)

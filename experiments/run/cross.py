@@ -15,7 +15,7 @@ from typing import Any
 
 from fer_tf import catalogue, protocols, records
 
-from . import data, foldings
+from . import data, foldings, jobs
 from .settings import Folds, given_or, setting
 
 
@@ -97,5 +97,5 @@ def fold(
     records.check_fold(everything, one, shown, hashes=hashes)
     places = [settings.data_name, *map(catalogue.place_of, settings.train_on)]
     rule = f"trained on {', '.join(places)}, tested on {settings.tested_name}"
-    foldings.write(folder, everything, [one], frames="all", order=rule, hashes=hashes)
+    foldings.write(folder, everything, [one], frames="all", order=rule, hashes=hashes, listing=jobs.listing(settings))
     return everything, [one]

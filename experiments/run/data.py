@@ -14,7 +14,7 @@ import numpy as np
 from fer_tf import cascade, catalogue, figures, pipeline, protocols, records
 from fer_tf.datasets import prepared
 
-from . import foldings
+from . import foldings, jobs
 from .settings import FEEDS, Folds
 
 
@@ -125,7 +125,9 @@ def make_folds(
             print(f"fold {number}: {warning}", file=sys.stderr)
     options = catalogue.options(settings.dataset, settings.options)
     frames = catalogue.frame_rule(settings.dataset, settings.data_dir, options)
-    foldings.write(folder, listed, folds, frames=frames, order=how, hashes=hashes, people=people)
+    foldings.write(
+        folder, listed, folds, frames=frames, order=how, hashes=hashes, people=people, listing=jobs.listing(settings)
+    )
     figures.note(folder, people)
     return folds
 

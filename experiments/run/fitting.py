@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from fer_tf import devices, evaluation, figures, training
 
+from . import jobs
 from .settings import Training
 
 
@@ -47,9 +48,10 @@ def fit(
       more: for `training.fit`.
     """
     given = {**options(settings), "checkpoint_steps": checkpoint_steps, **more}
-    with flags_named(settings):
-        training.fit(model, data, workdir=folder, epochs=epochs, strategy=strategy, **given)
-    figures.save(figures.history(folder / "history.csv"), folder / "history.png")
+    with jobs.training(settings, folder):
+        with flags_named(settings):
+            training.fit(model, data, workdir=folder, epochs=epochs, strategy=strategy, **given)
+        figures.save(figures.history(folder / "history.csv"), folder / "history.png")
 
 
 def fit_and_test(
@@ -65,7 +67,7 @@ def fit_and_test(
     follows: Mapping[str, Any] | None = None,
 ) -> evaluation.Outcome:
     """`evaluation.fit_and_test` with a run's settings; --epochs when `epochs` is left out."""
-    with flags_named(settings):
+    with jobs.training(settings, folder), flags_named(settings):
         return evaluation.fit_and_test(
             build,
             data,

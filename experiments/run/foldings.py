@@ -14,19 +14,27 @@ WHO = ("subjects", "splits", "test", "train", "sha256")
 """What binds of a fold in folds.json."""
 
 
-def write(folder: Path, listed: Sequence[records.Record], folds: Sequence[records.Fold], **options: Any) -> None:
+def write(
+    folder: Path,
+    listed: Sequence[records.Record],
+    folds: Sequence[records.Fold],
+    *,
+    listing: bool = False,
+    **options: Any,
+) -> None:
     """folds.json of a run.
 
     Args:
       folder: of the run.
       listed, folds, options: as of `records.manifest`.
+      listing: whether nothing is to be written: the run lists its jobs.
     Raises:
       ValueError: something was trained in this folder on other folds; the message names who changed.
     """
     file, now = folder / "folds.json", records.manifest(listed, folds, **options)
     if file.is_file() and work.trained(folder):
         refuse_others(file, work.read(file), now)
-    else:
+    elif not listing:
         files.write_json(file, now)
 
 

@@ -26,7 +26,7 @@ def command(settings: Any, experiment: str) -> str:
     words = [f"python -m experiments.{experiment}"]
     for name, value in settings.given.items():
         known = described(type(settings), name)
-        if value is None:  # a flag's default, which no command line can give
+        if value is None or name == "job":  # a flag's default, which no command line can give; a part of the whole
             continue
         for one in value if known["repeated"] else [value]:
             parts = [without_folders(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]

@@ -78,6 +78,8 @@ class Base:
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     PAPER: ClassVar[str] = ""
+    REST: ClassVar[str] = ""
+    """The field that has all words of the command line which are no flags of the command; empty: there may be none."""
     given: ClassVar[Mapping[str, Any]] = {}
     """Of an instance: what its constructor was given."""
 
@@ -131,6 +133,9 @@ class Training(Base):
     max_steps: int | None = setting(None, "Stop each training after so many steps.", low=1)
     tensorboard: bool = setting(False, "Write TensorBoard event files too.", free=True)
     progress: bool = setting(True, "Print the progress.", free=True)
+    job: str = setting(
+        "", "Train this alone, one of what experiments.grid lists, such as run0/fold1/finetune.", free=True
+    )
     feed: str = setting("auto", "Whether faces come from the host or live on the GPU.", choices=FEEDS, free=True)
 
 

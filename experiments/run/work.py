@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,24 +21,43 @@ import tensorflow as tf
 
 from fer_tf import files, locks
 
+from . import jobs
 from .settings import Training, bound, described, field_of
 
 _held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None)
 
 
 def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A command whose work folder no other process can use until it ends."""
+    """A command whose work folder no other process can use until it ends; one of its jobs has its own folder alone.
+
+    It gives `jobs.BUSY` where another process is at its --job, None where that is done, and with --job=list a
+    `jobs.Listing`.
+    """
 
     @functools.wraps(run)
     def once(settings: Any) -> Any:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as held, jobs.apart():
             token = _held.set(held)
             try:
                 return run(settings)
+            except jobs.Ended:
+                return None
+            except jobs.Listed as listed:
+                return listed.listing
+            except locks.InUse as error:
+                if not (isinstance(settings, Training) and jobs.is_one(settings)):
+                    raise
+                print(error, file=sys.stderr)
+                return jobs.BUSY
             finally:
                 _held.reset(token)
 
     return once
+
+
+def place(settings: Training, experiment: str) -> Path:
+    """Where the work folder is."""
+    return Path(settings.workdir or f"runs/{experiment}_{settings.preset}")
 
 
 def folder(settings: Training, experiment: str) -> Path:
@@ -47,14 +67,20 @@ def folder(settings: Training, experiment: str) -> Path:
       ValueError: it cannot be made, is another process's, or holds a training with other settings; the message names
         the first that differs.
     """
-    path = Path(settings.workdir or f"runs/{experiment}_{settings.preset}")
+    path = place(settings, experiment)
+    if jobs.listing(settings):
+        if (path / "flags.json").is_file() and trained(path):
+            begun = read(path / "flags.json")
+            made = {"precision": begun.get("precision")} if settings.precision == "auto" else {}
+            refuse_changes(path, begun, {**bound(settings), **made}, type(settings))  # jobs may run on other hardware
+        return path
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        (path / (settings.job if jobs.is_one(settings) else "")).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--workdir={path} cannot be made ({error.strerror}): give another one.") from error
     held = _held.get()
     if held is not None:
-        held.enter_context(locks.alone(path))
+        _take(held, path, settings.job)
     now, file = bound(settings), path / "flags.json"
     if file.is_file() and trained(path):  # what nothing was trained with binds nobody
         before = read(file)
@@ -69,6 +95,22 @@ def folder(settings: Training, experiment: str) -> Path:
             )
     files.write_json(file, now)
     return path
+
+
+def _take(held: contextlib.ExitStack, path: Path, job: str) -> None:
+    """Takes what a process needs for itself: the work folder, or of one of its jobs the job's folder.
+
+    Raises:
+      locks.InUse: somebody has it, a grid has the work folder, or one of its jobs is run.
+    """
+    if job in ("", jobs.TABLE):
+        held.enter_context(locks.alone(path))
+        others = [path / jobs.GRID] * (not job) + sorted({file.parent for file in path.rglob(locks.NAME)} - {path})
+    else:
+        held.enter_context(locks.alone(path / job))
+        others = [path]
+    for other in others:  # looked at once one's own is taken: of two processes one at least sees the other
+        locks.refuse_taken(other, path)
 
 
 def trained(path: Path) -> bool:

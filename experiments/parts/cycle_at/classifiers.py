@@ -12,7 +12,7 @@ from fer_tf import evaluation, pipeline, records
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
 
-from ...run import fitting
+from ...run import fitting, jobs
 from ...run.settings import setting
 from . import domains
 
@@ -97,6 +97,8 @@ def train_source(
     learn = domains.batches(settings, train_part, classes, seed, settings.batch_size)
     test, tested, models = domains.batches(settings, held_out, classes, seed), {}, []
     for network in settings.source_network:
+        if not jobs.wanted(place / "source" / network):
+            continue
         make = functools.partial(build, settings, network, classes, seed)
         model, tested[network] = train(settings, learn, test, place / "source" / network, seed, settings.epochs, make)
         models.append(model)

@@ -22,7 +22,7 @@ import numpy as np
 from fer_tf import catalogue, faces, figures, pipeline, protocols, records
 from fer_tf.models import cycle_at
 
-from ...run import cross, data, foldings
+from ...run import cross, data, foldings, jobs
 from ...run.settings import FEEDS, Folds, setting
 
 
@@ -199,7 +199,13 @@ def target_folds(
         whole = records.Fold((*fold.train, *range(len(target), len(everything))), fold.test)
         for warning in records.check_fold(everything, whole, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
-    given = {"frames": "all", "order": order, "hashes": hashes[: len(target)], "people": people}
+    given = {
+        "frames": "all",
+        "order": order,
+        "hashes": hashes[: len(target)],
+        "people": people,
+        "listing": jobs.listing(settings),
+    }
     foldings.write(folder, target, parts, **given)
     figures.note(folder, people)
     return parts

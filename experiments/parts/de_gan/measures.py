@@ -16,6 +16,9 @@ from ...run import data
 from . import networks
 from .pictures import centre_views
 
+JUDGES = ("judge_of_expression", "judge_of_identity")
+"""Folders of their trainings in that of the fold."""
+
 
 def measure(
     settings: networks.Networks,
@@ -42,8 +45,8 @@ def measure(
     known = data.labelled_by_person(people)
     back = known[2::5]  # the judge of identity does not see these faces
     seen = [r for i, r in enumerate(known) if i % 5 != 2]
-    of_expression = networks.train_judge(settings, people, gan.classes, seed + 1000, folder / "judge_of_expression")
-    of_identity = networks.train_judge(settings, seen, gan.subjects, seed + 2000, folder / "judge_of_identity")
+    of_expression = networks.train_judge(settings, people, gan.classes, seed + 1000, folder / JUDGES[0])
+    of_identity = networks.train_judge(settings, seen, gan.subjects, seed + 2000, folder / JUDGES[1])
     features = features_of(gan, baseline, classifiers, de_gan.build_encoder(width=settings.width, code=settings.code))
     return {
         "reached": reached(gan, held_out, back, of_expression, of_identity, seed),

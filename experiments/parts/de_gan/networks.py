@@ -109,6 +109,11 @@ def build_cnn(
     return model
 
 
+def baseline_epochs(settings: Networks) -> int:
+    """--baseline_epochs, or those of both stages together."""
+    return settings.baseline_epochs or settings.gan_epochs + settings.epochs
+
+
 def train_baseline(
     settings: Networks,
     classes: tuple[str, ...],
@@ -118,7 +123,7 @@ def train_baseline(
     folder: Path,
 ) -> evaluation.Outcome:
     """The CNN of the encoder's shape, trained as long as both stages together unless --baseline_epochs says else."""
-    strategy, epochs = fitting.setup(settings, seed), settings.baseline_epochs or settings.gan_epochs + settings.epochs
+    strategy, epochs = fitting.setup(settings, seed), baseline_epochs(settings)
     make = functools.partial(build_cnn, settings, classes, seed, learn, epochs, settings.baseline_init)
     return fitting.fit_and_test(settings, make, learn, test, folder, strategy, epochs=epochs)
 
