@@ -10,7 +10,9 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,11 +123,32 @@ def begin(task: Task, gpus: str | None = None) -> Running:
         start = out.tell()
         out.write(f"--- {' '.join(task.words)}\n--- {socket.gethostname()}, {time.strftime('%F %T')}\n".encode())
         out.flush()
-        process = subprocess.Popen(
-            task.words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=task.here, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
+        with interruptible():
+            process = subprocess.Popen(
+                task.words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=task.here,
+                env=environment,
+                start_new_session=True,
+            )
     return Running(task, process, time.time(), start)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it, a process that is begun hears Ctrl-C, also where this one does not: nohup ignores it, Ray blocks it."""
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if deaf:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if deaf:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def execute(task: Task) -> Outcome:
@@ -135,7 +158,8 @@ def execute(task: Task) -> Outcome:
         return Outcome(task.place, UNSHARED, socket.gethostname(), 0.0, (reason,))
     running = begin(task)
     try:
-        running.process.wait()
+        while running.process.poll() is None:  # Ray's interruption does not end a wait
+            time.sleep(0.1)
     except BaseException:
         end([running])
         raise

@@ -289,6 +289,21 @@ def test_stopping_asks_first_and_ends_what_does_not_listen(tmp_path):
     assert process.tail(Path(running[1].task.log)) == ("up", "bye")
 
 
+def test_a_job_hears_ctrl_c_where_the_grid_does_not(tmp_path):
+    grid = Grid(tmp_path, [job("a")])
+    grid.code["a"] = "import signal as s; print(s.getsignal(s.SIGINT), s.pthread_sigmask(s.SIG_BLOCK, []))"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.begin(grid.task(grid.schedule.entries["a"].job)).process.wait()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT}) == {signal.SIGINT}
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    assert process.tail(tmp_path / "a/grid.log") == ("<built-in function default_int_handler> set()",)
+
+
 def test_a_line_a_wave_and_the_time_left():
     def one(wave, state, seconds=0.0):
         return {"place": "p", "wave": wave, "state": state, "tries": 0, "seconds": seconds, "lines": []}
