@@ -71,9 +71,9 @@ def experiment_of(settings: Settings) -> tuple[Any, Any]:
         )
         raise ValueError(f"{asked}; give one such as ia_gen, de_gan, ed2l, gcnet, cycle_at or fer_net.")
     module = importlib.import_module(f"{__package__}.{settings.experiment}")
-    given = command_line.given(module.Settings, [settings.experiment, *settings.flags])
     if not issubclass(module.Settings, work.Training):
         raise ValueError(f"--experiment={settings.experiment} trains nothing that could be shared out.")
+    given = command_line.given(module.Settings, [settings.experiment, *settings.flags])
     if "job" in given:
         raise ValueError(f"--job={given['job']} is one of the grid's jobs: leave it out.")
     return module, module.Settings(**given)

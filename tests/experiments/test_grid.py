@@ -1,5 +1,6 @@
 """`experiments.grid` as a command: what it lists and refuses, and that its jobs make what the command alone makes."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -36,10 +37,10 @@ def said(capsys):
 
 
 def test_no_experiment_has_a_flag_of_the_grid():
-    own = {*grid.Settings.__dataclass_fields__}
+    own = {field.name for field in dataclasses.fields(grid.Settings)}
     for name in EXPERIMENTS:
-        fields = {*importlib.import_module(f"experiments.{name}").Settings.__dataclass_fields__}
-        assert not own & fields, name
+        its = {field.name for field in dataclasses.fields(importlib.import_module(f"experiments.{name}").Settings)}
+        assert not own & its, name
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -166,6 +167,7 @@ def test_a_full_disk_ends_the_grid_in_one_sentence(said, tmp_path, monkeypatch):
     assert not (tmp_path / "w/.grid.lock").exists()
 
 
+@pytest.mark.slow
 def test_each_job_of_ia_gen_trains_its_own_and_the_command_finds_all_done(planted, tmp_path):
     """In the same files, with the same numbers, as by the command alone."""
     planted.plant()

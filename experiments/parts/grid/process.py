@@ -138,7 +138,7 @@ def begin(task: Task, gpus: str | None = None) -> Running:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, a process that is begun hears Ctrl-C, also where this one does not: nohup ignores it, Ray blocks it."""
+    """Within it, a process that is begun hears Ctrl-C, also where this one does not (nohup, Ray's workers)."""
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread()
     if deaf:

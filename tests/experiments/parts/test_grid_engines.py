@@ -19,7 +19,7 @@ import json, os, pathlib, sys, time
 place = pathlib.Path(sys.argv[1])
 with open(place / "begun.txt", "a") as file: print(os.getpid(), os.environ["OMP_NUM_THREADS"], file=file)
 if (place / "fail").exists(): sys.exit("broken")
-until = time.time() + 60
+until = time.time() + 300
 while (place / "wait").exists() and time.time() < until: time.sleep(0.02)
 print("well")
 (place / "done.json").write_text(json.dumps({"epochs": 1, "steps": 1}))
@@ -101,7 +101,7 @@ def parent(pid):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ray", "submitit"])
+@pytest.mark.parametrize("engine", ["ray", "submitit", "slurm"])
 def test_a_worker_that_is_killed_loses_nothing(tmp_path, engine):
     """The engine, or the grid, runs its job again; where the job itself outlives its worker it is not there twice."""
     grid = Grid(tmp_path, engine, ("a", "b"))
@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "ray", "submitit"])
+@pytest.mark.parametrize("engine", ["local", "ray", "submitit", "slurm"])
 def test_stopping_leaves_no_process(tmp_path, engine):
     grid = Grid(tmp_path, engine, ("a", "b"))
     for place in ("a", "b"):
@@ -154,9 +154,10 @@ def test_ray_names_a_job_that_can_never_run_and_a_cluster_that_is_not_there():
 
 
 @pytest.mark.slow
-def test_a_preempted_job_is_queued_again(tmp_path):
-    """submitit's signal before a preemption, as Slurm sends it."""
-    grid = Grid(tmp_path, "submitit", ("a",))
+@pytest.mark.parametrize("engine", ["submitit", "slurm"])
+def test_a_preempted_job_is_queued_again(tmp_path, engine):
+    """submitit's signal before a preemption, as Slurm sends it; Slurm begins such a job again two minutes later."""
+    grid = Grid(tmp_path, engine, ("a",))
     (tmp_path / "a/wait").touch()
     sent = []
 
