@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -34,7 +33,7 @@ from typing import Any
 
 from fer_tf import locks
 
-from .parts.grid import engines, process, schedule, share, view
+from .parts.grid import engines, plan, process, schedule, share, view
 from .run import command_line, jobs, settings, work
 from .run.settings import setting
 
@@ -77,36 +76,6 @@ def experiment_of(settings: Settings) -> tuple[Any, Any]:
     if "job" in given:
         raise ValueError(f"--job={given['job']} is one of the grid's jobs: leave it out.")
     return module, module.Settings(**given)
-
-
-def task_of(settings: Settings, folder: Path, each: share.Share, token: str, job: jobs.Job) -> process.Task:
-    """What is run for a job."""
-    table = job.place == jobs.TABLE
-    log = folder / "table.log" if table else folder / job.place / "grid.log"
-    words = [sys.executable, "-m", f"{__package__}.{settings.experiment}", *settings.flags]
-    words += [f"--workdir={folder}", f"--job={job.place}"]
-    packages = Path(__file__).resolve().parents[len((__package__ or "").split("."))]
-    told = share.environment(each, packages)
-    return process.Task(job.place, tuple(words), str(log), os.getcwd(), told, str(folder), token)
-
-
-def listed(settings: Settings, module: Any, chosen: Any) -> jobs.Listing:
-    """All jobs, in the work folder's full name, with the table last."""
-    listing = module.run(chosen.replace(job=jobs.LIST))
-    places = tuple(job.place for job in listing.jobs)
-    table = jobs.Job(jobs.TABLE, jobs.TABLE, None, None, places)
-    return jobs.Listing(listing.folder.absolute(), (*listing.jobs, table))
-
-
-def plan(listing: jobs.Listing, settings: Settings, each: share.Share) -> str:
-    """What --dry_run prints: each job and whether it is done."""
-    wide = max(len(job.wave) for job in listing.jobs)
-    rows = [(job, "done" if job.done(listing.folder) else "to do") for job in listing.jobs]
-    lines = [f"{job.wave:<{wide}}  {said:<5}  {job.place}" for job, said in rows]
-    open_ = sum(said != "done" for _, said in rows)
-    return "\n".join(
-        [*lines, f"{open_} of {len(rows)} to do in {listing.folder}, {each} each, --engine={settings.engine}."]
-    )
 
 
 @contextlib.contextmanager
@@ -174,7 +143,7 @@ def run_jobs(settings: Settings, listing: jobs.Listing, engine: schedule.Engine,
     about |= {"engine": settings.engine, "share": str(each), "started": time.strftime("%F %T")}
 
     def task(job: jobs.Job) -> process.Task:
-        return task_of(settings, listing.folder, each, token, job)
+        return plan.task_of(settings.experiment, settings.flags, listing.folder, each, token, job)
 
     made, screen, end = schedule.Schedule(listing, engine, task, about, settings.retries), view.Screen(), "was stopped"
     try:
@@ -213,9 +182,9 @@ def run(settings: Settings) -> int:
     if chosen.device == "gpu" and not each.gpu:
         raise ValueError("--device=gpu, and a job is given no GPU: give --resources=gpu=1, where there is one.")
     engines.need(settings.engine)
-    listing = listed(settings, module, chosen)
+    listing = plan.listed(module, chosen)
     if settings.dry_run:
-        print(plan(listing, settings, each))
+        print(plan.text(listing, f"{each} each, --engine={settings.engine}"))
         return 0
     with one_grid(listing.folder):
         engine = engines.make(settings, each, there, listing.folder, listing.jobs[0].place)

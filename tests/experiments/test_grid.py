@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments import grid, ia_gen
-from experiments.parts.grid import engines, process, schedule, share
+from experiments.parts.grid import engines, plan, process, schedule, share
 from experiments.run import command_line, jobs
 from fer_tf import locks
 
@@ -147,9 +147,8 @@ def test_watch_tells_how_the_last_grid_ended(said, tmp_path):
 
 def test_a_job_s_command_line(tmp_path, monkeypatch):
     """The experiment's own flags, then its folder and job; the package is found wherever it runs."""
-    settings = grid.Settings(experiment="ia_gen", flags=("--preset=smoke", "--workdir=x"))
     job = jobs.Job("run0/fold1/gan_fear", "GANs", 1, None, ())
-    task = grid.task_of(settings, tmp_path, share.Share(1, 0), "token", job)
+    task = plan.task_of("ia_gen", ("--preset=smoke", "--workdir=x"), tmp_path, share.Share(1, 0), "token", job)
     words = [sys.executable, "-m", "experiments.ia_gen", "--preset=smoke", "--workdir=x", f"--workdir={tmp_path}"]
     assert [*task.words] == [*words, "--job=run0/fold1/gan_fear"] and task.here == os.getcwd()
     assert task.log == f"{tmp_path}/run0/fold1/gan_fear/grid.log"

@@ -94,8 +94,12 @@ class OnSlurm:
         return job.paths.result_pickle.exists() or job.job_id in self.missing
 
     def _outcome(self, place: str) -> Outcome:
+        job = self.jobs[place]
+        if self.queues and not job.paths.result_pickle.exists():  # submitit would wait for it without end
+            told = f"Slurm ended job {job.job_id} without a result; its output is in {job.paths.stderr.parent}."
+            return Outcome(place, process.GONE, "", 0.0, (told,))
         try:
-            return Outcome(*self.jobs[place].result())
+            return Outcome(*job.result())
         except Exception as error:  # of submitit: the job left no result, or could not be begun
             lines = [line for line in str(error).splitlines() if line.strip()]
             return Outcome(place, process.GONE, "", 0.0, tuple(lines[-process.LINES :]) or (type(error).__name__,))

@@ -215,10 +215,7 @@ def test_squeue_says_which_jobs_are_gone_and_which_never_begin(tmp_path, monkeyp
     class Job:
         def __init__(self, number):
             self.job_id = number
-            self.paths = type("Paths", (), {"result_pickle": tmp_path / f"{number}.pkl"})
-
-        def result(self):
-            raise RuntimeError("no result")
+            self.paths = type("Paths", (), {"result_pickle": tmp_path / f"{number}.pkl", "stderr": tmp_path / "7/e"})
 
     engine = on_slurm.OnSlurm(share.Share(1, 0), THERE, "slurm", (), tmp_path / "w", "a")
     engine.jobs = {"a": Job("7_0"), "b": Job("7_1")}
@@ -229,7 +226,8 @@ def test_squeue_says_which_jobs_are_gone_and_which_never_begin(tmp_path, monkeyp
     engine.ask()
     assert not engine.poll()  # its result may be on the way
     engine.ask()
-    assert [(o.place, o.code, o.lines) for o in engine.poll()] == [("a", process.GONE, ("no result",))]
+    told = f"Slurm ended job 7_0 without a result; its output is in {tmp_path}/7."
+    assert [(o.place, o.code, o.lines) for o in engine.poll()] == [("a", process.GONE, (told,))]
     (tmp_path / "rows").write_text("7_1 BadConstraints\n")
     with pytest.raises(ValueError, match="b can never run: Slurm says BadConstraints"):
         engine.ask()
