@@ -1,4 +1,4 @@
-"""What a job costs as one of a grid, over the same command by hand, and how many jobs a minute one and two at once make.
+"""What a job costs as one of a grid, over the same command by hand, and jobs a minute, one and two at once.
 
     python -m experiments.benchmark_grid
 
@@ -63,9 +63,7 @@ class Bench:
         for job in listing.jobs:
             task, begun = self.task(each, job), time.perf_counter()
             environment = {**os.environ, **task.environment}
-            subprocess.run(
-                task.words, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            subprocess.run(task.words, env=environment, check=True, capture_output=True)
             seconds += time.perf_counter() - begun
         return seconds
 
@@ -119,9 +117,8 @@ def run(settings: Settings) -> Path:
 def table(result: dict[str, Any]) -> str:
     """The result in lines."""
     lines = [f"{result['hardware']}; this process may use {result['cores']} cores"]
-    lines += [
-        f"a job by hand: {result['seconds_a_job_by_hand']:.1f} s, as one of a grid {result['overhead_a_job']:+.2f} s"
-    ]
+    by_hand, more = result["seconds_a_job_by_hand"], result["overhead_a_job"]
+    lines += [f"a job by hand: {by_hand:.1f} s, as one of a grid {more:+.2f} s"]
     lines += [f"{count} at once: {rate:.1f} jobs a minute" for count, rate in result["jobs_a_minute"].items()]
     return "\n".join([*lines, f"scaling: {result['scaling']:.2f}"])
 
