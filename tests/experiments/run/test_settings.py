@@ -233,6 +233,7 @@ def test_what_binds_a_run():
         "xla",
         "device",
         "steps_per_call",
+        "job",
     }
     assert {*bound} == {f.name.rstrip("_") for f in dataclasses.fields(made)} - free
     assert bound["names"] == ["a", "c"] and bound["lambda"] == 0.25 and bound["share"] is None
