@@ -168,6 +168,7 @@ def finish(listing: jobs.Listing, made: schedule.Schedule) -> int:
     if made.failures():
         print(f"No table: {len(made.in_state(schedule.FAILED))} of {len(made.entries)} jobs failed.", file=sys.stderr)
         return 1
+    # what is to be said of a run as a whole, such as a report, is written by the experiment; of a grid, goes here
     print("\n".join(view.told_by_table(listing.folder / "table.log", made.table_from)))
     return 0
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import math
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +17,8 @@ from typing import Any
 from . import process, share
 from .process import Outcome, Task
 
-REACHED = 10.0
-"""Seconds after which a cluster that does not answer is given up."""
+REACHED, HEALTHY = 10.0, 40.0
+"""Seconds after which an address where nobody answers, and one where nobody answers as Ray does, are given up."""
 OBJECTS = 100 * 2**20
 """Bytes of the object store of a Ray that is started here: nothing but a task's few words goes through it."""
 
@@ -95,10 +97,10 @@ def connect(ray: Any, address: str | None, there: share.Machine) -> None:
         if address is None:
             gpus = {"num_gpus": len(there.gpus)}
             options = {"num_cpus": there.cpu, **gpus, "object_store_memory": OBJECTS, "include_dashboard": False}
-            ray.init(address="local", log_to_driver=False, **options)
+            ray.init(address="local", log_to_driver=False, logging_level="WARNING", **options)
             return
         answers(address)
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, log_to_driver=False, logging_level="WARNING")
     except (OSError, RuntimeError, ValueError) as error:
         where = (
             "Ray cannot be started here" if address is None else f"--address={address}: no Ray cluster answers there"
@@ -108,10 +110,21 @@ def connect(ray: Any, address: str | None, there: share.Machine) -> None:
 
 
 def answers(address: str) -> None:
-    """Raises OSError where nothing listens at host:port within `REACHED` seconds: Ray itself would try for minutes."""
+    """Raises OSError where nothing listens at host:port, or not Ray: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+    if not (colon and port.isdecimal()):
+        return
+    socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+    if address.startswith("ray://"):
+        return
+    words = [sys.executable, "-c", "import ray, sys; ray.init(address=sys.argv[1])", address]  # tries for minutes
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=HEALTHY)
+    except subprocess.TimeoutExpired as error:
+        raise OSError("what listens there does not answer as Ray does") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise OSError(said[-1] if said else "it cannot be joined")
 
 
 def refuse_too_much(nodes: Sequence[dict[str, Any]], each: share.Share, first: str) -> None:

@@ -1,9 +1,12 @@
 """Ray and submitit themselves, where they are installed; jobs are lines of Python."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -151,6 +154,40 @@ def test_ray_names_a_job_that_can_never_run_and_a_cluster_that_is_not_there():
         on_ray.OnRay(share.Share(3, 0), THERE, None, "run0/a")
     with pytest.raises(ValueError, match=r"--address=auto: no Ray cluster answers there, after \d+ s \("):
         on_ray.OnRay(share.Share(1, 0), THERE, "auto", "run0/a")
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_runs_already_is_joined_and_left(tmp_path, monkeypatch):
+    """Another listener's port is told from Ray's."""
+    pytest.importorskip("ray")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setattr(on_ray, "HEALTHY", 6.0)
+        with pytest.raises(ValueError, match=rf"--address={address}: no Ray cluster answers there, after \d+ s \(what"):
+            on_ray.connect(None, address, THERE)
+    monkeypatch.undo()
+    command = [sys.executable, "-m", "ray.scripts.scripts"]
+    head = ["start", "--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=2", "--include-dashboard=false"]
+    head += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000", "--block"]
+    with subprocess.Popen(command + head, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cluster:
+        try:
+            until, answered = time.time() + 90, False
+            while not answered:
+                assert time.time() < until and cluster.poll() is None
+                with contextlib.suppress(OSError):
+                    on_ray.answers(address)
+                    answered = True
+            monkeypatch.setitem(MAKE, "joined", lambda f: on_ray.OnRay(share.Share(1, 0), THERE, address, "a"))
+            with pytest.raises(ValueError, match="cpu=3, and the largest machine of the Ray cluster has 2"):
+                on_ray.OnRay(share.Share(3, 0), share.Machine(64, ()), address, "a")
+            grid = Grid(tmp_path, "joined", ("a", "b"))
+            grid.run()
+            assert grid.states == {"a": "done", "b": "done"} and cluster.poll() is None
+        finally:
+            cluster.send_signal(signal.SIGTERM)
+            cluster.wait(30)
 
 
 @pytest.mark.slow
