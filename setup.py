@@ -67,6 +67,7 @@ setup(
             "numpy<2",
         ],
         "tensorboard": ["tensorboard"],  # --tensorboard's event files; TensorFlow before 2.21 brings it
+        "mlflow": ["mlflow-skinny", "sqlalchemy", "alembic"],  # --mlflow; the latter two for its default, a file
         "landmarks": [
             "face-recognition-models"
         ],  # dlib's 68 points and its face embedding; non-commercial training data

@@ -39,6 +39,19 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"fer_tf.datasets.{name}")
 
 
+YES, ASKED, NO = "yes", "asked", "no"
+
+
+def may_be_shown(name: str) -> str:
+    """Whether pictures of a data set may be shown to whoever a page is passed on to, as its module's SHOWN says.
+
+    Returns:
+      YES; ASKED of the user's own pictures, where he or she says so; NO where the module says nothing: what is lent to
+      researchers under an agreement may as a rule not be passed on.
+    """
+    return getattr(module(name), "SHOWN", NO)
+
+
 def parameters(name: str) -> dict[str, Any]:
     """{argument of the data set's `records`: default}, without `root` and `labels`: what can be chosen of it."""
     known = inspect.signature(module(name).records).parameters

@@ -10,6 +10,11 @@ pictures, which are alike within a person. *Trainings*: another seed gives anoth
 how many of the pairs (a seed and a fold: one training of each method, tested on the same pictures) the method is
 better. A method `gains` where both say so, and else cannot be told from chance. Neither knows of other data sets.
 
+One alone will not do. Of 300 simulated tables of 100 people in which two methods were equal, and a training's accuracy
+varied by some 4 points as trainings here do, the interval over people alone excluded zero in 32 % (10 folds, one seed),
+42 % (5 folds, three seeds) and 21 % (10 folds, three seeds); both together were wrong in 3 % of each. A gain of 5
+points was called one in 37, 62 and 92 % (tests/test_paired.py has the simulation).
+
 Efron and Tibshirani: "An Introduction to the Bootstrap" (1993), 13.3 (percentiles of clusters); Holm: "A Simple
 Sequentially Rejective Multiple Test Procedure" (1979).
 """

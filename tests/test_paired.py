@@ -194,3 +194,30 @@ def test_a_real_gain_is_found_and_none_is_not():
     real, none = (paired.compare(drawn(people=80, cells=10, gain=gain), 4) for gain in (0.25, 0.0))
     said = paired.judged({"real": real, "none": none})
     assert said["real"]["micro"]["words"] == "gains" and said["none"]["micro"]["words"] == paired.CHANCE
+
+
+def simulated(rng, folds, seeds, gain, people=100):
+    """Answers of two methods; people are hard or easy, and each training is better or worse than the next."""
+    hard, rows = rng.normal(0, 0.6, people), []
+    for cell in range(folds * seeds):
+        bias = [rng.normal(0, 0.3), gain + rng.normal(0, 0.3)]
+        for person in np.flatnonzero(np.arange(people) * folds // people == cell % folds):
+            labels = rng.integers(0, 7, 21)
+            named = [
+                np.where(rng.random(21) < 1 / (1 + np.exp(-1.6 - hard[person] - b)), labels, (labels + 1) % 7)
+                for b in bias
+            ]
+            rows.append((np.full(21, person), np.full(21, cell), labels, *named))
+    return paired.Answered(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+
+@pytest.mark.parametrize("folds, seeds", [(10, 1), (10, 3)])
+def test_the_words_are_seldom_wrong_where_the_interval_alone_is_often(folds, seeds):
+    rng, words, apart = np.random.default_rng(1), [], 0
+    for _ in range(60):
+        found = paired.compare(simulated(rng, folds, seeds, 0.0), 7, samples=300)
+        words.append(paired.judged({"same": found})["same"]["micro"]["words"])
+        apart += not found["micro"]["interval"][0] <= 0 <= found["micro"]["interval"][1]
+    assert words.count(paired.CHANCE) >= 54 and apart >= 7
+    found = [paired.compare(simulated(rng, folds, seeds, 0.9), 7, samples=300) for _ in range(10)]
+    assert [paired.judged({"better": f})["better"]["micro"]["words"] for f in found].count(paired.GAINS) >= 8

@@ -90,6 +90,11 @@ def test_methods_that_were_tested_on_other_pictures_are_not_beside_each_other():
     assert made[0]["methods"]["ours"]["last"][0].tolist() == made[0]["methods"]["base"]["last"][0].tolist()
     with pytest.raises(ValueError, match="run 0, fold 1: its methods were tested on different pictures"):
         predictions.gathered(made, CLASSES)
+    made = trainings(listed, base=RIGHT, ours=RIGHT)
+    own = made[2]["methods"]["base"]["last"]
+    made[2]["methods"]["ours"]["last"] = predictions.Answers((own[0] + 1) % 3, own[1], own.records)
+    with pytest.raises(ValueError, match="run 1, fold 1"):  # the same ones by other labels
+        predictions.gathered(made, CLASSES)
 
 
 def test_a_picture_of_nobodys_is_one_by_itself():

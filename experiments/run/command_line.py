@@ -20,6 +20,7 @@ from absl import flags
 
 from fer_tf import devices, files, training
 
+from . import tracking
 from .settings import Training, choices, described, flag_name, typed
 
 HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
@@ -43,6 +44,8 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
         asked = given(kind, words)
         if asked.get("tensorboard"):
             training.need_tensorboard()
+        if asked.get("mlflow"):
+            tracking.need_mlflow()
         code = run(kind(**asked))
     except (KeyboardInterrupt, Exception) as error:
         if os.environ.get("FER_TF_TRACEBACK"):

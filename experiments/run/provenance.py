@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,24 @@ from .settings import Folds, described, flag_name
 HERE = Path(__file__).parent
 
 
-def command(settings: Any, experiment: str) -> str:
-    """The command line of what the settings were given; of this machine's files and folders the last part alone."""
+WHERE = ("workdir",)
+"""Settings that say where a run is made, and change nothing in it."""
+
+
+def command(settings: Any, experiment: str, without: Collection[str] = ()) -> str:
+    """The command line of what the settings were given; of this machine's files and folders the last part alone.
+
+    That of a --job is its whole run's.
+
+    Args:
+      settings: of the run.
+      experiment: the command's name.
+      without: fields that are left out.
+    """
     words = [f"python -m experiments.{experiment}"]
     for name, value in settings.given.items():
         known = described(type(settings), name)
-        if value is None or name == "job":  # a flag's default, which no command line can give; a part of the whole
+        if value is None or name == "job" or name in without:  # None: a default, which no command line can give
             continue
         for one in value if known["repeated"] else [value]:
             parts = [without_folders(v, known["place"]) for v in (one if isinstance(one, tuple) else (one,))]
@@ -98,7 +110,7 @@ def facts(settings: Folds, classes: Sequence[str], seconds: float) -> dict[str, 
     return {
         "dataset": settings.data_name,
         "protocol": rule,
-        "command": command(settings, experiment(settings)),
+        "command": command(settings, experiment(settings), WHERE),
         "preset": settings.preset,
         "classes": list(classes),
         "seeds": list(range(settings.seed, settings.seed + settings.runs)),

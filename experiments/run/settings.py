@@ -132,6 +132,7 @@ class Training(Base):
     batch_size: int = setting(100, "Views a batch.", low=1)
     max_steps: int | None = setting(None, "Stop each training after so many steps.", low=1)
     tensorboard: bool = setting(False, "Write TensorBoard event files too.", free=True)
+    mlflow: bool = setting(False, "Give settings and figures to MLflow, too (extra).", free=True)
     progress: bool = setting(True, "Print the progress.", free=True)
     job: str = setting(
         "", "Train this alone, one of what experiments.grid lists, such as run0/fold1/finetune.", free=True

@@ -21,7 +21,8 @@ import tensorflow as tf
 
 from fer_tf import files, locks
 
-from . import jobs
+from . import jobs, report, tracking
+from .page import build
 from .settings import Training, bound, described, field_of
 
 _held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None)
@@ -30,8 +31,8 @@ _held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None
 def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A command whose work folder no other process can use until it ends; one of its jobs has its own folder alone.
 
-    It gives `jobs.BUSY` where another process is at its --job, None where that is done, and with --job=list a
-    `jobs.Listing`.
+    It leaves its page in the folder. It gives `jobs.BUSY` where another process is at its --job, None where that is
+    done, and with --job=list a `jobs.Listing`.
     """
 
     @functools.wraps(run)
@@ -39,7 +40,11 @@ def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
         with contextlib.ExitStack() as held, jobs.apart():
             token = _held.set(held)
             try:
-                return run(settings)
+                results = run(settings)
+                if isinstance(results, report.Results):
+                    build.after(results.folder)
+                    tracking.after(results.folder, tensorboard=settings.tensorboard, mlflow=settings.mlflow)
+                return results
             except jobs.Ended:
                 return None
             except jobs.Listed as listed:

@@ -25,6 +25,8 @@ from fer_tf import classfolders, lists, people, pictures, trees
 from fer_tf.records import Record
 
 LIST, NAMES = "labels.csv", "labels.json"
+SHOWN = "asked"
+"""Whether they may be shown is the user's to say: see `catalogue.may_be_shown`."""
 NEEDED = ("path", "expression")
 COLUMNS = (*NEEDED, "subject", "sequence", "frame", "split", "domain")
 LABELS = (

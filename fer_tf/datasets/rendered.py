@@ -46,6 +46,8 @@ from fer_tf.records import EXPRESSIONS, Record
 
 LABELS = "the eight expressions by name"
 TREE = "  rendered.h5   (ships with the package)"
+SHOWN = "yes"
+"""They may be passed on: see `catalogue.may_be_shown`."""
 PARTS = ("lab", "posed", "wild")
 RENDER = "python -m experiments.render_faces --facekit=ict_facekit.npz --out="
 COLUMNS = ("expression", "subject", "intensity", "pan", "tilt", "domain", "sequence", "frame", "landmarks")

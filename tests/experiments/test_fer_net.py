@@ -8,7 +8,7 @@ import pytest
 
 from experiments import fer_net as script
 from experiments.run import classifier
-from fer_tf import export, locks, metrics
+from fer_tf import export, locks, metrics, predictions
 
 SMOKE = ("fer_net", "--preset=smoke", "--precision=float32")
 
@@ -37,8 +37,16 @@ def test_every_file_is_there_and_agrees(run):
         json.loads((folder / "confusion_fer_net.json").read_text())["counts"]
         == found["methods"]["FER-Net"]["last"]["confusion"]
     )
+    held_out = json.loads((folder / "folds.json").read_text())["folds"][1]["subjects"]
+    kept = predictions.read(folder / "predictions.npz")
+    answer = kept.methods["FER-Net"]["last"]
+    assert metrics.confusion(kept.label, answer.named, 7).tolist() == found["methods"]["FER-Net"]["last"]["confusion"]
+    assert answer.probabilities.argmax(1).tolist() == answer.named.tolist()
+    assert {s for s, f in zip(kept.subject, kept.fold, strict=True) if f == 1} == {*held_out}
+    assert found["command"].startswith("python -m experiments.fer_net --preset=smoke")
+    assert "report.html has it all on one page" in printed and "could not be written" not in printed
     pictures = ("confusion_fer_net.png", "per_class.png", "run0/fold0/finetune/history.png")
-    for name in (*pictures, "run0/fold1/finetune/done.json"):
+    for name in (*pictures, "run0/fold1/finetune/done.json", "report.html"):
         assert (folder / name).stat().st_size > 0, name
     assert not list(folder.rglob("*.part*"))
 

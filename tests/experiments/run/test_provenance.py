@@ -177,7 +177,7 @@ def test_files_of_weights(tmp_path, monkeypatch):
 
 
 def test_what_metrics_json_says_of_a_run():
-    made = Toy(protocol="ck_plus_7_10fold", fold_order="strided", seed=5, runs=2)
+    made = Toy(protocol="ck_plus_7_10fold", fold_order="strided", seed=5, runs=2, workdir="/somewhere")
     facts = provenance.facts(made, ("anger", "fear"), 12.345)
     assert {k: facts[k] for k in ("dataset", "preset", "classes", "seeds", "seconds")} == {
         "dataset": "ck_plus", "preset": "quick", "classes": ["anger", "fear"], "seeds": [5, 6], "seconds": 12.3,

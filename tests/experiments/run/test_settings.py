@@ -226,6 +226,7 @@ def test_what_binds_a_run():
     free = {
         "workdir",
         "tensorboard",
+        "mlflow",
         "progress",
         "only_folds",
         "temperature",
