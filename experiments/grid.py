@@ -35,6 +35,7 @@ from fer_tf import locks
 
 from .parts.grid import engines, plan, process, schedule, share, view
 from .run import command_line, jobs, settings, work
+from .run.page import build
 from .run.settings import setting
 
 
@@ -167,8 +168,8 @@ def finish(listing: jobs.Listing, made: schedule.Schedule) -> int:
     """Shows the table of a grid whose jobs are all done; 1 where one failed."""
     if made.failures():
         print(f"No table: {len(made.in_state(schedule.FAILED))} of {len(made.entries)} jobs failed.", file=sys.stderr)
+        build.after(listing.folder, tested=False)  # of a grid that comes to its end the table's job writes it
         return 1
-    # what is to be said of a run as a whole, such as a report, is written by the experiment; of a grid, goes here
     print("\n".join(view.told_by_table(listing.folder / "table.log", made.table_from)))
     return 0
 

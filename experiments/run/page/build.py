@@ -38,9 +38,14 @@ def write(folder: str | Path, out: str | Path | None = None, *, show_pictures: b
     return path
 
 
-def after(folder: Path) -> None:
-    """The page at the end of a run; what goes wrong with it is said in a line, and the run has ended well."""
-    if not (folder / "metrics.json").is_file():
+def after(folder: Path, *, tested: bool = True) -> None:
+    """The page at the end of a run; what goes wrong with it is said in a line, and the run has ended well.
+
+    Args:
+      folder: of the run.
+      tested: whether there is no page where nothing has been tested.
+    """
+    if tested and not (folder / "metrics.json").is_file():
         return
     try:
         print(f"{write(folder)} has it all on one page.")

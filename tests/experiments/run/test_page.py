@@ -311,8 +311,11 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 
 def test_a_page_that_fails_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "flags.json").write_text("{}")
     build.after(tmp_path)  # nothing was tested
     assert capsys.readouterr() == ("", "") and not (tmp_path / "report.html").exists()
+    build.after(tmp_path, tested=False)
+    assert "report.html has it all" in capsys.readouterr().out
     a_run(tmp_path)
     build.after(tmp_path)
     assert (tmp_path / "report.html").is_file() and "report.html has it all" in capsys.readouterr().out
