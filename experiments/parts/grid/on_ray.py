@@ -102,11 +102,10 @@ def connect(ray: Any, address: str | None, there: share.Machine) -> None:
         answers(address)
         ray.init(address=address, log_to_driver=False, logging_level="WARNING")
     except (OSError, RuntimeError, ValueError) as error:
-        where = (
-            "Ray cannot be started here" if address is None else f"--address={address}: no Ray cluster answers there"
-        )
+        where = f"--address={address}: no Ray cluster answers there" if address else "Ray cannot be started here"
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{where}, after {time.time() - begun:.0f} s ({line}).") from error
+        hint = " One that wants a token is joined with RAY_AUTH_MODE=token in the environment." if address else ""
+        raise ValueError(f"{where}, after {time.time() - begun:.0f} s ({line}).{hint}") from error
 
 
 def answers(address: str) -> None:

@@ -159,19 +159,20 @@ def test_ray_names_a_job_that_can_never_run_and_a_cluster_that_is_not_there():
 @pytest.mark.slow
 def test_a_ray_cluster_that_runs_already_is_joined_and_left(tmp_path, monkeypatch):
     """Another listener's port is told from Ray's."""
-    pytest.importorskip("ray")
+    address = pytest.importorskip("ray").util.get_node_ip_address()  # Ray goes by no other
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind((address, 0))
         other.listen()
-        address = f"127.0.0.1:{other.getsockname()[1]}"
+        address += f":{other.getsockname()[1]}"
         monkeypatch.setattr(on_ray, "HEALTHY", 6.0)
         with pytest.raises(ValueError, match=rf"--address={address}: no Ray cluster answers there, after \d+ s \(what"):
             on_ray.connect(None, address, THERE)
     monkeypatch.undo()
     command = [sys.executable, "-m", "ray.scripts.scripts"]
     head = ["start", "--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=2", "--include-dashboard=false"]
-    head += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000", "--block"]
-    with subprocess.Popen(command + head, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cluster:
+    head += ["--object-store-memory=100000000", "--block"]
+    open_ = {"env": {**os.environ, "RAY_AUTH_MODE": "disabled"}, "stdout": subprocess.DEVNULL}  # without tokens
+    with subprocess.Popen(command + head, stderr=subprocess.DEVNULL, **open_) as cluster:
         try:
             until, answered = time.time() + 90, False
             while not answered:
