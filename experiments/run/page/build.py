@@ -60,16 +60,21 @@ def page(run: Run, show_pictures: bool = False) -> str:
     parts = [
         markup.section("Results", results(run, compared)),
         markup.section("Beside the baseline", differences(run, compared)),
-        markup.section("What is missing", told) if run.unfinished or run.problems or not run.metrics else None,
+        markup.section("What is missing", told) if lacking(run) else None,
         markup.section("What was run", numbers.about(run)),
         markup.section("Confusion, last epoch", numbers.confusions(run)),
         markup.section("The worst held-out people", people(run)),
         markup.section("The worst pictures", faces.worst_pictures(run, show_pictures)),
         markup.section("Training curves", curves(run), closed=len({job.stage for job in run.jobs}) > 6),
         markup.section("Pictures that the run drew", faces.grids(run, show_pictures)),
-        markup.section("Trainings", [*(() if run.unfinished else told), jobs(run)], closed=True),
+        markup.section("Trainings", [*(() if lacking(run) else told), jobs(run)], closed=True),
     ]
     return markup.page(title(run), under(run), parts)
+
+
+def lacking(run: Run) -> bool:
+    """Whether anything is missing of what a run that has come to its end has."""
+    return bool(run.unfinished or run.problems or not run.metrics or run.untested or run.answers is None)
 
 
 def usable(compared: Any) -> dict[str, Any]:
@@ -102,7 +107,8 @@ def under(run: Run) -> str:
     told = run.metrics
     parts = [str(told[key]) for key in ("dataset", "protocol") if told.get(key)]
     if told.get("folds"):
-        parts.append(f"{len({*told.get('seeds', ())})} seeds, {len({e['fold'] for e in told['folds']})} folds")
+        counts = {"seed": len({*told.get("seeds", ())}), "fold": len({e["fold"] for e in told["folds"]})}
+        parts.append(", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items()))
     return "; ".join(parts) or f"a run in {run.name} that has not been tested yet"
 
 

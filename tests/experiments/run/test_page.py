@@ -83,6 +83,7 @@ def test_the_page_says_what_was_run(whole):
         assert said in page.text, said
     fold = json.loads((whole / "folds.json").read_text())["folds"][0]
     assert f"0 12 12 12 6 {fold['sha256'][:16]}" in page.text and "toy" in page.text[:20]
+    assert "rendered; 2 folds; 2 seeds, 2 folds" in page.text and "What is missing" not in page.text
 
 
 def test_the_page_has_the_figures_of_metrics_json(whole):
@@ -299,7 +300,7 @@ def test_a_run_of_an_earlier_version_has_a_page_without_differences(tmp_path):
     folder = a_run(tmp_path, paired={"Ours": {"micro": 1}})
     (folder / "predictions.npz").unlink()
     page = read(folder)
-    assert "Beside the baseline" not in page.text and "This run kept no predictions" in page.text
+    assert "Beside the baseline" not in page.text and "What is missing This run kept no predictions" in page.text
     assert "accuracy in percent" in page.text
 
 
