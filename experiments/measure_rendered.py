@@ -1,17 +1,26 @@
 """Measures the rendered faces: are they found, told apart as people, and neither trivial nor hopeless as expressions.
 
-  python -m experiments.measure_rendered [--file=rendered.h5] [--every=1]
+  python -m experiments.measure_rendered [--dataset=rendered2] [--file=rendered.h5] [--every=1]
+  python -m experiments.measure_rendered --dataset=rendered2 --file=rendered2.h5 --only=witnesses
   python -m experiments.measure_rendered --sheet=docs/rendered_contact_sheet.jpg
 
 Prints one line a measurement, and JSON at the end. Needs dlib; the identity figures need the extra `landmarks`.
+
+The *witnesses* are small networks (`parts/measure_rendered/witnesses.py`), the same for both editions, that name the
+seven expressions of the last `--tested` people of lab: `alone_<n>_people` trained on the faces of the first n,
+`with_own_neutral` (the oracle) seeing each person's neutral face beside the other, `with_strangers_neutral` (its
+control) the next person's. What the oracle gains is what a person's own face has to tell about its expressions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import dlib
 import h5py
@@ -19,18 +28,26 @@ import numpy as np
 from PIL import Image
 
 from fer_tf import export, files, pipeline, records
-from fer_tf.datasets import rendered
+from fer_tf.datasets import rendered, rendered2
 from fer_tf.records import EXPRESSIONS, Record
 
+from .parts.measure_rendered import witnesses
 from .run import command_line, settings
 from .run.settings import setting
+
+Reader: TypeAlias = Callable[..., list[Record]]
+READERS: dict[str, Reader] = {"rendered": rendered.records, "rendered2": rendered2.records}
 
 
 @settings.command()
 class Settings(settings.Base):
     """What is measured, or drawn."""
 
+    dataset: str = setting("rendered", "Which edition.", choices=("rendered", "rendered2"))
     file: str | None = setting(None, "HDF5 file; the shipped one by default.", place="path")
+    only: str = setting("all", "What is measured.", choices=("all", "pictures", "witnesses"))
+    tested: int = setting(50, "People of lab on whom the witnesses are tested, the last ones.", low=1)
+    people: tuple[str, ...] = setting(("10", "30", "100", "250"), "Numbers of people on whom they are trained.")
     every: int = setting(1, "Use every n-th record.", low=1)
     weights: str = setting("fer_net_fer2013", "Released FER-Net that reads lab; empty for none.")
     sheet: str | None = setting(None, "Write a contact sheet to this JPEG instead of measuring.", place="path")
@@ -112,19 +129,55 @@ def read_by_fer_net(listed: list[Record], weights: str) -> tuple[float, float]:
     return float(np.mean(columns[p[:, columns].argmax(1)] == truth)), float(np.mean(p.argmax(1) == truth))
 
 
-def contact_sheet(file: str | None, path: str | Path, people: int = 8, height: int = 104) -> None:
+def contact_sheet(
+    file: str | None, path: str | Path, people: int = 8, height: int = 104, read: Reader = rendered.records
+) -> None:
     """A JPEG of lab subjects by expression (peak frames), then posed and wild pictures."""
-    lab = [r for r in rendered.records(file) if r.frame == 2]
+    lab = read(file)
+    lab = [r for r in lab if r.frame == max(other.frame or 0 for other in lab)]
     names = sorted({r.subject for r in lab})[:: max(1, len({r.subject for r in lab}) // people)][:people]
     chosen = [r for name in names for r in lab if r.subject == name]
-    posed, wild = (rendered.records(file, part=part) for part in ("posed", "wild"))
-    chosen += [posed[i * 127 % len(posed)] for i in range(16)] + [wild[i * 59 % len(wild)] for i in range(24)]
+    for part, count, step in (("posed", 16, 127), ("wild", 24, 59)):
+        with contextlib.suppress(ValueError):  # a file of fewer parts
+            others = read(file, part=part)
+            chosen += [others[i * step % len(others)] for i in range(count)]
     pictures = [
         np.asarray(Image.fromarray(p).resize((height, height), Image.Resampling.LANCZOS)) for p in decode(chosen)
     ]
     rows = [np.hstack(pictures[i : i + 8]) for i in range(0, len(pictures), 8)]
     with files.replacing(path) as part:
         Image.fromarray(np.vstack(rows)).save(part, "JPEG", quality=82)
+
+
+def read_by_witnesses(settings: Settings, read: Reader) -> dict[str, float]:
+    """{measure: share} of what the witnesses name on lab.
+
+    Raises:
+      ValueError: --people that are no numbers, or no more people than --tested.
+    """
+    listed = read(settings.file)
+    names = sorted({r.subject for r in listed})
+    if not all(n.isdigit() and int(n) > 0 for n in settings.people) or settings.tested >= len(names):
+        raise ValueError(
+            f"--people={','.join(settings.people)} must be numbers, and --tested={settings.tested} fewer than the "
+            f"{len(names)} people of lab."
+        )
+    side = witnesses.SIDE
+    crops = [Image.fromarray(crop(r, p).reshape(64, 64)) for r, p in zip(listed, decode(listed), strict=True)]
+    small = [np.asarray(c.resize((side, side), Image.Resampling.BOX)) for c in crops]
+    faces, neutral = (
+        witnesses.standardised(np.array(small)),
+        {r.subject: i for i, r in enumerate(listed) if r.expression == "neutral"},
+    )
+    shown = [i for i, r in enumerate(listed) if r.expression != "neutral"]
+    return witnesses.measured(
+        faces[shown],
+        np.array([EXPRESSIONS.index(listed[i].expression) for i in shown], np.int32),
+        np.array([names.index(listed[i].subject) for i in shown]),
+        faces[[neutral[name] for name in names]],
+        tested=settings.tested,
+        people=[int(n) for n in settings.people],
+    )
 
 
 def measure_part(listed: list[Record], part: str) -> dict[str, float]:
@@ -145,19 +198,23 @@ def measure_part(listed: list[Record], part: str) -> dict[str, float]:
 
 def run(settings: Settings) -> dict[str, float]:
     """Measures both parts and prints what it measured; or draws the contact sheet, and measures nothing."""
+    read = READERS[settings.dataset]
     if settings.sheet:
-        contact_sheet(settings.file, settings.sheet)
+        contact_sheet(settings.file, settings.sheet, read=read)
         return {}
     measures: dict[str, float] = {}
-    for part in ("lab", "wild"):
-        listed = rendered.records(settings.file, part=part)[:: settings.every]
-        if listed:
-            measures |= measure_part(listed, part)
-    if settings.weights:
-        lab = rendered.records(settings.file)[:: settings.every]
-        measures["six_of_six"], measures["six_of_all"] = read_by_fer_net(lab, settings.weights)
+    if settings.only != "witnesses":
+        for part in ("lab", "wild"):
+            listed = read(settings.file, part=part)[:: settings.every]
+            if listed:
+                measures |= measure_part(listed, part)
+        if settings.weights:
+            lab = read(settings.file)[:: settings.every]
+            measures["six_of_six"], measures["six_of_all"] = read_by_fer_net(lab, settings.weights)
+    if settings.only != "pictures":
+        measures |= read_by_witnesses(settings, read)
     for name, value in measures.items():
-        print(f"{name:>20} {value:.4f}")
+        print(f"{name:>22} {value:.4f}")
     print(json.dumps(measures))
     return measures
 

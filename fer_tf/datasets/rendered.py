@@ -73,38 +73,54 @@ def records(
     path = path / "rendered.h5" if path.is_dir() else path
     if part not in (*PARTS, "all"):
         raise ValueError(f"rendered has no part {part!r}: use {', '.join(PARTS)} or all.")
-    wanted = set(EXPRESSIONS if classes is None else classes)
-    if wanted - set(EXPRESSIONS):
-        unknown = ", ".join(sorted(wanted - set(EXPRESSIONS)))
-        raise ValueError(f"rendered has no class {unknown}: its expressions are {', '.join(EXPRESSIONS)}.")
+    column, names, domains = read_columns(path, COLUMNS, classes, f"{RENDER}{path}")
+    listed = []
+    for i, (label, place) in enumerate(zip(column["expression"], column["domain"], strict=True)):
+        shown, domain = names[label], domains[place]
+        if (classes is not None and shown not in classes) or part not in ("all", domain):
+            continue
+        subject = f"r{column['subject'][i]:03d}"
+        sequence = f"{subject}/{column['sequence'][i]:02d}-{shown}"
+        listed.append(record_of(path, i, column, shown, subject=subject, sequence=sequence, domain=domain))
+    return listed
+
+
+def record_of(path: Path, i: int, column: dict[str, np.ndarray], expression: str, **who: str | None) -> Record:
+    """The record of the i-th row of a file; `who` is its subject, sequence, domain and split."""
+    info = {name: float(column[name][i]) for name in ("intensity", "pan", "tilt")}
+    marks = np.asarray(column["landmarks"][i], np.float32)
+    frame = int(column["frame"][i])
+    return Record((str(path), i), expression, frame=frame, info={**info, "landmarks": marks}, **who)
+
+
+def read_columns(
+    path: Path, columns: Collection[str], classes: Collection[str] | None, render: str
+) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """The arrays of a file of experiments.render_faces, its expressions and its parts, in the order of their numbers.
+
+    Args:
+      path: the HDF5 file.
+      columns: arrays that are wanted.
+      classes: expressions that are asked for, or None.
+      render: the command that makes the file.
+    Raises:
+      FileNotFoundError: there is no such file; the message shows the command.
+      ValueError: an unknown class, or a file that lacks an array; the message names it.
+    """
+    unknown = sorted(set(classes or ()) - set(EXPRESSIONS))
+    if unknown:
+        raise ValueError(
+            f"The rendered faces have no class {', '.join(unknown)}: their expressions are {', '.join(EXPRESSIONS)}."
+        )
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: take it from the package, or render it with\n  {RENDER}{path}")
+        raise FileNotFoundError(f"{path} is missing: take it from the package, or render it with\n  {render}")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ValueError(f"{path} is no HDF5 file, or is damaged ({error}): take it from the package again.") from error
     with file:
-        missing = [name for name in ("image", *COLUMNS) if name not in file]
+        missing = [name for name in ("image", *columns) if name not in file]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: it is not a file of experiments.render_faces.")
-        column = {name: file[name][:] for name in COLUMNS}
-        names = [str(name) for name in file.attrs["expressions"]]
-        domains = [str(name) for name in file.attrs["domains"]]
-    listed = []
-    for i, (label, place) in enumerate(zip(column["expression"], column["domain"], strict=True)):
-        if names[label] not in wanted or part not in ("all", domains[place]):
-            continue
-        subject = f"r{column['subject'][i]:03d}"
-        info = {name: float(column[name][i]) for name in ("intensity", "pan", "tilt")}
-        listed.append(
-            Record(
-                (str(path), i),
-                names[label],
-                subject=subject,
-                sequence=f"{subject}/{column['sequence'][i]:02d}-{names[label]}",
-                frame=int(column["frame"][i]),
-                domain=domains[place],
-                info={**info, "landmarks": np.asarray(column["landmarks"][i], np.float32)},
-            )
-        )
-    return listed
+        column = {name: file[name][:] for name in columns}
+        return column, [str(n) for n in file.attrs["expressions"]], [str(n) for n in file.attrs["domains"]]

@@ -15,60 +15,6 @@ from experiments.parts.render_faces import looks as rendering_looks
 from experiments.parts.render_faces import renderer, rendering, shards
 from experiments.parts.render_faces import scene as rendering_scene
 
-ONE_SIDED = ["jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker",
-             "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"]  # fmt: skip
-PAIRED = ["browDown", "browInnerUp", "browOuterUp", "cheekPuff", "cheekSquint", "eyeBlink", "eyeLookDown",
-          "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown",
-          "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"]  # fmt: skip
-
-
-def layout():
-    """(68, 3): a rough face in the model's units."""
-    jaw = [(7.3 * np.sin(a), -7.5 * np.cos(a) + 1.0, 4 + 6 * np.cos(a)) for a in np.linspace(-1.5, 1.5, 17)]
-    brows = [
-        (s * x, 6.0, 9.5) for s, xs in ((-1, (5.8, 4.9, 3.8, 2.4, 1.2)), (1, (1.2, 2.4, 3.8, 4.9, 5.8))) for x in xs
-    ]
-    nose = [(0, y, 11) for y in (3.7, 2.6, 1.6, 0.4)] + [(x, -1.1, 11) for x in (-1.2, -0.6, 0, 0.6, 1.2)]
-    eyes = [(s * 3.1 + 1.3 * np.cos(a), 3.4 + 0.4 * np.sin(a), 9) for s in (-1, 1) for a in np.arange(6) * np.pi / 3]
-    mouth = [
-        (k * np.cos(a), -3.4 + 0.4 * k * np.sin(a), 11)
-        for k, n in ((2.5, 12), (1.2, 8))
-        for a in np.arange(n) * 2 * np.pi / n
-    ]
-    return np.array(jaw + brows + nose + eyes + mouth, "f4")
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    """A face model of the right form but of nobody: points on an ellipsoid, a dome of triangles, random modes."""
-    rng = np.random.default_rng(0)
-    vertices = rng.normal(0, 1, (26719, 3))
-    vertices = (vertices / np.linalg.norm(vertices, axis=1, keepdims=True) * [8, 12, 9]).astype("f4")
-    vertices[:68] = layout()
-    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 20), np.linspace(-1, 1, 20)), -1).reshape(-1, 2)
-    dome = np.concatenate([grid * [7, 9], 9 * np.sqrt(np.clip(1.3 - (grid**2).sum(1), 0.01, None))[:, None]], 1)
-    vertices[100:500] = dome
-    at = (np.arange(19)[:, None] * 20 + np.arange(19)[None]).ravel()
-    triangles = np.concatenate([np.stack([at, at + 1, at + 20], 1), np.stack([at + 1, at + 21, at + 20], 1)])
-    names = ONE_SIDED + [f"{n}_{s}" for n in PAIRED for s in "LR"]
-    materials = ["M_Face", "M_BackHead", "M_Teeth", "M_EyeOcclusion"]
-    material = np.zeros(len(triangles) + 3, int)
-    material[-3:] = (1, 2, 3)
-    path = tmp_path_factory.mktemp("model") / "fake.npz"
-    np.savez(
-        path, vertices=vertices, identity=rng.normal(0, 0.05, (2, 26719, 3)).astype("f2"), uv=(grid + 1) / 2,
-        expression=rng.normal(0, 0.05, (len(names), 26719, 3)).astype("f2"), expression_names=names,
-        triangles=np.concatenate([triangles + 100, [[0, 5, 9]] * 3]),
-        uv_triangles=np.concatenate([triangles, [[0, 1, 2]] * 3]),
-        material=material, material_names=materials, landmarks68=np.arange(68),
-    )  # fmt: skip
-    return path
-
-
-@pytest.fixture(scope="module")
-def kit(pack):
-    return rendering.load_facekit(pack)
-
 
 def stub(person, frame, domain, rng):
     """Stands in for Mitsuba: a grey that depends on the frame's generator."""
@@ -227,7 +173,7 @@ def test_camera_and_background_repeat():
 
 def test_subjects_of_the_parts():
     given = render_faces.Settings()
-    assert [given.seed, given.size, given.samples, given.quality] == [7, 128, 4, 82]
+    assert [given.edition, given.seed, given.size, given.samples] == [1, 7, 128, 4]
     people = render_faces.people_of(given)
     assert len(people) == 200 and people[99:101] == [("lab", 99), ("posed", 0)] and people[-1] == ("wild", 79)
     two = render_faces.people_of(render_faces.Settings(domains=("wild", "lab")))

@@ -10,6 +10,8 @@ from . import rendering as r
 
 DOMAINS = ("lab", "posed", "wild")
 PANS, TILTS = (-45, -25, 0, 25, 45), (-25, 0, 25)
+PARTS_OF_A_SEQUENCE = (0.25, 0.6, 0.92, 0.97, 1.0)
+"""Of the apex, in the second edition: from onset on, the last three near it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Frame:
     sequence: int  # within the subject
     frame: int  # within the sequence
     roll: float = 0.0
+    setting: str = ""  # lab, posed or wild, where it is not the subject's part
 
 
 def plan(domain: str, strength: float, rng: np.random.Generator) -> list[Frame]:

@@ -5,6 +5,8 @@ Plain NumPy. Colours are painted as display values in [0, 1] and handed on linea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from . import rendering as r
@@ -101,6 +103,8 @@ def paint_skin(kit: r.FaceKit, points: np.ndarray, who: dict) -> np.ndarray:
     strand = r.waves(points, rng, 0.28, (1.6, 0.6, 1))
     _paint_beard(skin, lips, strand, who)
     _paint_brows(skin, kit.marks, strand, who)
+    if "mouth_line" in who:
+        _paint_bearing(skin, kit.marks, who)
     skin.lay(0.9 * hair_mask(kit, points, who), who["hair"] * 0.8)
     skin.lay(smooth(-points[:, 1], 12.6, 12.9), who["clothes"])
     return (np.clip(skin.colour, 0.02, 0.98) ** 2.2).astype("f4")
@@ -133,8 +137,12 @@ def _paint_lips(skin: Canvas, marks: np.ndarray, who: dict) -> np.ndarray:
     """The lips and what is put on them; gives (N,) bool, where they are."""
     lips = np.zeros(len(skin.points), bool)
     face = skin.points[:, 2] > marks[48:60, 2].min() - 1
-    lips[face] = inside(skin.xy[face], marks[48:60, :2])
-    edge = np.exp(-((r.polyline_distance(skin.xy, marks[[*range(48, 60), 48], :2]) / 0.12) ** 2)) * face
+    outline = marks[48:60, :2]
+    if "lip_full" in who:  # painted fuller or thinner than they are
+        middle = outline[[0, 6], 1].mean()
+        outline = np.stack([outline[:, 0], middle + who["lip_full"] * (outline[:, 1] - middle)], 1)
+    lips[face] = inside(skin.xy[face], outline)
+    edge = np.exp(-((r.polyline_distance(skin.xy, outline[[*range(12), 0]]) / 0.12) ** 2)) * face
     skin.lay(np.maximum(lips, 0.35 * edge) * (0.4 + who["lips"]), who["tone"] * [0.82, 0.58, 0.58])
     skin.lay(np.maximum(lips, 0.2 * edge) * who["lipstick"], who["lip_colour"])
     return lips
@@ -160,11 +168,25 @@ def _paint_brows(skin: Canvas, marks: np.ndarray, strand: np.ndarray, who: dict)
     for first in (17, 22):
         line = marks[first : first + 5, :2] + [0, who["brow_shift"] - 0.12]
         line[2, 1] += who["brow_arch"]
+        if "brow_slant" in who:
+            away = np.abs(line[:, 0]) - np.abs(line[:, 0]).mean()
+            line[:, 1] -= who["brow_slant"] * away / 1.7
         taper = 1 - 0.35 * smooth(np.abs(xy[:, 0]), 3.8, 6)
         close = 1 - (r.polyline_distance(xy, line.astype("f4")) / (who["brow_width"] * taper)) ** 2
         skin.lay(who["brow_dense"] * np.clip(1.6 * close, 0, 1) * (0.9 + 0.2 * strand) * skin.front, who["brow"])
     lid = np.min([r.polyline_distance(xy, marks[ids, :2]) for ids in ([36, 37, 38, 39], [42, 43, 44, 45])], 0)
     skin.lay((0.1 + 0.7 * who["makeup"]) * np.exp(-((lid / 0.1) ** 2)) * skin.front, who["tone"] * 0.25)
+
+
+def _paint_bearing(skin: Canvas, marks: np.ndarray, who: dict) -> None:
+    """Lines that go on from the mouth's corners, down or up; shadows on the lids and beside the nose."""
+    dark = who["tone"] * [0.62, 0.5, 0.5]
+    for side, corner in ((-1, marks[48, :2]), (1, marks[54, :2])):
+        tip = corner + [side * 0.55, np.sign(who["mouth_line"]) * 0.8]
+        gap = r.polyline_distance(skin.xy, np.array([corner - [side * 0.15, 0], corner, tip], "f4"))
+        skin.lay(1.6 * abs(who["mouth_line"]) * np.exp(-((gap / 0.17) ** 2)) * skin.front, dark)
+        skin.lay(who["hood"] * skin.spot(side * 3.1, 4.15, 1.5, 0.4), dark)
+        skin.lay(who["sallow"] * skin.spot(side * 1.7, 0.9, 0.5, 1.1), dark)
 
 
 def hair_mask(kit: r.FaceKit, points: np.ndarray, who: dict) -> np.ndarray:
@@ -209,12 +231,25 @@ def draw_glasses(rng: np.random.Generator) -> dict:
     return {"radius": radius, "squash": squash, "thick": thick, "colour": rng.uniform(0, 0.3, 3)}
 
 
-def draw_person(kit: r.FaceKit, rng: np.random.Generator, *, spread: float = 1.7) -> r.Person:
-    """One subject; `spread` is the standard deviation of the identity modes (the model's own people are at 1)."""
+def draw_person(
+    kit: r.FaceKit,
+    rng: np.random.Generator,
+    *,
+    spread: float = 1.7,
+    alter: Callable[[dict, np.ndarray], dict] = lambda who, modes: who,
+) -> r.Person:
+    """One subject.
+
+    Args:
+      kit: the face model.
+      rng: of everything.
+      spread: standard deviation of the identity modes (the model's own people are at 1).
+      alter: what is made of the traits before anything is painted, given them and the modes (M,).
+    """
     modes = np.clip(rng.normal(0, spread, len(kit.identity)), -2.6, 2.6) * rng.uniform(0.6, 1.25, len(kit.identity))
     face = kit.vertices + np.tensordot(modes.astype("f4"), kit.identity, 1)
     face = (face - face[kit.landmarks].mean(0)) * np.exp(rng.normal(0, [0.055, 0.045, 0.05])).astype("f4")
-    who = draw_traits(rng)
+    who = alter(draw_traits(rng), modes)
     texture = paint_skin(kit, kit.positions, who).reshape(r.TEXTURE, r.TEXTURE, 3)
     grain = np.random.default_rng(who["seed"] + 2).normal(1, 0.008 + 0.012 * who["age"], (r.TEXTURE, r.TEXTURE, 1))
     colour, tone = paint_skin(kit, kit.vertices, who), who["tone"] ** 2.2

@@ -9,6 +9,7 @@ import numpy as np
 from . import looks
 from . import rendering as r
 from . import scene as scenery
+from .editions import EDITIONS, Edition
 from .frames import Frame
 
 DISTANCE, HALF, CENTRE, PIVOT = 60.0, 11.2, 1.4, -4.0  # camera distance, half height seen, its middle, turning axis (z)
@@ -54,12 +55,12 @@ def draw_light(domain: str, rng: np.random.Generator) -> np.ndarray:
 class Renderer:
     """Mitsuba scenes of one face model; the topology is prepared once."""
 
-    def __init__(self, kit: r.FaceKit, size: int, samples: int) -> None:
+    def __init__(self, kit: r.FaceKit, size: int, samples: int, edition: Edition = EDITIONS[1]) -> None:
         import mitsuba
 
         mitsuba.set_variant("scalar_rgb")
         mitsuba.set_log_level(mitsuba.LogLevel.Error)
-        self.mi, self.kit, self.size, self.samples = mitsuba, kit, size, samples
+        self.mi, self.kit, self.size, self.samples, self.edition = mitsuba, kit, size, samples, edition
         corners = np.concatenate([kit.skin.reshape(-1, 1), kit.skin_uv.reshape(-1, 2)], 1)
         unique, self.skin = np.unique(corners, axis=0, return_inverse=True)
         self.skin, self.skin_vertex = self.skin.reshape(-1, 3), unique[:, 0].astype(int)
@@ -132,7 +133,7 @@ class Renderer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(size, size, 3) uint8 and landmarks (68, 2) float32 pixels of one frame."""
         wild = domain == "wild"
-        weight = r.frame_weights(self.kit, person, frame.expression, frame.intensity, rng)
+        weight = self.edition.weigh(self.kit, person, frame, rng)
         face = person.face + np.tensordot(weight, self.kit.shapes, 1)
         face[r.TEETH : r.EYES] += [0, 0, 0.02]
         normal = r.normals(face, self.everything)

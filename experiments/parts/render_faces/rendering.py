@@ -332,11 +332,21 @@ class Person:
 def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.ndarray:
     """(E,) float32: one person's weights of `expression` at full intensity: a variant, its ranges, an asymmetry."""
     variants = STYLES[expression]
-    units = variants[rng.integers(len(variants))]
+    return weights_of(kit, variants[rng.integers(len(variants))], expression, rng)
+
+
+def weights_of(
+    kit: FaceKit,
+    units: Mapping[int, tuple[float, float]],
+    expression: str,
+    rng: np.random.Generator,
+    spread: float = 0.12,
+) -> np.ndarray:
+    """(E,) float32 weights of action units drawn from their ranges, lopsided by `spread` (contempt: one-sided)."""
     index = {name: i for i, name in enumerate(kit.shape_names)}
     weight, side = np.zeros(len(kit.shape_names), "f4"), "LR"[rng.integers(2)]
     for unit, (low, high) in units.items():
-        amount, tilt = rng.uniform(low, high), np.clip(rng.normal(0, 0.12), -0.3, 0.3)
+        amount, tilt = rng.uniform(low, high), np.clip(rng.normal(0, spread), -0.3, 0.3)
         for shape, gain in AU[unit].items():
             if unit == 4 and 1 in units:  # against the frontalis the corrugator draws the brow in and oblique
                 shape, gain = {"browDown": ("browOblique", 0.9), "browTogether": ("browTogether", 0.5)}[shape]
@@ -384,6 +394,11 @@ def frame_weights(
     peak = (1 - mix) * person.style[expression] + mix * person.spare[expression]
     weight = peak * intensity * rng.normal(1, 0.08, len(peak)) + person.idle * (1 - 0.6 * intensity * bool(peak.any()))
     weight = weight + np.abs(rng.normal(0, 0.015, len(peak)))
+    return np.clip(with_gaze(kit, weight, rng), 0, 1.9).astype("f4")
+
+
+def with_gaze(kit: FaceKit, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(E,): the weights, into which a gaze is written."""
     index = {name: i for i, name in enumerate(kit.shape_names)}
     for name in ("eyeLookUp", "eyeLookDown"):
         weight[[index[name + "_L"], index[name + "_R"]]] += max(0.0, rng.normal(-0.03, 0.1))
@@ -391,7 +406,7 @@ def frame_weights(
     weight[
         [index["eyeLookOut_L" if turn > 0 else "eyeLookIn_L"], index["eyeLookIn_R" if turn > 0 else "eyeLookOut_R"]]
     ] += abs(turn)
-    return np.clip(weight, 0, 1.9).astype("f4")
+    return weight
 
 
 def frame_texture(kit: FaceKit, person: Person, weight: np.ndarray) -> np.ndarray:

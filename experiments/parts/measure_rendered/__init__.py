@@ -1,0 +1,1 @@
+"""What `experiments.measure_rendered` asks of networks."""
