@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import export, figures, records, weights
+from fer_tf import catalogue, export, figures, records, weights
 from fer_tf.models import de_gan
 
 from .parts.de_gan import expression_transfer, measures, networks, pictures
@@ -84,7 +84,8 @@ def load(settings: Settings, classes: tuple[str, ...]) -> list[records.Record]:
     """
     if settings.part != "lab" and not settings.all_subjects:
         raise ValueError(f"--part={settings.part} is for pre-training: give --all_subjects, too; folds are of lab.")
-    listed = data.load(settings, classes, **({"part": settings.part} if settings.dataset == "rendered" else {}))
+    part = {"part": settings.part} if settings.dataset in catalogue.RENDERED else {}
+    listed = data.load(settings, classes, **part)
     kept = [r for r in listed if r.subject is not None]
     if not kept:
         raise ValueError(f"--dataset={settings.dataset} names nobody: DE-GAN carries expressions between known people.")
@@ -147,8 +148,8 @@ def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) 
       folder: of the run.
       behind: data sets that the start of the training was trained on.
     """
-    other = settings.dataset == "rendered" and settings.part in ("posed", "wild")  # nobody of lab is in these
-    name = f"rendered/{settings.part}" if other else settings.data_name
+    other = settings.dataset in catalogue.RENDERED and settings.part in ("posed", "wild")  # nobody of lab is in these
+    name = f"{settings.dataset}/{settings.part}" if other else settings.data_name
     who = f"{name}, {len(trained.gan.subjects)} people, all of them"
     nets = {
         "de_gan": trained.gan,

@@ -61,8 +61,8 @@ class Settings(net.Net, settings.Training):
     @property
     def trained_on(self) -> str:
         """The data set of whose people nobody may be tested afterwards: a part's, where it shares nobody with lab."""
-        apart = self.dataset == "rendered" and self.part in ("posed", "wild")
-        return f"rendered/{self.part}" if apart else self.data_name
+        apart = self.dataset in catalogue.RENDERED and self.part in ("posed", "wild")
+        return f"{self.dataset}/{self.part}" if apart else self.data_name
 
 
 def people(settings: Settings, listed: Sequence[records.Record]) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def build(settings: Settings, classes: tuple[str, ...]) -> PlayersModel:
 @work.alone
 def run(settings: Settings) -> Path:
     """Trains, writes the encoder's weights with their provenance; gives their file."""
-    options = {"part": settings.part} if settings.dataset == "rendered" else {}
+    options = {"part": settings.part} if settings.dataset in catalogue.RENDERED else {}
     listed = data.load(settings, settings.labels if settings.classes else None, **options)
     folder = work.folder(settings, f"pretrain_gcnet_{settings.stage}")
     if settings.stage == "identify":

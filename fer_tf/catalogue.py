@@ -52,6 +52,10 @@ def may_be_shown(name: str) -> str:
     return getattr(module(name), "SHOWN", NO)
 
 
+RENDERED = ("rendered", "rendered2")
+"""The data sets of rendered people, which have the parts lab, posed and wild of people of their own."""
+
+
 def parameters(name: str) -> dict[str, Any]:
     """{argument of the data set's `records`: default}, without `root` and `labels`: what can be chosen of it."""
     known = inspect.signature(module(name).records).parameters

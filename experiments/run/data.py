@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fer_tf import cascade, catalogue, figures, pipeline, protocols, records
-from fer_tf.datasets import prepared
+from fer_tf.datasets import prepared, rendered2
 
 from . import foldings, jobs
 from .settings import FEEDS, Folds
@@ -47,6 +47,8 @@ def load(settings: Folds, classes: Sequence[str] | None, **options: Any) -> list
 
 def _listed(settings: Folds, options: dict[str, Any], where: str) -> list[records.Record]:
     """All records of --dataset, checked against the protocol that deals it."""
+    if (settings.dataset, options.get("part")) == ("rendered2", rendered2.JUDGE):
+        raise ValueError("part=judge is who judges, never trained on nor chosen by: --test_on=rendered2/judge=<file>.")
     chosen = settings.data_protocol
     if chosen is not None and settings.dataset == chosen.dataset:
         catalogue.refuse_others(chosen, options)

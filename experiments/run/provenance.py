@@ -177,6 +177,7 @@ def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None)
     if name is None or not weights.is_ours(name):
         return []
     behind = list(weights.provenance(name).get("datasets") or [])
-    if tested and {tested, tested.partition("/")[0]} & {*behind}:  # a part counts as seen where the whole is named
+    whole = "" if str(tested).endswith("/judge") else str(tested).partition("/")[0]
+    if tested and {tested, whole} & {*behind}:  # a part counts as seen where the whole is named, but for the judge's
         raise ValueError(f"--{flag}={name} was trained on everybody in {tested}, so it has seen who is to be tested.")
     return behind

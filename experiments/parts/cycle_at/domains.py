@@ -130,8 +130,8 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
 
 def load_source(settings: Wild, classes: tuple[str, ...]) -> list[records.Record]:
     """The records of --dataset, of the rendered faces lab and posed; subjects bear the data set's name, too."""
-    listed = data.load(settings, classes, **({"part": "all"} if settings.dataset == "rendered" else {}))
-    if settings.dataset == "rendered":
+    listed = data.load(settings, classes, **({"part": "all"} if settings.dataset in catalogue.RENDERED else {}))
+    if settings.dataset in catalogue.RENDERED:
         listed = [r for r in listed if r.domain in ("lab", "posed")]
     return [r if r.subject is None else replace(r, subject=f"{settings.data_name}:{r.subject}") for r in listed]
 

@@ -336,11 +336,7 @@ def draw_style(kit: FaceKit, expression: str, rng: np.random.Generator) -> np.nd
 
 
 def weights_of(
-    kit: FaceKit,
-    units: Mapping[int, tuple[float, float]],
-    expression: str,
-    rng: np.random.Generator,
-    spread: float = 0.12,
+    kit: FaceKit, units: Mapping[int, tuple[float, float]], expression: str, rng: np.random.Generator, spread=0.12
 ) -> np.ndarray:
     """(E,) float32 weights of action units drawn from their ranges, lopsided by `spread` (contempt: one-sided)."""
     index = {name: i for i, name in enumerate(kit.shape_names)}
