@@ -14,7 +14,7 @@ One frame takes 0.27 seconds of a CPU core: 6,080 frames of the first edition, 2
 `rendered2.py` in fer_tf/datasets say whose), 5,600 of the second's judge. What ships of the second is
 
   python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out=fer_tf/datasets/rendered2.h5 \\
-      --domains=lab,wild --subjects=100,60 --work=rendered2.h5.work
+      --domains=lab,wild --subjects=50,25 --work=rendered2.h5.work
 """
 
 from __future__ import annotations

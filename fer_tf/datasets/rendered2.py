@@ -13,7 +13,7 @@ every picture.
     judge   100 others   x (8 x 5 as lab, 16 as wild), in a file of their own: read once for a row that is reported,
                          never for a choice
 
-`rendered2.h5` ships with SHIPPED; the command below renders the whole (21,600 frames; pass the file as --data_dir), and
+`rendered2.h5` ships with the first 50 people of lab and 25 of wild (`SHIPPED`); the command below renders the whole (21,600 frames; pass the file as --data_dir), and
 with --domains=judge the judge's. A frame is the same bytes in the shipped file and in the whole one.
 
     python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out=rendered2.h5
@@ -39,6 +39,8 @@ from fer_tf.records import Record
 LABELS = rendered.LABELS
 TREE = "  rendered2.h5   (a part ships with the package)"
 PARTS = ("lab", "posed", "wild")
+SHIPPED = {"lab": 50, "wild": 25}
+"""How many people of a part are in the file that ships: the first ones."""
 JUDGE = "judge"
 FRAMES = "last3"
 RENDER = "python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out="

@@ -65,6 +65,8 @@ def stored(name):
                 for column in ("image", *rendered.COLUMNS):
                     data = a[column][:2]
                     b.create_dataset(column, data=data, dtype=a[column].dtype)
+                if name == "rendered2":
+                    b["number"], b["setting"] = np.zeros(2, np.int32), np.zeros(2, np.uint8)
         return path.read_bytes()
 
 
@@ -78,7 +80,7 @@ def tree(name, count=6):
         told = b'<?xml version="1.0"?><ActionUnitCoding><Metatag Name="Emotion" Value="3"/></ActionUnitCoding>'
         found = {f"Sessions/{i}/S{i:03d}-001.avi": reel() for i in range(count)}
         return found | {f"Sessions/{i}/S{i:03d}-001.xml": told for i in range(count)}
-    if name in ("prepared", "rendered"):
+    if name in ("prepared", "rendered", "rendered2"):
         return {f"{'faces' if name == 'prepared' else name}.h5": stored(name)}
     listed = {f"img/{i}.png": png for i in range(count)}
     rows = "".join(f"img/{i}.png,happy,p{i}\n" for i in range(count))

@@ -12,7 +12,7 @@ from fer_tf import catalogue
 from fer_tf.datasets import rendered, rendered2
 from fer_tf.records import EXPRESSIONS
 
-PEOPLE = {"lab": 60, "wild": 30}
+PEOPLE = rendered2.SHIPPED
 FRAMES = {"lab": 40, "wild": 16}
 
 

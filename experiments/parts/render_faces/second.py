@@ -24,7 +24,7 @@ RANGE = (0.35, 1.0)
 JITTER, FLICKER = 0.03, 0.01
 """Of a frame: relative change of each shape, and what moves by itself."""
 
-STRENGTH, PAINT = 0.5, 0.6
+STRENGTH, PAINT = 0.7, 0.75
 """Of the resting face: of its form, and of what is painted on."""
 
 TRAITS = ("brow", "slant", "lids", "corners", "lips", "nose", "chin", "width")
@@ -174,7 +174,7 @@ def draw_style(kit: r.FaceKit, expression: str, reach: Mapping[str, float], rng:
 def draw_manner(kit: r.FaceKit, rng: np.random.Generator) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """How a person shows the expressions: {expression: range}, {expression: style}."""
     reach = {name: float(np.exp(np.clip(rng.normal(0, 0.2), -0.4, 0.3))) for name in ("upper", "middle", "lower")}
-    middle = rng.uniform(RANGE[0] + 0.1, RANGE[1])
+    middle = rng.uniform(*RANGE)
     ranges = {e: float(np.clip(middle + rng.normal(0, 0.1), *RANGE)) for e in r.EXPRESSIONS}
     style = {e: draw_style(kit, e, reach, rng) for e in r.EXPRESSIONS}
     return ranges | {"neutral": 0.0}, style
