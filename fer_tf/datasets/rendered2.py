@@ -13,14 +13,16 @@ every picture.
     judge   100 others   x (8 x 5 as lab, 16 as wild), in a file of their own: read once for a row that is reported,
                          never for a choice
 
-`rendered2.h5` ships with the first 50 people of lab and 25 of wild (`SHIPPED`); the command below renders the whole (21,600 frames; pass the file as --data_dir), and
-with --domains=judge the judge's. A frame is the same bytes in the shipped file and in the whole one.
+`rendered2.h5` ships with the first 50 people of lab and 25 of wild (`SHIPPED`). The command below renders the whole,
+21,600 frames, to be passed as --data_dir, and with --domains=judge the judge's. A frame is the same bytes in the
+shipped file and in the whole one.
 
     python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out=rendered2.h5
 
-The file is as `rendered.h5`; number (within the part, so that a subject bears one name in every file: "lab007") and
-setting (lab, posed or wild; the part, but for the judge's) besides. Measured by `python -m experiments.measure_rendered
---dataset=rendered2`: MEASURED
+The file is as `rendered.h5`. Besides, it has number (within the part: a subject bears one name in every file, as
+lab007) and setting (lab, posed or wild; the part, but for the judge's). Landmarks are rounded to 1/64 of a pixel.
+`python -m experiments.measure_rendered --dataset=rendered2` measures what an oracle gains that sees the person's own
+neutral face beside the other, and what more people are worth.
 
 Licence: as `rendered.py` (ICT-FaceKit is MIT; its notice, `rendered.LICENSE`, has to travel with the data).
 """

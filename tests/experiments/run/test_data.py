@@ -37,6 +37,15 @@ def test_records_of_the_classes_alone(listed):
         data.load(Toy(classes="fear,surprise"), ("fear", "surprise"))
 
 
+def test_who_judges_is_not_trained_on(monkeypatch):
+    monkeypatch.setattr(catalogue, "load", lambda *call: [])
+    for given in ({"options": ("part=judge",)}, {"options": ("part=judge", "frames=all"), "data_dir": "judge.h5"}):
+        with pytest.raises(ValueError, match="part=judge is who judges, never trained on nor chosen by: --test_on="):
+            data.load(Toy(dataset="rendered2", **given), None)
+    with pytest.raises(ValueError, match="--options=part=wild has no image"):
+        data.load(Toy(dataset="rendered2", options=("part=wild",)), None)
+
+
 def test_a_protocol_and_options_choose_what_is_read(monkeypatch, capsys):
     """The protocol's, then --options, then what the command asks for; another data set than its own is refused."""
     calls = []

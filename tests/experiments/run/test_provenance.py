@@ -162,6 +162,10 @@ def test_weights_that_have_seen_the_tested_people_are_refused(tmp_path):
     assert provenance.refuse_tested_people(part, "init", "rendered") == ["rendered/wild"]
     with pytest.raises(ValueError, match="everybody in rendered/wild"):
         provenance.refuse_tested_people(part, "init", "rendered/wild")
+    second = saved(tmp_path / "s.h5", ["rendered2"])  # nobody of the judge's is in the whole
+    assert provenance.refuse_tested_people(second, "init", "rendered2/judge") == ["rendered2"]
+    with pytest.raises(ValueError, match="everybody in rendered2/wild"):
+        provenance.refuse_tested_people(second, "init", "rendered2/wild")
     assert provenance.refuse_tested_people(None, "init", "rendered") == []
     (tmp_path / "keras.h5").write_bytes(b"another's")
     assert provenance.refuse_tested_people(tmp_path / "keras.h5", "init", "rendered") == []
