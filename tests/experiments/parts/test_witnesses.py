@@ -6,6 +6,7 @@ import pytest
 from experiments import measure_rendered
 from experiments.parts.measure_rendered import witnesses
 from fer_tf.datasets import rendered
+from fer_tf.records import Record
 
 
 @pytest.fixture
@@ -79,3 +80,33 @@ def test_the_command_hands_each_person_its_neutral_face(monkeypatch):
     for wrong in ({"tested": 3}, {"people": ("0",)}, {"people": ("ten",)}):
         with pytest.raises(ValueError, match="must be numbers, and --tested="):
             read(measure_rendered.Settings(**wrong), lambda file: listed)
+
+
+def faces_with_a_habit(people=40):
+    """Records whose mouth is moved by who it is, two units and more, and by one of two expressions, one unit."""
+    rng, listed = np.random.default_rng(0), []
+    base = rng.uniform(20, 100, (68, 2))
+    for person in range(people):
+        habit = rng.normal(0, 4)
+        for expression, moved in (("anger", -1.0), ("fear", 1.0), ("neutral", 0.0)):
+            marks = base + rng.normal(0, 0.01, (68, 2))
+            marks[50:54, 1] += habit + moved
+            listed.append(Record("x.png", expression, subject=f"p{person:02d}", info={"landmarks": marks}))
+    return listed
+
+
+def test_landmarks_with_the_own_neutral_face_tell_what_alone_they_do_not():
+    found = measure_rendered.read_by_landmarks(faces_with_a_habit())
+    assert found["landmarks_with_own_neutral"] == 1.0
+    assert max(found["landmarks_alone"], found["landmarks_with_strangers"]) < 0.75
+
+
+def test_a_discriminant_by_hand():
+    """Two classes at -1 and 1 with spread in y alone: x decides, whatever y is; of an unequal pair the middle does."""
+    train = np.array([[-1, 5], [-1, -5], [1, 5], [1, -5], [-1, 0], [1, 0]], float)
+    labels = np.array([3, 3, 7, 7, 3, 7])
+    test = np.array([[-0.1, 90], [0.1, -90], [5, 90]], float)
+    assert measure_rendered.discriminated(train, labels, test).tolist() == [3, 7, 7]
+    placed = measure_rendered.placed(3 * np.random.default_rng(1).uniform(0, 9, (2, 68, 2)) + 7).reshape(2, 68, 2)
+    np.testing.assert_allclose(placed[:, 36:48].mean(1), 0, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(placed[:, 48:68].mean(1), axis=1), 1)
