@@ -41,6 +41,7 @@ from fer_tf.records import Record
 LABELS = rendered.LABELS
 TREE = "  rendered2.h5   (a part ships with the package)"
 PARTS = ("lab", "posed", "wild")
+SHOWN = rendered.SHOWN
 SHIPPED = {"lab": 50, "wild": 25}
 """How many people of a part are in the file that ships: the first ones."""
 JUDGE = "judge"
