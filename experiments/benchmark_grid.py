@@ -48,7 +48,7 @@ class Bench:
 
     def task(self, each: share.Share, job: jobs.Job) -> process.Task:
         """What is run for a job."""
-        return plan.task_of(EXPERIMENT, self.flags, self.folder, each, "benchmark", job)
+        return plan.task_of(EXPERIMENT, self.flags, self.folder, each.threads, "benchmark", job)
 
     def fresh(self) -> jobs.Listing:
         """The jobs without the table, none of which is done."""

@@ -9,8 +9,9 @@
 
 What is no flag of this command is one of --experiment's. A job is a training (IA-gen: run0/fold1/gan_anger) and has a
 process with threads and a GPU's memory for its share, a log, grid.log, in its folder, and two more tries; what depends
-on it waits. Then the experiment itself is run, finds all done and writes the table: with --deterministic and as many
-threads the bits are those of the command without the grid. done.json in a job's folder is the only truth: whatever is
+on it waits. Then the experiment itself is run, finds all done and writes the table: with --deterministic the bits are
+those of the command without the grid on this machine, for which jobs have as many threads as it has cores, whatever
+their share: the number of threads changes the bits. done.json in a job's folder is the only truth: whatever is
 killed, the same line goes on. A table is written where all jobs are done; else the exit code is 1.
 
 --slurm has sbatch's options. A Slurm job that is preempted, or runs out of time, is queued again. Without --address
@@ -137,14 +138,16 @@ def watch(folder: Path) -> int:
     return int(said["end"] != schedule.WELL)
 
 
-def run_jobs(settings: Settings, listing: jobs.Listing, engine: schedule.Engine, each: share.Share) -> int:
-    """Runs what is to be run and prints what came of it; the exit code."""
+def run_jobs(
+    settings: Settings, listing: jobs.Listing, engine: schedule.Engine, each: share.Share, threads: int
+) -> int:
+    """Runs what is to be run, with so many threads each, and prints what came of it; the exit code."""
     token = uuid.uuid4().hex
     about = {"token": token, "experiment": settings.experiment, "flags": list(settings.flags)}
     about |= {"engine": settings.engine, "share": str(each), "started": time.strftime("%F %T")}
 
     def task(job: jobs.Job) -> process.Task:
-        return plan.task_of(settings.experiment, settings.flags, listing.folder, each, token, job)
+        return plan.task_of(settings.experiment, settings.flags, listing.folder, threads, token, job)
 
     made, screen, end = schedule.Schedule(listing, engine, task, about, settings.retries), view.Screen(), "was stopped"
     try:
@@ -190,7 +193,7 @@ def run(settings: Settings) -> int:
         return 0
     with one_grid(listing.folder):
         engine = engines.make(settings, each, there, listing.folder, listing.jobs[0].place)
-        return run_jobs(settings, listing, engine, each)
+        return run_jobs(settings, listing, engine, each, there.cpu if chosen.deterministic else each.threads)
 
 
 if __name__ == "__main__":

@@ -148,11 +148,27 @@ def test_watch_tells_how_the_last_grid_ended(said, tmp_path):
 def test_a_job_s_command_line(tmp_path, monkeypatch):
     """The experiment's own flags, then its folder and job; the package is found wherever it runs."""
     job = jobs.Job("run0/fold1/gan_fear", "GANs", 1, None, ())
-    task = plan.task_of("ia_gen", ("--preset=smoke", "--workdir=x"), tmp_path, share.Share(1, 0), "token", job)
+    task = plan.task_of("ia_gen", ("--preset=smoke", "--workdir=x"), tmp_path, 3, "token", job)
     words = [sys.executable, "-m", "experiments.ia_gen", "--preset=smoke", "--workdir=x", f"--workdir={tmp_path}"]
     assert [*task.words] == [*words, "--job=run0/fold1/gan_fear"] and task.here == os.getcwd()
     assert task.log == f"{tmp_path}/run0/fold1/gan_fear/grid.log"
     assert task.environment["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
+    assert task.environment["TF_NUM_INTRAOP_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("flag, threads", [("--deterministic", "6"), ("--nodeterministic", "2")])
+def test_threads_are_the_machine_s_where_bits_count(said, tmp_path, monkeypatch, flag, threads):
+    """A command without the grid has so many, and other sums with more or fewer."""
+    given = []
+
+    def start(self, tasks):
+        given.extend(task.environment["TF_NUM_INTRAOP_THREADS"] for task in tasks)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(share, "machine", lambda: share.Machine(6, ()))
+    monkeypatch.setattr("experiments.parts.grid.local.Local.start", start)
+    words = ("--experiment=fer_net", "--preset=smoke", flag, "--resources=cpu=2", f"--workdir={tmp_path}/w")
+    assert said(*words)[0] == 1 and given == [threads] * 2
 
 
 def test_a_full_disk_ends_the_grid_in_one_sentence(said, tmp_path, monkeypatch):

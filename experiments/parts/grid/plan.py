@@ -29,7 +29,7 @@ def listed(module: Any, chosen: Any) -> jobs.Listing:
 
 
 def task_of(
-    experiment: str, flags: Sequence[str], folder: Path, each: share.Share, token: str, job: jobs.Job
+    experiment: str, flags: Sequence[str], folder: Path, threads: int, token: str, job: jobs.Job
 ) -> process.Task:
     """What is run for a job.
 
@@ -37,14 +37,14 @@ def task_of(
       experiment: whose job it is.
       flags: of its command line.
       folder: the work folder.
-      each: a job's share.
+      threads: of its process.
       token: of the grid.
       job: the job.
     """
     log = folder / "table.log" if job.place == jobs.TABLE else folder / job.place / "grid.log"
     words = [sys.executable, "-m", f"{PACKAGE}.{experiment}", *flags, f"--workdir={folder}", f"--job={job.place}"]
     packages = Path(__file__).resolve().parents[2 + len(PACKAGE.split("."))]
-    told = share.environment(each, packages)
+    told = share.environment(threads, packages)
     return process.Task(job.place, tuple(words), str(log), os.getcwd(), told, str(folder), token)
 
 

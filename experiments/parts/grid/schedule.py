@@ -124,13 +124,18 @@ class Schedule:
                 self.ended(outcome)
             self.give_up()
             self.begin()
-            for entry in self.in_state(QUEUED):
-                if self._taken(entry):
-                    entry.state = RUNNING
+            self.look()
             show(self.write())
             if not self.in_state(WAITING, QUEUED, RUNNING, ELSEWHERE):
                 return
             time.sleep(PAUSE)
+
+    def look(self) -> None:
+        """Which jobs the engine has begun: their processes have taken them."""
+        now = time.time()
+        for entry in self.in_state(QUEUED):
+            if entry.look <= now:
+                entry.state, entry.look = RUNNING if self._taken(entry) else QUEUED, now + AGAIN
 
     def begin(self) -> None:
         """Begins what can be begun."""
@@ -139,13 +144,14 @@ class Schedule:
         for entry in self.in_state(ELSEWHERE):
             if entry.look <= now and not self._taken(entry):
                 entry.state = DONE if entry.job.done(self.folder) else WAITING
+        elsewhere = len(self.in_state(ELSEWHERE))
         for entry in self.in_state(WAITING):
-            if len(begun) >= self.engine.room(len(self.in_state(ELSEWHERE))):
+            if len(begun) >= self.engine.room(elsewhere):
                 break
             if entry.look > now or any(self.entries[place].state != DONE for place in entry.job.after):
                 continue
             if self._taken(entry):  # of a grid that was killed
-                entry.state, entry.look = ELSEWHERE, now + AGAIN
+                entry.state, entry.look, elsewhere = ELSEWHERE, now + AGAIN, elsewhere + 1
                 continue
             entry.state = QUEUED if self.engine.queues else RUNNING
             begun.append(self.task(entry.job))

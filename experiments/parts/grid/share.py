@@ -86,18 +86,17 @@ def refuse_too_much(share: Share, there: Machine, first: str, where: str) -> Non
             raise ValueError(f"{first} can never run: --resources={name}={asked:g}, and {where} has {has}.")
 
 
-def environment(share: Share, packages: Path) -> dict[str, str]:
+def environment(threads: int, packages: Path) -> dict[str, str]:
     """What a job's process is told: its threads, to take a GPU's memory as it needs it, and where this package is.
 
     Args:
-      share: of the job.
+      threads: how many; their number changes the last bits of sums.
       packages: the folder that has the package.
     """
-    threads = str(share.threads)
     paths = [str(packages), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     return {
-        **dict.fromkeys(names, threads),
+        **dict.fromkeys(names, str(threads)),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),

@@ -82,12 +82,12 @@ def test_more_than_there_is_names_a_job_at_once(given, there, sentence):
 
 def test_what_a_process_is_told(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/mine", "/there"]))
-    told = share.environment(share.Share(2.7, 0.5), Path("/there"))
+    told = share.environment(share.Share(2.7, 0.5).threads, Path("/there"))
     assert told == {
         "TF_NUM_INTRAOP_THREADS": "2", "TF_NUM_INTEROP_THREADS": "2", "OMP_NUM_THREADS": "2",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true", "PYTHONUNBUFFERED": "1", "PYTHONPATH": "/there:/mine",
     }  # fmt: skip
-    assert share.environment(share.Share(0.5, 0), Path("/there"))["OMP_NUM_THREADS"] == "1"
+    assert share.environment(share.Share(0.5, 0).threads, Path("/there"))["OMP_NUM_THREADS"] == "1"
 
 
 def test_the_machine_s_gpus_are_those_that_are_shown(monkeypatch):
