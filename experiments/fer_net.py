@@ -32,6 +32,8 @@ PRESETS = {
 class Settings(classifier.Classifier):
     """FER-Net's, and what every run has."""
 
+    WORKERS = True
+
 
 @work.alone
 def run(settings: Settings) -> report.Results:

@@ -45,6 +45,7 @@ PRESETS = {
 class Settings(gans.GANs):
     """IA-gen's and FER-Net's, and what every run has."""
 
+    WORKERS = True
     GROWS = ("gan_epochs", "runs")
 
     @property

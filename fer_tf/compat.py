@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from fer_tf import feeding, keras_settings, scores
+from fer_tf import feeding, keras_settings, replicas, scores
 
 keras_settings.refuse_others()  # before Keras looks for a backend that may not be there
 KERAS_3 = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 16)
@@ -225,8 +225,7 @@ class PlayersModel(feeding.Fed, keras.Model):
           **values: scalars.
         """
         means = self.__dict__.setdefault("_means", {})
-        for name, value in values.items():
-            count = tf.ones(()) if rows is None else tf.cast(rows[name], tf.float32)
+        for name, (value, count) in replicas.means(values, rows).items():
             means[name].update_state(tf.where(count > 0, value, tf.zeros_like(value)), sample_weight=count)
         return {name: means[name].result() for name in values}
 
@@ -308,10 +307,9 @@ def gradients_of(player: Player, loss: tf.Tensor, tape: tf.GradientTape) -> list
       loss: float32 scalar recorded by `tape`.
       tape: persistent where it serves two players.
     """
-    optimizer, replicas = player.optimizer, tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer = player.optimizer
     with tape:
-        if replicas > 1:  # optimizers add the replicas' gradients up
-            loss = loss / replicas
+        loss = replicas.share_of(loss)  # optimizers add the replicas' gradients up
         if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
             loss = optimizer.scale_loss(loss) if KERAS_3 else optimizer.get_scaled_loss(loss)
     return tape.gradient(loss, list(player.variables))
@@ -366,9 +364,11 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """(N, H, W, C) -> (N, H, W, C), the same dtype."""
-        if not KERAS_3 or inputs.shape.rank != 4 or self.axis not in (-1, 3):
+        update, usual = bool(training) and self.trainable, inputs.shape.rank == 4 and self.axis in (-1, 3, [3])
+        if update and usual and (own := replicas.part()) is not None:
+            return replicas.normalised(self, inputs, own)
+        if not KERAS_3 or not usual:
             return super().call(inputs, training=training)
-        update = bool(training) and self.trainable
         gamma, beta, mean, variance = (
             tf.convert_to_tensor(v.value if hasattr(v, "value") else v)
             for v in (self.gamma, self.beta, self.moving_mean, self.moving_variance)

@@ -109,7 +109,7 @@ def save(
     module = Module(model, classes, chosen, metadata or {})
     if path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} exists and is no SavedModel: remove it, or export to another folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     signatures = {"serving_default": module.serving_default, "serving_bytes": module.serving_bytes}
     with tempfile.TemporaryDirectory() as folder, files.replacing(path) as part:
         asset = Path(folder) / "metadata.json"

@@ -55,7 +55,7 @@ def save(fig: Figure, path: str | os.PathLike[str], dpi: int = _DPI) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"pictures are written as PNG, and {path.name!r} does not end in .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     if text := _note(path):
         fig.text(0.5, -0.02, text, ha="center", va="top", fontsize=8, wrap=False)
     with files.replacing(path) as part:

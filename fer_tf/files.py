@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,19 @@ LONGEST = 255
 FULL = ("No space left on device", "Disk quota exceeded", "errno = 28", "errno = 122")
 """What libraries of C say of a full disk."""
 
+_silent: dict[str, bool] = {"now": False}
+
+
+def silent(now: bool) -> None:
+    """Whether this process writes no results from now on, since another one does (`workers`): they go nowhere."""
+    _silent["now"] = now
+
+
+def make_folder(path: str | Path) -> None:
+    """Makes a folder for results with those above it, if need be; a process that is `silent` makes none."""
+    if not _silent["now"]:
+        Path(path).mkdir(parents=True, exist_ok=True)
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -27,12 +41,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Its ending is that of `path`, since many libraries choose their format by it; of a long name it has the beginning.
     Two processes get two names. Whatever is left of it after an error goes, and what stood at `path` stays. A process
-    that is killed leaves the other name, which begins with a dot.
+    that is killed leaves the other name, which begins with a dot. In a process that is `silent` all of it goes.
 
     Raises:
       OSError: the block wrote nothing, or a folder stands where a file is to go, or the other way round.
     """
     path = Path(path)
+    if _silent["now"]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / path.name[-100:]
+        return
     tail = f".{os.getpid()}.part{path.suffix}"
     stem = f".{path.stem}"
     if len(os.fsencode(stem + tail)) > LONGEST >= len(os.fsencode(path.name)):

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import draws
+from fer_tf import draws, replicas
 from fer_tf.compat import BatchNorm, keras
 
 __all__ = [
@@ -57,8 +57,8 @@ def normal() -> Any:
 class Dropout(keras.layers.Layer):
     """Dropout whose mask follows from (seed, number of training steps), so that a resumed run draws the same masks.
 
-    The step count is a variable of the layer: checkpoints hold it, `weights.save` leaves it out. Under
-    `tf.distribute` each replica draws its own mask.
+    The step count is a variable of the layer: checkpoints hold it, `weights.save` leaves it out. Replicas of one
+    machine draw masks of their own, those of several machines have their rows of one mask (`fer_tf.replicas`).
 
     Args:
       rate: share of the inputs set to zero while training; the others are divided by 1 - rate.
@@ -82,7 +82,7 @@ class Dropout(keras.layers.Layer):
         """(N, ...) -> (N, ...); the identity unless training."""
         if not training or not self.rate:
             return inputs
-        keep = draws.uniform(tf.shape(inputs), step_seed(self)) >= self.rate
+        keep = replicas.drawn(draws.uniform, tf.shape(inputs), step_seed(self)) >= self.rate
         return tf.where(keep, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
     def get_config(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Noise(keras.layers.Layer):
         """(N, ...) -> noise (N, ...), the same dtype."""
         if not training:
             return tf.zeros_like(inputs)
-        return tf.cast(draws.normal(tf.shape(inputs), step_seed(self)), inputs.dtype)
+        return tf.cast(replicas.drawn(draws.normal, tf.shape(inputs), step_seed(self)), inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The seed."""
@@ -121,9 +121,9 @@ class Noise(keras.layers.Layer):
 
 
 def step_seed(layer: Any) -> tf.Tensor:
-    """Counts a layer's `seed_step` up; the stateless seed (2,) int32 of this step and replica."""
+    """Counts a layer's `seed_step` up; the stateless seed (2,) int32 of this step, and of this replica of a machine."""
     context = tf.distribute.get_replica_context()
-    replica = context.replica_id_in_sync_group if context else 0
+    replica = context.replica_id_in_sync_group if context and replicas.part() is None else 0
     step = tf.convert_to_tensor(layer.seed_step) + 1
     layer.seed_step.assign(step)
     return tf.stack([tf.cast(step, tf.int32), layer.seed + 7919 * tf.cast(replica, tf.int32)])

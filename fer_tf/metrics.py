@@ -192,7 +192,7 @@ def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> N
     """
     path = Path(path)
     text = json.dumps(_plain({"schema": SCHEMA, **metrics}, ""), indent=2, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     files.write_text(path, text)
 
 

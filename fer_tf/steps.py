@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fer_tf import devices
+from fer_tf import devices, replicas
 
 
 class Call(NamedTuple):
@@ -47,6 +47,7 @@ class Steps:
     def __init__(self, model: Any, data: Any, strategy: tf.distribute.Strategy, per_call: int):
         self.model, self.data, self.strategy = model, data, strategy
         self.replicas = strategy.num_replicas_in_sync
+        self.machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self.resident = self.replicas == 1 and getattr(data, "resident", False)
         self.even = getattr(data, "even", False)
         self.per_call = per_call if self.even else 1
@@ -118,6 +119,9 @@ class Steps:
         gradients = tf.function(self.model.gradients, jit_compile=True) if xla else None
 
         def on_replica(batch: Any) -> dict[str, tf.Tensor]:
+            if self.machines:
+                with replicas.part_of(batch, self.replicas) as own:
+                    return self.model.train_step(own)
             part = self._dealt(batch)
             if gradients is None:
                 return self.model.train_step(part)

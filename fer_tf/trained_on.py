@@ -149,7 +149,7 @@ def bind(folder: Path, described: Mapping[str, Any]) -> None:
         return
     file, now = folder / FILE, json.loads(json.dumps(described))
     if not (folder / "checkpoint" / "checkpoint").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         files.write_json(file, now)
         return
     try:

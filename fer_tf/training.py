@@ -15,7 +15,7 @@ those of an uninterrupted run bit for bit, wherever it was killed.
     workdir/history.csv      one row an epoch
     workdir/done.json        written at the end
 
-More `epochs` or `max_steps` go on from there.
+More `epochs` or `max_steps` go on from there. Workers of several machines all call this; the chief alone writes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import math
 import random
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,12 +37,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import checkpoints, devices, files, trained_on
+from fer_tf import checkpoints, devices, files, trained_on, workers
 from fer_tf.compat import keras, set_policy, set_xla
 from fer_tf.steps import Steps
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
-STRATEGIES = ("none", "mirrored")
+STRATEGIES = ("none", "mirrored", "multi_worker")
 XLA = ("auto", "on", "off")
 LOWER = "Lower the learning rate, or train in float32; the last checkpoint is from before."
 """What to do about numbers that are no longer finite."""
@@ -81,7 +82,8 @@ def setup(
     Args:
       seed: of Python, NumPy and TensorFlow: initial weights.
       precision: float32, mixed_float16, mixed_bfloat16, or auto (see `auto_precision`).
-      strategy: none, or mirrored (one replica a GPU, or a logical CPU where there are several).
+      strategy: none, mirrored (one replica a GPU, or a logical CPU where there are several), or multi_worker (those of
+        all machines that TF_CONFIG names; before TensorFlow's first operation, see `workers.join`).
       deterministic: only operations that give the same bits each time; slower on a GPU.
       xla: on, off, or auto: where there is a GPU, and in `fit` at least `PAYS` steps are to be made: compiling takes
         about a minute. On a CPU it is several times slower, which is printed.
@@ -89,7 +91,7 @@ def setup(
     Returns:
       The strategy in whose scope the model is built and compiled.
     Raises:
-      ValueError: an unknown precision, strategy, xla or device.
+      ValueError: an unknown precision, strategy, xla or device, or XLA on several machines.
       devices.Refused: a GPU is asked for and cannot be used; the message says why.
     """
     if xla not in XLA:
@@ -99,6 +101,9 @@ def setup(
     if strategy not in STRATEGIES:
         raise ValueError(f"Unknown strategy {strategy!r}: use {', '.join(STRATEGIES)}.")
     devices.choose(device)
+    if strategy == "multi_worker":
+        xla = workers_xla(xla)
+        workers.join({"seed": seed, "precision": auto_precision(xla) if precision == "auto" else precision})
     set_xla({"auto": None, "on": True, "off": False}[xla])
     if xla == "on" and not devices.gpus():
         print("--xla=on without a GPU: XLA's code for a CPU is several times slower than TensorFlow's own.", flush=True)
@@ -108,10 +113,26 @@ def setup(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     set_policy(auto_precision(xla) if precision == "auto" else precision)
+    if strategy == "multi_worker":
+        return workers.join()
     if strategy == "none":
         return tf.distribute.get_strategy()
     names = [d.name for d in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
     return mirrored(tuple(names))
+
+
+def workers_xla(xla: str) -> str:
+    """What --xla comes to on several machines: off.
+
+    Raises:
+      ValueError: it is on.
+    """
+    if xla == "on":
+        raise ValueError(
+            "--xla=on compiles a step as a whole, in the middle of which the workers of --strategy=multi_worker meet: "
+            "leave one of them out."
+        )
+    return "off"
 
 
 @functools.cache
@@ -120,6 +141,7 @@ def mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(names)
 
 
+@workers.lost_named()
 def fit(
     model: keras.Model,
     data: Any,
@@ -160,16 +182,16 @@ def fit(
     Raises:
       FloatingPointError: a loss or a weight is no longer finite; the message names the step and the batch's records.
       ValueError: the checkpoint in workdir learnt from other data; the message names what changed.
-      devices.OutOfMemory: the device's memory does not hold a step; the last checkpoint is whole.
+      devices.OutOfMemory, workers.Lost: a step does not fit the memory; a worker is gone. The checkpoint is whole.
     """
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
-    trained_on.bind(workdir, trained_on.describe(data, held_out, follows))
+    _bind(workdir, trained_on.describe(data, held_out, follows))
     planned = min(epochs * len(data), math.inf if max_steps is None else max_steps)
     if getattr(model, "xla_is_auto", False) and planned < PAYS:
         model.xla = False
     run = Run(model, data, workdir, strategy, **options)
     run.resume(epochs, max_steps)
-    while run.epoch < epochs and not run.ended and not (stop is not None and stop(run.epoch)):
+    while run.epoch < epochs and not run.ended and not (stop is not None and workers.agreed(stop(run.epoch))):
         row = run.one_epoch(epochs, checkpoint_steps, max_steps)
         run.check_weights()  # a network may give finite answers by weights that are none
         if validation is not None:
@@ -180,6 +202,12 @@ def fit(
             after_epoch(model, int(row["epoch"]))
     run.finish()
     return run.history
+
+
+def _bind(workdir: Path, described: Mapping[str, Any]) -> None:
+    """Binds a training to what it learns from, and refuses to go on with another one, or with workers of another."""
+    workers.refuse_unlike("data to learn from", lambda: json.dumps(described))
+    trained_on.bind(workdir, described)
 
 
 def need_tensorboard() -> None:
@@ -205,7 +233,7 @@ def restore(model: keras.Model, workdir: str | Path, which: str = "last") -> ker
     path = (
         tf.train.latest_checkpoint(str(workdir / "checkpoint")) if which == "last" else str(workdir / "best" / "model")
     )
-    if path is None or not Path(f"{path}.index").is_file():
+    if path is None or not workers.sees(Path(f"{path}.index")):
         raise FileNotFoundError(f"There is no {which} checkpoint in {workdir}: train first, or give another --workdir.")
     checkpoints.restore(tf.train.Checkpoint(model=model), path).expect_partial()
     return model
@@ -233,10 +261,10 @@ class Run:
         tensorboard: bool = False,
         steps_per_call: int = 0,
     ):
-        self.model, self.data, self.workdir, self.progress = model, data, workdir, progress
+        self.model, self.data, self.workdir, self.progress = model, data, workdir, progress and workers.writes()
         if tensorboard:
             need_tensorboard()
-        workdir.mkdir(parents=True, exist_ok=True)
+        files.make_folder(workdir)
         self.epoch = self.step = self.total = 0
         self.ended, self.best = False, -math.inf
         self.before: list[dict[str, int]] = []
@@ -244,23 +272,33 @@ class Run:
             self.counts = {n: tf.Variable(0, dtype=tf.int64, name=n) for n in ("epoch", "step", "total")}
         means = [v if isinstance(v, tf.Variable) else v.value for m in model.metrics for v in m.variables]
         self.checkpoint = tf.train.Checkpoint(model=model, means=means, **self.counts)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(workdir / "checkpoint"), max_to_keep=2)
+        self.folder = str(workdir / "checkpoint")
+        self.apart = None if workers.writes() else tempfile.TemporaryDirectory()  # to save, all workers have to
+        kept = self.folder if self.apart is None else self.apart.name
+        self.manager = tf.train.CheckpointManager(self.checkpoint, kept, max_to_keep=2)
         self.finite = tf.function(lambda: checkpoints.all_finite(model))
         self.history: list[dict[str, float]] = []
         self.steps = Steps(model, data, strategy, steps_per_call or (STEPS_PER_CALL if devices.gpus() else 1))
-        self.events = tf.summary.create_file_writer(str(workdir / "tensorboard")) if tensorboard else None
+        events = tensorboard and workers.writes()
+        self.events = tf.summary.create_file_writer(str(workdir / "tensorboard")) if events else None
 
     def resume(self, epochs: int, max_steps: int | None) -> None:
         """Restores the latest checkpoint, and the rows of history.csv up to it; what a kill left half written goes.
 
         A training that has reached `epochs` or `max_steps` is `ended`. Of one that stopped within an epoch and is to go
         on, that epoch's row is written anew.
+
+        Raises:
+          ValueError: another worker sees another checkpoint, or starts from other weights.
         """
-        for left in self.workdir.glob(".best.*"):
-            shutil.rmtree(left, ignore_errors=True)
-        checkpoints.tidy(self.manager)
-        latest = self.manager.latest_checkpoint
+        if workers.writes():
+            for left in self.workdir.glob(".best.*"):
+                shutil.rmtree(left, ignore_errors=True)
+            checkpoints.tidy(self.manager)
+        latest = self.manager.latest_checkpoint if workers.writes() else tf.train.latest_checkpoint(self.folder)
+        workers.refuse_unlike(f"checkpoints in {self.folder}", lambda: Path(latest or "").name)
         if latest is None:
+            workers.refuse_unlike("weights to start from", lambda: trained_on.weights_digest(self.model))
             return
         checkpoints.restore(self.checkpoint, latest).assert_existing_objects_matched()
         self.epoch, self.step, self.total = (int(self.counts[n]) for n in ("epoch", "step", "total"))
@@ -269,7 +307,7 @@ class Run:
         if done:
             self.before = [*done.get("before", []), {k: done[k] for k in ("epochs", "steps")}]
         enough = max_steps is not None and self.total >= max_steps
-        self.ended = here and (enough or self.epoch >= epochs)
+        self.ended = bool(workers.agreed(here and (enough or self.epoch >= epochs)))
         path = self.workdir / "history.csv"
         if path.is_file():
             with path.open(newline="") as file:
@@ -363,7 +401,7 @@ class Run:
         if monitor not in row:
             raise KeyError(f"The validation gives no {monitor!r}: it gave {sorted(row)}.")
         before = max([self.best, *(entry[monitor] for entry in self.history if monitor in entry)])
-        if row[monitor] > before or not (self.workdir / "best" / "model.index").is_file():
+        if workers.agreed(row[monitor] > before or not (self.workdir / "best" / "model.index").is_file()):
             self.best = row[monitor]
             with files.replacing(self.workdir / "best") as part:
                 tf.train.Checkpoint(model=self.model).write(str(part / "model"))
@@ -371,10 +409,11 @@ class Run:
 
     def finish(self) -> None:
         """Writes done.json: how far the training is, and how far it was when it was done before."""
-        if self.before and self.before[-1]["steps"] == self.total:
+        if workers.agreed(bool(self.before) and self.before[-1]["steps"] == self.total):
             return
         done = {"epochs": self.epoch + (self.step > 0), "steps": self.total, "finished": time.strftime("%F %T")}
         files.write_json(self.workdir / "done.json", {**done, **({"before": self.before} if self.before else {})})
+        workers.agreed(1)  # all of the training is on disk before another worker reads it
 
     def say(self, line: str, end: str = "\n") -> None:
         """Prints a line, if progress is wanted."""

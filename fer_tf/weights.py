@@ -62,7 +62,7 @@ def save(
     provenance = _provenance(model, provenance)
     text = _to_json(provenance)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     with files.replacing(path) as part, h5py.File(part, "w") as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array, track_times=False)

@@ -7,8 +7,10 @@ TensorFlow is touched only where a test module imports it.
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,60 @@ def in_a_process(words: list[str], cwd: Path = ROOT) -> subprocess.CompletedProc
     environment.pop("FER_TF_TRACEBACK", None)
     command = [sys.executable, *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500)
+
+
+class Worker:
+    """Python on the checkout in a process of its own, which goes on beside this one.
+
+    Args:
+      words: of its command line.
+      config: its TF_CONFIG; empty for one that trains alone.
+    """
+
+    def __init__(self, words: list[str], config: str = ""):
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), "TF_CONFIG": config}
+        environment.pop("FER_TF_TRACEBACK", None)
+        self.said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115 - read at its end
+        command = [sys.executable, *map(str, words)]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.said[0], stderr=self.said[1])
+
+    def end(self, seconds: float = 500) -> tuple[int, str, str]:
+        """(exit code, stdout, stderr); it has to end in so many seconds."""
+        try:
+            code = self.process.wait(seconds)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        for file in self.said:
+            file.seek(0)
+        out, error = (file.read() for file in self.said)
+        return code, out, error
+
+
+def free_addresses(count: int) -> list[str]:
+    """host:port of ports of this machine that were free just now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    named = [f"127.0.0.1:{one.getsockname()[1]}" for one in held]
+    for one in held:
+        one.close()
+    return named
+
+
+@pytest.fixture(scope="session")
+def start_workers() -> Callable:
+    """`start_workers(words, words ...)` starts Python as the workers of one training on this machine, the chief first.
+
+    One alone is no worker.
+    """
+
+    def start(*commands: list[str]) -> list[Worker]:
+        from fer_tf import clusters
+
+        hosts = free_addresses(len(commands))
+        configs = [clusters.tf_config(hosts, i) if len(hosts) > 1 else "" for i in range(len(hosts))]
+        return [Worker(words, config) for words, config in zip(commands, configs, strict=True)]
+
+    return start
 
 
 @pytest.fixture(scope="session")

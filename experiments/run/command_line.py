@@ -11,6 +11,7 @@ import inspect
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from fer_tf import devices, files, training
+from fer_tf import devices, files, training, workers
 
 from . import tracking
 from .settings import Training, choices, described, flag_name, typed
@@ -53,10 +54,15 @@ def main(kind: type, run: Callable[[Any], Any], argv: Sequence[str] | None = Non
         if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(getattr(error, "message", "")):
             more = "; the same command goes on from the last checkpoint" if issubclass(kind, Training) else ""
             print(f"interrupted{more}.", file=sys.stderr)
+            workers.leave(130)
             sys.exit(130)
         if not (sentence := in_a_sentence(error)):
+            if workers.several():
+                traceback.print_exc()
+                workers.leave(1)
             raise
         print(f"error: {sentence}", file=sys.stderr)
+        workers.leave(1)
         sys.exit(1)
     if isinstance(code, int) and code:
         sys.exit(code)
@@ -69,7 +75,7 @@ def in_a_sentence(error: Exception) -> str:
         return f"The disk{where} is full: make room and give the same command again, which goes on where it stood."
     if isinstance(error, tf.errors.OpError):  # a reader's ValueError, out of a running tf.data pipeline
         return error.message.split("ValueError: ")[1].splitlines()[0] if "ValueError: " in error.message else ""
-    known = (ValueError, OSError, FloatingPointError, ImportError, flags.Error, devices.Refused)
+    known = (ValueError, OSError, FloatingPointError, ImportError, flags.Error, devices.Refused, workers.Lost)
     return str(error) if isinstance(error, known) else ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_tf import figures, files, metrics, predictions
+from fer_tf import figures, files, metrics, predictions, workers
 
 from .provenance import facts
 from .settings import Folds
@@ -107,6 +107,8 @@ def write(
     """
     names = tested[0]["methods"]
     methods = {name: metrics.summarize([r["methods"][name] for r in tested], classes) for name in names}
+    if not workers.writes():  # what follows reads and writes files, which the chief does
+        return methods
     folds = [{k: r[k] for k in ("run", "fold")} for r in tested]
     for entry, r in zip(folds, tested, strict=True):
         entry["test"] = len(next(iter(r["methods"].values()))["last"][0])

@@ -107,6 +107,9 @@ class Base:
 class Training(Base):
     """Those of everything that trains."""
 
+    WORKERS: ClassVar[bool] = False
+    """Whether several machines may share its trainings."""
+
     GROWS: ClassVar[Collection[str]] = ("epochs", "max_steps", "runs")
     """Fields of which a run that is taken up again may have more; not those by which another training of it goes on."""
 
@@ -119,7 +122,10 @@ class Training(Base):
     )
     seed: int = setting(0, "Seed of weights, order and views.", low=0, high=2**31 - 1)
     precision: str = setting("auto", "Dtype policy.", choices=training.PRECISIONS)
-    strategy: str = setting("none", "Replicas.", choices=training.STRATEGIES)
+    strategy: str = setting(
+        "none", "Replicas: of this machine (mirrored), or of all that TF_CONFIG names.", choices=training.STRATEGIES
+    )
+    wait: int = setting(300, "With --strategy=multi_worker: seconds for all workers to come.", low=1, free=True)
     device: str = setting(
         "auto", "Where to compute; auto: on a GPU that TensorFlow can use.", choices=devices.DEVICES, free=True
     )
@@ -390,6 +396,12 @@ def bound(settings: Any) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(settings) if not described(type(settings), f.name)["free"]]
     values = {name: getattr(settings, name) for name in names}
     if values.get("precision") == "auto":
-        values["precision"] = training.auto_precision(settings.xla, settings.device)
+        values["precision"] = auto_precision(settings)
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {flag_name(k): plain[k] for k in sorted(plain)}
+
+
+def auto_precision(settings: Any) -> str:
+    """What --precision=auto comes to; of workers' settings, on this one's machine."""
+    xla = training.workers_xla(settings.xla) if settings.strategy == "multi_worker" else settings.xla
+    return training.auto_precision(xla, settings.device)

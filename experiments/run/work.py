@@ -19,9 +19,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import files, locks
+from fer_tf import files, locks, workers
 
-from . import jobs, report, tracking
+from . import jobs, joining, report, tracking
 from .page import build
 from .settings import Training, bound, described, field_of
 
@@ -31,7 +31,7 @@ _held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None
 def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A command whose work folder no other process can use until it ends; one of its jobs has its own folder alone.
 
-    It leaves its page in the folder. It gives `jobs.BUSY` where another process is at its --job, None where that is
+    Of several workers, all take part in it. It leaves its page in the folder. It gives `jobs.BUSY` where another process is at its --job, None where that is
     done, and with --job=list a `jobs.Listing`.
     """
 
@@ -40,8 +40,10 @@ def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
         with contextlib.ExitStack() as held, jobs.apart():
             token = _held.set(held)
             try:
+                if not (isinstance(settings, Training) and jobs.listing(settings)):
+                    held.enter_context(joining.taking_part(settings))
                 results = run(settings)
-                if isinstance(results, report.Results):
+                if isinstance(results, report.Results) and workers.writes():
                     build.after(results.folder)
                     tracking.after(results.folder, tensorboard=settings.tensorboard, mlflow=settings.mlflow)
                 return results
@@ -70,7 +72,7 @@ def folder(settings: Training, experiment: str) -> Path:
 
     Raises:
       ValueError: it cannot be made, is another process's, or holds a training with other settings; the message names
-        the first that differs.
+        the first that differs. Or workers do not share it.
     """
     path = place(settings, experiment)
     if jobs.listing(settings):
@@ -79,6 +81,13 @@ def folder(settings: Training, experiment: str) -> Path:
             made = {"precision": begun.get("precision")} if settings.precision == "auto" else {}
             refuse_changes(path, begun, {**bound(settings), **made}, type(settings))  # jobs may run on other hardware
         return path
+    workers.together(lambda: _begin(path, settings))
+    workers.refuse_apart(path)
+    return path
+
+
+def _begin(path: Path, settings: Training) -> None:
+    """Makes a work folder, locks it, and writes flags.json, as `folder` says."""
     try:
         (path / (settings.job if jobs.is_one(settings) else "")).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,7 +108,6 @@ def folder(settings: Training, experiment: str) -> Path:
                 flush=True,
             )
     files.write_json(file, now)
-    return path
 
 
 def _take(held: contextlib.ExitStack, path: Path, job: str) -> None:
