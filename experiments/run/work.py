@@ -31,8 +31,8 @@ _held: ContextVar[contextlib.ExitStack | None] = ContextVar("held", default=None
 def alone(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A command whose work folder no other process can use until it ends; one of its jobs has its own folder alone.
 
-    Of several workers, all take part in it. It leaves its page in the folder. It gives `jobs.BUSY` where another process is at its --job, None where that is
-    done, and with --job=list a `jobs.Listing`.
+    Of several workers, all take part in it. It leaves its page in the folder. It gives `jobs.BUSY` where another
+    process is at its --job, None where that is done, and with --job=list a `jobs.Listing`.
     """
 
     @functools.wraps(run)

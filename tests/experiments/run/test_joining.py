@@ -95,7 +95,11 @@ def test_what_cannot_work_together_is_refused():
     made = fer_net.Settings(preset="smoke", strategy="multi_worker")
     joining.refuse(made)
     joining.refuse(ia_gen.Settings(preset="smoke", strategy="multi_worker", feed="host", xla="off"))
-    for more, words in (({"xla": "on"}, "--xla=on"), ({"feed": "device"}, "--feed=device"), ({"job": "table"}, "--job")):
+    for more, words in (
+        ({"xla": "on"}, "--xla=on"),
+        ({"feed": "device"}, "--feed=device"),
+        ({"job": "table"}, "--job"),
+    ):
         with pytest.raises(ValueError, match=words):
             joining.refuse(made.replace(**more))
     with pytest.raises(ValueError, match=r"for experiments.fer_net and experiments.ia_gen"):
