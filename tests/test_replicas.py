@@ -113,6 +113,7 @@ def gan():
     return model, batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [classifier, gan])
 def test_a_training_is_that_of_one_process(machines, tmp_path, made):
     found = {}
