@@ -55,10 +55,10 @@ def begin(engine, folder, log):
 
 
 def same_bits(folder, alone):
-    """metrics.json but for time, and what every training has learnt."""
+    """metrics.json but for time and the folder's name, and what every training has learnt."""
     made, wanted = (json.loads((path / "metrics.json").read_text()) for path in (folder, alone))
     assert made.keys() == wanted.keys()
-    assert {k for k in wanted if made[k] != wanted[k]} <= {"seconds", "commit"}
+    assert {k for k in wanted if made[k] != wanted[k]} <= {"seconds", "commit", "command"}
     files = sorted(alone.rglob("run*/**/checkpoint/*.index"))
     assert len(files) >= 16
     for file in files:

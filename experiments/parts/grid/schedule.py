@@ -164,7 +164,7 @@ class Schedule:
 
     def _taken(self, entry: Entry) -> bool:
         """Whether a process is at a job."""
-        return entry.job.place != jobs.TABLE and bool(locks.owner(self.folder / entry.job.place))
+        return bool(locks.owner(self.folder / (entry.job.place if entry.job.place != jobs.TABLE else "")))
 
     def ended(self, outcome: Outcome) -> None:
         """Takes note of how a task ended.

@@ -233,6 +233,15 @@ def test_a_job_that_another_process_is_at_is_waited_for(tmp_path, monkeypatch):
     assert locks.owner(tmp_path / "r/a") == ""
 
 
+def test_a_table_that_an_engine_has_begun_is_running(tmp_path):
+    """Its process has the work folder as a whole."""
+    grid = Grid(tmp_path, [job("r/a"), job(jobs.TABLE, "r/a")])
+    grid.schedule.entries[jobs.TABLE].state = grid.schedule.entries["r/a"].state = schedule.QUEUED
+    with locks.alone(tmp_path):
+        grid.schedule.look()
+    assert grid.states == {"r/a": schedule.QUEUED, jobs.TABLE: schedule.RUNNING}
+
+
 def test_what_a_killed_process_held_is_begun_again(tmp_path):
     (tmp_path / "r/a").mkdir(parents=True)
     words = [sys.executable, "-c", HOLD, str(tmp_path / "r/a"), "60", str(Path(process.__file__).parents[3])]
