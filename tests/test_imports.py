@@ -69,6 +69,7 @@ BELOW = {
     "upright": {"faces", "films", "pictures"},
     "classfolders": {"records", "trees"},
     "people": {"classfolders", "records", "trees"},
+    "renderings": {"records"},
     "datasets": {
         "classfolders",
         "films",
@@ -78,6 +79,7 @@ BELOW = {
         "pictures",
         "recordio",
         "records",
+        "renderings",
         "trees",
         "upright",
     },
@@ -118,6 +120,7 @@ WITHOUT_TENSORFLOW = {
     "protocols",
     "recordio",
     "records",
+    "renderings",
     "faces",
     "albums",
     "answers",

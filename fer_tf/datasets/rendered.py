@@ -39,18 +39,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import h5py
-import numpy as np
+from fer_tf import renderings
+from fer_tf.records import Record
 
-from fer_tf.records import EXPRESSIONS, Record
-
-LABELS = "the eight expressions by name"
+LABELS = renderings.LABELS
 TREE = "  rendered.h5   (ships with the package)"
 SHOWN = "yes"
 """They may be passed on: see `catalogue.may_be_shown`."""
 PARTS = ("lab", "posed", "wild")
 RENDER = "python -m experiments.render_faces --facekit=ict_facekit.npz --out="
-COLUMNS = ("expression", "subject", "intensity", "pan", "tilt", "domain", "sequence", "frame", "landmarks")
 
 
 def records(
@@ -73,7 +70,7 @@ def records(
     path = path / "rendered.h5" if path.is_dir() else path
     if part not in (*PARTS, "all"):
         raise ValueError(f"rendered has no part {part!r}: use {', '.join(PARTS)} or all.")
-    column, names, domains = read_columns(path, COLUMNS, classes, f"{RENDER}{path}")
+    column, names, domains = renderings.read_columns(path, renderings.COLUMNS, classes, f"{RENDER}{path}")
     listed = []
     for i, (label, place) in enumerate(zip(column["expression"], column["domain"], strict=True)):
         shown, domain = names[label], domains[place]
@@ -81,46 +78,5 @@ def records(
             continue
         subject = f"r{column['subject'][i]:03d}"
         sequence = f"{subject}/{column['sequence'][i]:02d}-{shown}"
-        listed.append(record_of(path, i, column, shown, subject=subject, sequence=sequence, domain=domain))
+        listed.append(renderings.record_of(path, i, column, shown, subject=subject, sequence=sequence, domain=domain))
     return listed
-
-
-def record_of(path: Path, i: int, column: dict[str, np.ndarray], expression: str, **who: str | None) -> Record:
-    """The record of the i-th row of a file; `who` is its subject, sequence, domain and split."""
-    info = {name: float(column[name][i]) for name in ("intensity", "pan", "tilt")}
-    marks = np.asarray(column["landmarks"][i], np.float32)
-    frame = int(column["frame"][i])
-    return Record((str(path), i), expression, frame=frame, info={**info, "landmarks": marks}, **who)
-
-
-def read_columns(
-    path: Path, columns: Collection[str], classes: Collection[str] | None, render: str
-) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
-    """The arrays of a file of experiments.render_faces, its expressions and its parts, in the order of their numbers.
-
-    Args:
-      path: the HDF5 file.
-      columns: arrays that are wanted.
-      classes: expressions that are asked for, or None.
-      render: the command that makes the file.
-    Raises:
-      FileNotFoundError: there is no such file; the message shows the command.
-      ValueError: an unknown class, or a file that lacks an array; the message names it.
-    """
-    unknown = sorted(set(classes or ()) - set(EXPRESSIONS))
-    if unknown:
-        raise ValueError(
-            f"The rendered faces have no class {', '.join(unknown)}: their expressions are {', '.join(EXPRESSIONS)}."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: take it from the package, or render it with\n  {render}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is no HDF5 file, or is damaged ({error}): take it from the package again.") from error
-    with file:
-        missing = [name for name in ("image", *columns) if name not in file]
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}: it is not a file of experiments.render_faces.")
-        column = {name: file[name][:] for name in columns}
-        return column, [str(n) for n in file.attrs["expressions"]], [str(n) for n in file.attrs["domains"]]

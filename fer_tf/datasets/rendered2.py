@@ -35,19 +35,20 @@ from pathlib import Path
 import numpy as np
 
 from fer_tf import frames as rules
-from fer_tf.datasets import rendered
+from fer_tf import renderings
 from fer_tf.records import Record
 
-LABELS = rendered.LABELS
+LABELS = renderings.LABELS
 TREE = "  rendered2.h5   (a part ships with the package)"
 PARTS = ("lab", "posed", "wild")
-SHOWN = rendered.SHOWN
+SHOWN = "yes"
+"""They may be passed on: see `catalogue.may_be_shown`."""
 SHIPPED = {"lab": 50, "wild": 25}
 """How many people of a part are in the file that ships: the first ones."""
 JUDGE = "judge"
 FRAMES = "last3"
 RENDER = "python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out="
-COLUMNS = (*rendered.COLUMNS, "number", "setting")
+COLUMNS = (*renderings.COLUMNS, "number", "setting")
 
 
 def records(
@@ -76,7 +77,7 @@ def records(
     name, more = ("rendered2_judge.h5", "  --domains=judge") if part == JUDGE else ("rendered2.h5", "")
     path = Path(root) if root is not None else Path(__file__).with_name(name)
     path = path / name if path.is_dir() else path
-    column, names, domains = rendered.read_columns(path, COLUMNS, classes, f"{RENDER}{path}{more}")
+    column, names, domains = renderings.read_columns(path, COLUMNS, classes, f"{RENDER}{path}{more}")
     parts = np.array(domains)[column["domain"]]
     wanted = (parts != JUDGE) if part == "all" else (parts == part)
     if not wanted.any():
@@ -90,7 +91,7 @@ def records(
         subject, setting = f"{parts[i]}{column['number'][i]:03d}", domains[column["setting"][i]]
         sequence = f"{subject}/{column['sequence'][i]:02d}-{shown}"
         who = {"subject": subject, "sequence": sequence, "domain": setting, "split": JUDGE if part == JUDGE else None}
-        record = rendered.record_of(path, int(i), column, shown, **who)
+        record = renderings.record_of(path, int(i), column, shown, **who)
         listed.setdefault(sequence, []).append(record)
     out = []
     for rows in listed.values():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tf import datasets, films, pictures, pipeline
+from fer_tf import datasets, films, pictures, pipeline, renderings
 from fer_tf.datasets import prepared, rendered
 
 NAMES = sorted(m.name for m in pkgutil.iter_modules(datasets.__path__))
@@ -62,7 +62,7 @@ def stored(name):
         else:
             with h5py.File(rendered.__file__.replace("rendered.py", "rendered.h5")) as a, h5py.File(path, "w") as b:
                 b.attrs.update(a.attrs)
-                for column in ("image", *rendered.COLUMNS):
+                for column in ("image", *renderings.COLUMNS):
                     data = a[column][:2]
                     b.create_dataset(column, data=data, dtype=a[column].dtype)
                 if name == "rendered2":
