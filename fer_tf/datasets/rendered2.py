@@ -13,16 +13,23 @@ every picture.
     judge   100 others   x (8 x 5 as lab, 16 as wild), in a file of their own: read once for a row that is reported,
                          never for a choice
 
-`rendered2.h5` ships with the first 50 people of lab and 25 of wild (`SHIPPED`). The command below renders the whole,
-21,600 frames, to be passed as --data_dir, and with --domains=judge the judge's. A frame is the same bytes in the
-shipped file and in the whole one.
+`rendered2.h5` ships with the first people of a part (`SHIPPED`). The command below renders the whole, 21,600 frames, to
+be passed as --data_dir, and with --domains=judge the judge's. A frame is the same bytes in the shipped file and in the
+whole one.
 
     python -m experiments.render_faces --edition=2 --facekit=ict_facekit.npz --out=rendered2.h5
 
 The file is as `rendered.h5`. Besides, it has number (within the part: a subject bears one name in every file, as
 lab007) and setting (lab, posed or wild; the part, but for the judge's). Landmarks are rounded to 1/64 of a pixel.
+
 `python -m experiments.measure_rendered --dataset=rendered2` measures what an oracle gains that sees the person's own
-neutral face beside the other, and what more people are worth.
+neutral face beside the other, and what more people are worth. With `--only=landmarks`, on the 50 people of lab that
+ship, a linear discriminant of the landmarks names this share of unseen people's seven expressions (of the first
+edition's 100 people in brackets):
+
+    a face alone                                  78.5 %  (93.4 %)
+    beside the person's own neutral face          97.7 %  (95.2 %)
+    beside another person's                       73.5 %  (92.0 %)
 
 Licence: as `rendered.py` (ICT-FaceKit is MIT; its notice, `rendered.LICENSE`, has to travel with the data).
 """
