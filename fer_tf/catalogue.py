@@ -187,7 +187,7 @@ def _all(name: str) -> str:
     return ", ".join(f"{n}={_shown(v)}" for n, v in parameters(name).items()) or "no options"
 
 
-CITED = re.compile(r"\n\n((?:(?!\n\n).)*?)\s*Licence:", re.DOTALL)
+CITED = re.compile(r"\n\n((?:(?!\n\n).)*?)\n?Licence:", re.DOTALL)
 """What stands before the licence in its paragraph: the citation."""
 
 
