@@ -3,8 +3,12 @@
     python -m experiments.ed2l --preset=quick                  # one fold of the rendered faces
     python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
 
+    python -m experiments.ed2l --preset=quick --dispeller_steps=5                       # its dispeller is a player
+
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
-FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. Besides the table and the confusion
+FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. The paper trained both starts alike.
+Those in weights/ differ in epochs and rate, so that `quick` says so and `paper` has none: make your own. Fresh linear
+probes on f_t and f_p say what either holds of the expression and of the person. Besides the table and the confusion
 matrices (Fig. 3) it draws the t-SNE of every row's FC-256 features on the first fold that is run (Fig. 4) and the
 heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
 tests anew from its checkpoints.
@@ -16,8 +20,9 @@ baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %; pre-trained 86.75 +- 5.20 and 88
 from __future__ import annotations
 
 import functools
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +31,15 @@ import numpy as np
 from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import ed2l
 
-from .parts.ed2l import net
-from .run import command_line, data, fitting, jobs, provenance, report, settings, work
+from .parts.ed2l import measures, net
+from .run import command_line, data, fitting, jobs, probes, provenance, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
-    "paper": {"folds": 10, "detector": "auto", "epochs": 100, "batch_size": 64, "rate": 1e-4},
+    "paper": {
+        "folds": 10, "detector": "auto", "epochs": 100, "batch_size": 64, "rate": 1e-4, "init": "none",
+        "baseline_init": "none",
+    },
     "quick": {
         "only_folds": "0", "rows": ("baseline_pretrained", "ed2l_pretrained"), "epochs": 12, "batch_size": 32,
         "views": 1, "rate": 3e-4, "decay_to": 0.0,
@@ -67,11 +75,12 @@ def baselines(rows: Sequence[str]) -> dict[str, str]:
 
 
 class Fold(NamedTuple):
-    """Every row on one fold: its network, {last|best: (labels, predictions)} by its name, and the tested batches."""
+    """Every row on one fold: its network, {last|best: (labels, predictions)} by its name, what is tested, probes."""
 
     models: dict[str, ed2l.ED2L]
     methods: dict[str, Any]
     test: pipeline.Batches
+    probes: dict[str, dict[str, float | None]]
 
 
 def starts(settings: Settings) -> dict[str, Path]:
@@ -87,10 +96,26 @@ def starts(settings: Settings) -> dict[str, Path]:
             flag = "init" if row.startswith("ed2l") else "baseline_init"
             file = provenance.weights_file(getattr(settings, flag))
             if file is None:
-                raise ValueError(f"--rows={row} starts from pre-trained weights: give --{flag}.")
+                raise ValueError(
+                    f"--rows={row} starts from pre-trained weights: give --{flag}. experiments.pretrain_ed2l makes "
+                    "them, the baseline's with --nodispelling; the paper trained both alike."
+                )
             provenance.refuse_tested_people(file, flag, settings.tested_name)
             files[row] = file
     return files
+
+
+def tell_unequal(files: Mapping[str, Path]) -> str:
+    """What is to be said, and is on stderr, where ED2L and its baseline start from unlike trainings; else empty."""
+    how = {row: [*provenance.how_trained(file)] for row, file in files.items()}
+    if len(how) < 2 or how["ed2l_pretrained"] == how["baseline_pretrained"]:
+        return ""
+    said = "; ".join(
+        f"{row}: {', then '.join(' '.join(words) or 'as by default' for words in how[row])}" for row in how
+    )
+    said = f"The starts were not trained alike, so that the rows' difference is no measure of the method ({said})."
+    print(said, file=sys.stderr)
+    return said
 
 
 def build(settings: Settings, row: str, classes: tuple[str, ...], steps: int, start: Path | None) -> ed2l.ED2L:
@@ -125,7 +150,10 @@ def one_fold(
         models[row], methods[ROWS[row]] = fitting.fit_and_test(settings, make, learn, test, place / row, strategy)
         accuracy = 100 * np.mean(np.equal(*methods[ROWS[row]]["last"]))
         print(f"{place}: {ROWS[row]} names {accuracy:.1f} %", flush=True)
-    return Fold(models, methods, test)
+    seen = data.batches(settings, [listed[i] for i in fold.train], classes, ed2l, seed, False)
+    untrained = net.build(settings, classes, True)
+    named = {ROWS[row]: model for row, model in models.items()}
+    return Fold(models, methods, test, measures.measure(named, seen, test, untrained))
 
 
 def draw_features(
@@ -160,7 +188,7 @@ def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> up to four networks -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels
-    starts(settings)  # refuses before anything is trained
+    unequal = tell_unequal(starts(settings))  # refuses before anything is trained
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
     data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "ed2l")
@@ -169,19 +197,21 @@ def run(settings: Settings) -> report.Results:
     for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
         fold = one_fold(settings, listed, folds[number], classes, seed, place)
-        tested.append({"run": number_of_run, "fold": number, "methods": fold.methods})
+        tested.append({"run": number_of_run, "fold": number, "methods": fold.methods, "probes": fold.probes})
         if len(tested) == 1:
             draw_features(fold.models, fold.test, classes, settings.seed, folder)
     for row in ("ed2l", "ed2l_pretrained"):
         if row in fold.models:
             draw_maps(row, fold.models[row], fold.test, classes, folder)
-    seconds, row = time.time() - start, settings.rows[-1]
-    methods = report.write(settings, tested, classes, folder, seconds, baselines=baselines(settings.rows))
+    seconds, row, probed = time.time() - start, settings.rows[-1], [entry["probes"] for entry in tested]
+    more = {"probes": probed, **({"starts": unequal} if unequal else {})}
+    methods = report.write(settings, tested, classes, folder, seconds, baselines=baselines(settings.rows), **more)
+    print(probes.text(probed))
     faces = data.some_faces(fold.test.records, ed2l.TEMPLATE)
     about = provenance.of_export(settings, tested[-1], row=row, **report.noted(folder))
     export.save(fold.models[row], folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {ROWS[row]} is in {folder / 'export'}.")
-    return report.Results(folder, methods, {ROWS[r]: m for r, m in fold.models.items()}, folder / "export")
+    return report.Results(folder, methods, {ROWS[r]: m for r, m in fold.models.items()}, folder / "export", probed)
 
 
 if __name__ == "__main__":

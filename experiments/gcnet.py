@@ -3,13 +3,17 @@
     python -m experiments.gcnet --preset=quick                  # one fold of the rendered faces: CNN and S1R1
     python -m experiments.gcnet --preset=paper --dataset=ck_plus --data_dir=... --encoder1=... --encoder2=...
     python -m experiments.gcnet --preset=quick --test_on=rendered/posed                 # another data set, Table VI
-    python -m experiments.gcnet --preset=quick --rows=S1R1@0.001,S1R1@0.01,S1R1@0.1     # draws Fig. 11, too
+    python -m experiments.gcnet --preset=quick --rows=S1R1@0.001,S1R1@0.01,S1R1@0.1 --folds=10 --together=0,1  # Fig. 11
+    python -m experiments.gcnet --preset=quick --rows=cnn,S0R0,S0R0:neutral,S0R0:stranger                  # controls
 
 --rows names the networks: cnn, metric_cnn, S0R0, S1R0, S0R1, S1R1 (Fig. 2); with another generator of Fig. 7 as in
-S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Training pairs a face with a neutral one of the
-same person; who has none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights
-of `experiments/pretrain_gcnet.py`; where a row names its generator, none are used (section IV-E). A finished run that
-is started again draws and tests anew from its checkpoints.
+S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Two controls, trained and tested with real
+neutral faces in place of generated ones: S0R0:neutral with the person's own, the ceiling of what a generator can do,
+and S0R0:stranger with somebody else's, the floor. Training pairs a face with a neutral one of the same person; who has
+none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights of
+`experiments/pretrain_gcnet.py`; a row that names a generator of Fig. 7 starts from nothing (section IV-E), for which
+`quick`'s rate of 0.1 is too high: give --rate=0.01. A finished run that is started again draws and tests anew from its
+checkpoints.
 
 One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2, 95 minutes beside other work:
 CNN 88.02 +- 1.53 %, metric-learning CNN 84.92 +- 2.76 %, S0R0 78.33 +- 2.03 %, S1R0 80.48 +- 3.92 %, S0R1
@@ -31,7 +35,7 @@ import numpy as np
 from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
-from .parts.gcnet import net, pictures
+from .parts.gcnet import controls, net, pictures
 from .run import command_line, cross, data, fitting, jobs, provenance, report, settings, work
 from .run.settings import setting
 
@@ -40,7 +44,7 @@ PRESETS = {
     "quick": {
         "only_folds": "0", "rows": ("cnn", "S1R1"), "epochs": 20, "batch_size": 32, "views": 1, "rate": 0.1,
         "gamma": 0.01, "multiplier": 1.0, "lambda_g": 10.0, "lambda_ri": 10.0, "lambda_rr": 10.0, "lambda_s": 0.01,
-        "margin": 20.0, "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
+        "encoder1": "gcnet_encoder1_rendered", "encoder2": "gcnet_encoder2_rendered",
     },
     "smoke": {
         "folds": 2, "epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.0625, "max_subjects": 4,
@@ -49,7 +53,7 @@ PRESETS = {
 }  # fmt: skip
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 """Variant -> its name in the table; the others are GCNet with the variant."""
-ARGUMENTS = ("padding", "margin", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
+ARGUMENTS = ("padding", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
 """Settings that `gcnet.GCNet` takes as they are."""
 
 
@@ -69,7 +73,12 @@ class Settings(net.Net, settings.Views, cross.Cross):
     gamma: float = setting(1e-4, "Of the inverse policy.")
     power: float = setting(0.75, "Of the inverse policy.")
     multiplier: float = setting(10.0, "Of the decoders' rate.")
-    margin: float = setting(1.0, "m of eq. (6).")
+    margin: float = setting(
+        0.0, "m of eq. (6); 0 takes the median distance of training faces from their references at the start.", low=0
+    )
+    together: str = setting(
+        "", "Folds that are tested as one, all others train: 0,1 of ten is Fig. 11's; each by itself when empty."
+    )
     lambda_c: float = setting(1.0, "Weight of the classification in eq. (4); 0 with --rows=S0R1 is Fig. 8 (d).")
     lambda_g: float = setting(1.0, "Weight of eq. (5).")
     lambda_s: float = setting(1.0, "Weight of eq. (6).")
@@ -77,23 +86,31 @@ class Settings(net.Net, settings.Views, cross.Cross):
     lambda_rr: float = setting(0.25, "Weight of eq. (9).")
     weight_decay: float = setting(1e-4, "L2 in the gradient.")
 
-    @property
-    def pretrained(self) -> bool:
-        """Whether --encoder1 and --encoder2 count: not where a row names its generator (section IV-E)."""
-        return not any(":" in text for text in self.rows)
-
 
 class Row(NamedTuple):
-    """One network of the table."""
+    """One network of the table.
+
+    Attributes:
+      variant, lambda_s: of `gcnet.GCNet`.
+      generator: of `gcnet.GCNet`, or of `controls.CONTROLS`.
+      name: in the table.
+      pretrained: whether --encoder1 and --encoder2 count: not where it names a generator (section IV-E).
+    """
 
     variant: str
     generator: str
     lambda_s: float
     name: str
+    pretrained: bool = True
+
+    @property
+    def control(self) -> bool:
+        """Whether real neutral faces stand for generated ones."""
+        return self.generator in controls.CONTROLS
 
     @classmethod
     def read(cls, text: str, lambda_s: float) -> Row:
-        """variant[:generator][@weight].
+        """variant[:generator or control][@weight].
 
         Args:
           text: of --rows.
@@ -107,13 +124,18 @@ class Row(NamedTuple):
             number = float(weight) if weight else lambda_s
         except ValueError:
             number = -1.0
-        if variant not in gcnet.VARIANTS or (generator or "conv_ae") not in gcnet.GENERATORS or number < 0:
+        known = variant in gcnet.VARIANTS and (generator or "conv_ae") in (*gcnet.GENERATORS, *controls.CONTROLS)
+        if not known or number < 0 or (generator in controls.CONTROLS and not gcnet.VARIANTS[variant].compares):
             raise ValueError(
                 f"--rows: {text!r} is no network: give {', '.join(gcnet.VARIANTS)}, with one of "
-                f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @, as in S1R1:conv_vae@0.1."
+                f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @: S1R1:conv_vae@0.1. "
+                f"Controls have {' or '.join(controls.CONTROLS)} after the colon of S0R0, S1R0, S0R1 or S1R1."
             )
-        name = NAMES.get(variant, f"GCNet {variant}") + (f", {generator}" if generator else "")
-        return cls(variant, generator or "conv_ae", number, name + (f", lambda_s {weight}" if weight else ""))
+        name = NAMES.get(variant, f"GCNet {variant}") + (
+            f", {controls.CONTROLS.get(generator, generator)}" * bool(generator)
+        )
+        name += f", lambda_s {weight}" if weight else ""
+        return cls(variant, generator or "conv_ae", number, name, generator not in gcnet.GENERATORS)
 
 
 class Fold(NamedTuple):
@@ -129,12 +151,14 @@ def stage_name(text: str) -> str:
     return text.replace(":", "_")
 
 
-def build(settings: Settings, row: Row, classes: tuple[str, ...], seed: int) -> gcnet.GCNet:
-    """The compiled network of a row, its encoders from --encoder1 and --encoder2."""
+def build(
+    settings: Settings, row: Row, classes: tuple[str, ...], seed: int, learn: pipeline.Batches | None = None
+) -> gcnet.GCNet:
+    """The compiled network of a row, its encoders from --encoder1 and --encoder2, its margin of `learn`."""
     model = gcnet.GCNet(
         classes=classes,
         variant=row.variant,
-        generator=row.generator,
+        generator=gcnet.GIVEN if row.control else row.generator,
         lambda_s=row.lambda_s,
         seed=seed,
         **{name: getattr(settings, name) for name in ARGUMENTS},
@@ -144,9 +168,13 @@ def build(settings: Settings, row: Row, classes: tuple[str, ...], seed: int) -> 
         ("encoder2", settings.encoder2, "encoder2"),
     ):
         file = provenance.weights_file(name)
-        if file and settings.pretrained and (flag == "encoder2" or model.compares):
+        if file and row.pretrained and (flag == "encoder2" or model.generates):
             provenance.refuse_tested_people(file, flag, settings.tested_name)
             weights.load(model, file, only=part)
+    if settings.margin:
+        model.margin = settings.margin
+    elif learn is not None and model.contrasts:
+        model.margin = controls.start_margin(model, learn)
     policy = {"multiplier": settings.multiplier, "gamma": settings.gamma, "power": settings.power}
     model.compile(**gcnet.optimizers(model, settings.rate, **policy))
     return model
@@ -166,17 +194,21 @@ def one_fold(
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
-    held_out = records.of_classes([listed[i] for i in fold.test], classes)
-    test = data.batches(settings, held_out, classes, gcnet, seed, False)
+    everybody = [listed[i] for i in fold.test]
+    test = data.batches(settings, records.of_classes(everybody, classes), classes, gcnet, seed, False)
     for text, row in zip(settings.rows, rows, strict=True):
         folder = place / stage_name(text)
         if not jobs.wanted(folder):
             continue
-        strategy = fitting.setup(settings, seed)
-        own = {"image": pairs["image"]} if row.variant == "cnn" else pairs
+        strategy, own, tested = fitting.setup(settings, seed), pairs, test
+        if row.control:
+            own, theirs = (controls.pairs(part, classes, row.generator, seed) for part in (learn, everybody))
+            tested = data.batches(settings, everybody, classes, gcnet, seed, False, pairs=theirs)
+        elif row.variant == "cnn":
+            own = {"image": pairs["image"]}
         train = data.batches(settings, learn, classes, gcnet, seed, True, pairs=own)
-        make = functools.partial(build, settings, row, classes, seed)
-        models[row], methods[row.name] = fitting.fit_and_test(settings, make, train, test, folder, strategy)
+        make = functools.partial(build, settings, row, classes, seed, train)
+        models[row], methods[row.name] = fitting.fit_and_test(settings, make, train, tested, folder, strategy)
         print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
     return Fold(models, methods, test)
 
@@ -206,8 +238,13 @@ def rows_of(settings: Settings) -> list[Row]:
     """
     rows = [Row.read(text, settings.lambda_s) for text in settings.rows]
     net.refuse_all_views(settings.views)
-    if not settings.pretrained:
-        print("A row names its generator, so no row starts from --encoder1 or --encoder2.", file=sys.stderr)
+    if bare := [row.name for row in rows if not row.pretrained]:
+        print(f"From nothing, without --encoder1 and --encoder2: {'; '.join(bare)}.", file=sys.stderr)
+    if settings.preset == "paper" and "none" in (settings.encoder1, settings.encoder2):
+        print("--preset=paper WITHOUT THE PAPER'S PRE-TRAINING (section IV-A, on CASIA-WebFace): make weights with "
+              "experiments.pretrain_gcnet and give --encoder1 and --encoder2.", file=sys.stderr)  # fmt: skip
+    if settings.together and settings.test_on:
+        raise ValueError("--together is of folds, which --test_on has not: leave one of them out.")
     if settings.train_on and not settings.test_on:
         raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
     return rows
@@ -231,12 +268,13 @@ def run_folds(
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
         fold = one_fold(settings, listed, folds[number], rows, settings.labels, seed, place)
         held_out = [listed[i] for i in folds[number].test]
-        generation = pictures.measure_references(fold.models, fold.test, held_out)
+        made = {row: model for row, model in fold.models.items() if not row.control}
+        generation = pictures.measure_references(made, fold.test, held_out)
         tested.append({"run": number_of_run, "fold": number, "methods": fold.methods, "generation": generation})
         if len(tested) == 1:
-            pictures.draw_features(fold.models, fold.test, settings.seed, folder)
-            pictures.draw_sequences(settings, fold.models, held_out, folder)
-            pictures.draw_faces(fold.models, fold.test, held_out, folder)
+            pictures.draw_features(made, fold.test, settings.seed, folder)
+            pictures.draw_sequences(settings, made, pictures.whole(settings, held_out), folder)
+            pictures.draw_faces(made, fold.test, held_out, folder)
     return tested, fold
 
 
@@ -251,20 +289,30 @@ def run(settings: Settings) -> report.Results:
     if settings.test_on:
         listed, folds = cross.fold(settings, listed, with_neutral(classes), folder)
     else:
-        folds = data.make_folds(settings, listed, classes, folder)
+        folds = data.joined(settings.together, data.make_folds(settings, listed, classes, folder))
     tested, fold = run_folds(settings, listed, folds, rows, folder)
     sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in fold.models.items()}
     generation = [entry["generation"] for entry in tested]
-    more = {"generation": generation, "parameters": sizes}
+    more = {"generation": generation, "parameters": sizes, "margins": controls.noted(fold.models)}
     methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
     print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
     pictures.draw_weights(methods, rows, folder)
-    about = provenance.of_export(settings, tested[-1], row=rows[-1].name)
-    faces = data.some_faces(fold.test.records, gcnet.TEMPLATE)
-    export.save(fold.models[rows[-1]], folder / "export", metadata=about, faces=faces)
-    print(f"Table, pictures and metrics.json are in {folder}; {rows[-1].name} is in {folder / 'export'}.")
+    exported = export_last(settings, tested, fold, folder)
+    print(f"Table, pictures and metrics.json are in {folder}.")
     models = {row.name: model for row, model in fold.models.items()}
-    return report.Results(folder, methods, models, folder / "export", generation)
+    return report.Results(folder, methods, models, exported, generation)
+
+
+def export_last(settings: Settings, tested: Sequence[dict[str, Any]], fold: Fold, folder: Path) -> Path | None:
+    """Exports the last network that needs nothing but a face, which no control does; its folder, if there is one."""
+    alone = [row for row in fold.models if not row.control]
+    if not alone:
+        return None
+    about = provenance.of_export(settings, tested[-1], row=alone[-1].name)
+    faces = data.some_faces(fold.test.records, gcnet.TEMPLATE)
+    export.save(fold.models[alone[-1]], folder / "export", metadata=about, faces=faces)
+    print(f"{alone[-1].name} is in {folder / 'export'}.")
+    return folder / "export"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import devices, figures, training
+from fer_tf import devices, figures, moving_statistics, training
 from fer_tf.predictions import Answers
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -55,7 +55,9 @@ def predict(model: Any, data: Any) -> Answers:
     """
     classify, size = compiled(model), data.batch_size if getattr(model, "xla", False) else 0
     with devices.memory_named(data.batch_size):
-        parts = [(b["label"], classify(filled(b["image"], size))[: len(b["label"])], b["index"]) for b in data.epoch(0)]
+        parts = [
+            (b["label"], classify(filled(asked(model, b), size))[: len(b["label"])], b["index"]) for b in data.epoch(0)
+        ]
         labels, probabilities, index = (np.concatenate([p.numpy() for p in part]) for part in zip(*parts, strict=True))
     own = [data.records[i] for i in index]
     return Answers(labels.astype(int), named(probabilities, own), own, probabilities.astype(np.float32))
@@ -78,10 +80,17 @@ def named(probabilities: np.ndarray, records: Sequence[Any] = ()) -> np.ndarray:
     return probabilities.argmax(-1)
 
 
-def filled(images: tf.Tensor, size: int) -> tf.Tensor:
+def asked(model: Any, batch: Mapping[str, tf.Tensor]) -> Any:
+    """What `classify` takes of a batch: its image, or more where the model says so."""
+    return model.asked(batch) if hasattr(model, "asked") else batch["image"]
+
+
+def filled(faces: Any, size: int) -> Any:
     """A last, shorter batch with its images again, up to `size` of them: XLA would compile another shape anew."""
-    count = len(images)
-    return tf.gather(images, np.arange(size) % count) if count < size else images
+    count = len(tf.nest.flatten(faces)[0])
+    if count >= size:
+        return faces
+    return tf.nest.map_structure(lambda images: tf.gather(images, np.arange(size) % count), faces)
 
 
 def accuracy(model: Any, data: Any) -> float:
@@ -99,6 +108,7 @@ def fit_and_test(
     epochs: int,
     checkpoint_steps: int = 500,
     follows: Mapping[str, Any] | None = None,
+    recalibration: int = 0,
     **options: Any,
 ) -> Outcome:
     """Trains what `build` makes, or goes on with it, and tests its best and its last epoch; draws history.png.
@@ -112,6 +122,8 @@ def fit_and_test(
       epochs: passes over the data.
       checkpoint_steps: between two checkpoints.
       follows: trained networks by name, on which this training depends.
+      recalibration: training batches that give either epoch's model its moving statistics before it is tested
+        (`moving_statistics.recalibrate`); 0 keeps those that training left.
       options: more for `training.fit`.
     Returns:
       The model of the last epoch, and how both epochs name the held-out people.
@@ -131,6 +143,11 @@ def fit_and_test(
         **options,
     )
     epochs_tested = () if test is None else ("best", "last")  # last comes last: its weights stay in the model
-    tested = {which: predict(training.restore(model, workdir, which), test) for which in epochs_tested}
+    tested = {}
+    if test is None:
+        moving_statistics.recalibrate(model, data, recalibration)
+    for which in epochs_tested:
+        training.restore(model, workdir, which)
+        tested[which] = predict(moving_statistics.recalibrate(model, data, recalibration), test)
     figures.save(figures.history(Path(workdir) / "history.csv"), Path(workdir) / "history.png")
     return Outcome(model, tested)

@@ -278,6 +278,7 @@ def tsne(
     perplexity: float = 30.0,
     seed: int = 0,
     intensity: np.ndarray | None = None,
+    faces: np.ndarray | None = None,
 ) -> Figure:
     """t-SNE maps of features, one colour and marker per class; of several networks side by side, four in a row.
 
@@ -288,15 +289,18 @@ def tsne(
       perplexity: about the number of neighbours; at most (N - 1) / 3 is used, and the title says what was.
       seed: of scikit-learn's t-SNE, started from the two principal components.
       intensity: (N,) float in [0, 1]: the weaker an expression, the paler its point (GCNet, Fig. 6).
+      faces: (N, h, w) float in [0, 1]: below, the same maps with the pictures at their points (Fig. 6 (c), (d)), 150 at
+        most, evenly chosen, framed in their class's colour.
     """
     networks, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
     maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in networks.items()}
-    columns, rows = min(4, len(maps)), -(-len(maps) // 4)
-    fig = Figure(figsize=(1.8 + 4.8 * columns, 5.0 * rows), layout="constrained")
-    grid = fig.subplots(rows, columns, squeeze=False)
-    places = grid.ravel()
-    for axes in places[len(maps) :]:
-        axes.set_axis_off()
+    columns, rows, kinds = min(4, len(maps)), -(-len(maps) // 4), 1 if faces is None else 2
+    fig = Figure(figsize=(1.8 + 4.8 * columns, 5.0 * rows * kinds), layout="constrained")
+    grid = fig.subplots(rows * kinds, columns, squeeze=False)
+    places = grid[:rows].ravel()
+    for half in (places, grid[rows:].ravel()):
+        for axes in half[len(maps) :]:
+            axes.set_axis_off()
     for axes, (name, (points, used)) in zip(places, maps.items(), strict=False):
         for k, label in enumerate(classes):
             chosen = points[labels == k]
@@ -309,10 +313,28 @@ def tsne(
         axes.set_ylabel("t-SNE 2 (no unit)")
         axes.set_title(f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+    for axes, (points, _) in zip(grid[rows:].ravel(), maps.values(), strict=False):
+        _faces_at(axes, points, labels, np.asarray(faces), intensity)
     handles, texts = places[0].get_legend_handles_labels()
     beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False, "alignment": "left"}
     grid[0, -1].legend(handles, texts, title="expression", **beside)
     return fig
+
+
+def _faces_at(axes: Axes, points: np.ndarray, labels: np.ndarray, faces: np.ndarray, intensity: Any) -> None:
+    """Pictures at the points of a map, in their class's colour; paler frames where an expression is weaker."""
+    from matplotlib.colors import Normalize, to_rgb
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    strength = np.ones(len(points)) if intensity is None else np.clip(np.asarray(intensity, float), 0, 1)
+    axes.scatter(points[:, 0], points[:, 1], s=0)  # for the limits
+    for i in np.unique(np.linspace(0, len(points) - 1, min(150, len(points))).astype(int)):
+        colour = (*to_rgb(COLOURS[labels[i] % 8]), 0.15 + 0.85 * strength[i])
+        frame = {"edgecolor": colour, "linewidth": 1.5}
+        image = OffsetImage(faces[i], zoom=18 / faces.shape[1], cmap="gray", norm=Normalize(0, 1))
+        axes.add_artist(AnnotationBbox(image, points[i], pad=0.1, bboxprops=frame))
+    axes.set_xlabel("t-SNE 1 (no unit)")
+    axes.set_ylabel("t-SNE 2 (no unit)")
 
 
 def _tsne_points(features: np.ndarray, labels: np.ndarray, perplexity: float, seed: int) -> tuple[np.ndarray, float]:

@@ -90,6 +90,19 @@ def l2_loss(output: tf.Tensor, target: tf.Tensor | float) -> tf.Tensor:
     return tf.reduce_mean(tf.square(output - target))
 
 
+def mean_of_half_squares(output: tf.Tensor, target: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
+    """1/2 ||output - target||^2, averaged over the pixels and the batch. GCNet: eq. (5), (8), (9), and its generators.
+
+    Args:
+      output, target: (N, H, W, 1) float32.
+      counted: (N,) bool; the others count as zero.
+    Returns:
+      Scalar float32 >= 0.
+    """
+    half = 0.5 * tf.reduce_mean(tf.math.squared_difference(output, target), (1, 2, 3))
+    return tf.reduce_mean(half if counted is None else tf.where(counted, half, tf.zeros_like(half)))
+
+
 def decay_loss(variables: Iterable[tf.Variable], weight_decay: float) -> tf.Tensor:
     """weight_decay / 2 * ||theta||^2, whose gradient is weight_decay * theta. ED2L, section 3.1; GCNet, section IV-A.
 

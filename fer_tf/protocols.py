@@ -243,7 +243,9 @@ PROTOCOLS: dict[str, Protocol] = {
         "bu3dfe", "six_neutral", 1, "CycleAT 4.1: 80 people to 20, drawn", by="share", share=0.2,
         images=185_900, people=100, stand_ins=("folder",),
     ),
-    "cross_fer2013": _cross("fer2013", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"),
+    "cross_fer2013": _cross(
+        "fer2013/private_test", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"
+    ),
     "cross_sfew": _cross("sfew/validation", "GCNet IV-F, Table VI: on CK+, MMI and Oulu-CASIA"),
     "cross_raf": _cross("raf_db", "GCNet IV-F, Table VI: on CK+, then with Oulu-CASIA, then with MMI too"),
 }  # fmt: skip

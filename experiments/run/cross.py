@@ -1,6 +1,7 @@
 """Cross-database runs: some data sets to learn from, another to be tested on (GCNet's Table VI).
 
-    --dataset=ck_plus --data_dir=... --train_on=mmi=/data/mmi,oulu_casia=/data/oulu --test_on=fer2013=/data/fer2013
+    --dataset=ck_plus --data_dir=... --train_on=mmi=/data/mmi,oulu_casia=/data/oulu
+    --test_on=fer2013/private_test=/data/fer2013
 
 A data set is named as name[/part][=folder]; a part is one of the rendered faces' (rendered/wild) or a split
 (fer2013/private_test=...).

@@ -209,12 +209,34 @@ def chosen_folds(settings: Folds, count: int) -> list[int]:
     Raises:
       ValueError: not a list of fold numbers.
     """
-    if not settings.only_folds:
-        return list(range(count))
-    picked = [int(part) if part.strip().isdecimal() else -1 for part in settings.only_folds.split(",")]
+    return numbers(settings.only_folds, count, "only_folds") if settings.only_folds else list(range(count))
+
+
+def numbers(text: str, count: int, flag: str) -> list[int]:
+    """Fold numbers, sorted, of a flag such as --only_folds=0,1.
+
+    Raises:
+      ValueError: the text is no list of these.
+    """
+    picked = [int(part) if part.strip().isdecimal() else -1 for part in text.split(",")]
     if any(not 0 <= number < count for number in picked):
-        raise ValueError(f"--only_folds={settings.only_folds}: give fold numbers from 0 to {count - 1}, such as 0,1.")
+        raise ValueError(f"--{flag}={text}: give fold numbers from 0 to {count - 1}, such as 0,1.")
     return sorted(set(picked))
+
+
+def joined(together: str, folds: Sequence[records.Fold]) -> list[records.Fold]:
+    """One fold that tests what these fold numbers test and trains on what they all train on; the folds when empty.
+
+    Raises:
+      ValueError: not a list of fold numbers, or nobody is left to train on.
+    """
+    if not together:
+        return list(folds)
+    picked = [folds[i] for i in numbers(together, len(folds), "together")]
+    train = set.intersection(*(set(fold.train) for fold in picked))
+    if not train:
+        raise ValueError(f"--together={together} leaves nobody to train on: give fewer folds.")
+    return [records.Fold(tuple(sorted(train)), tuple(sorted({i for fold in picked for i in fold.test})))]
 
 
 def first_subjects(listed: list[records.Record], count: int) -> list[records.Record]:

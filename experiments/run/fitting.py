@@ -13,7 +13,7 @@ import tensorflow as tf
 from fer_tf import devices, evaluation, figures, training
 
 from . import jobs
-from .settings import Training
+from .settings import Folds, Training
 
 
 def setup(settings: Training, seed: int) -> tf.distribute.Strategy:
@@ -55,7 +55,7 @@ def fit(
 
 
 def fit_and_test(
-    settings: Training,
+    settings: Folds,
     build: Callable[[], Any],
     data: Any,
     test: Any | None,
@@ -77,6 +77,7 @@ def fit_and_test(
             epochs=settings.epochs if epochs is None else epochs,
             checkpoint_steps=checkpoint_steps,
             follows=follows,
+            recalibration=settings.recalibration,
             **options(settings),
         )
 

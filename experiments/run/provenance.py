@@ -164,6 +164,21 @@ def weights_file(name: str) -> Path | None:
     return Path(name) if Path(name).is_file() else weights.released(name)
 
 
+def how_trained(file: str | Path) -> list[list[str]]:
+    """The flags that say how a weights file of ours was trained, from its first start on; without places and switches.
+
+    Two networks that were trained alike have the same: preset, epochs, rates, seeds, but not where files are, nor which
+    of the two it is (a flag that begins with --no or has no value).
+    """
+    places = ("--data_dir=", "--workdir=", "--out=", "--init=", "--dispelling=")
+    told, chain = weights.provenance(file), []
+    while isinstance(told, dict):
+        words = [w for w in shlex.split(told.get("command", "")) if w.startswith("--") and "=" in w]
+        chain.insert(0, sorted(w for w in words if not w.startswith(places)))
+        told = told.get("init")
+    return chain
+
+
 def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None) -> list[str]:
     """The data sets that a weights file, and what it was started from, were trained on.
 

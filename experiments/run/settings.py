@@ -179,6 +179,9 @@ class Folds(Training):
     folds: int = setting(5, "Number of folds by subject.", low=2)
     only_folds: str = setting("", "Run just these folds, such as 0,2; all when empty.", free=True)
     runs: int = setting(1, "Repeat everything with seeds seed, seed + 1 ...", low=1)
+    recalibration: int = setting(
+        0, "Training batches that give batch norms their statistics anew before a test; 0 keeps training's.", low=0
+    )
     detector: str = setting("dlib", DETECTOR, choices=(*faces.DETECTORS, "auto"))
     strict: bool = setting(True, "A record that does not decode is an error; --strict=false leaves it out.")
     max_subjects: int = setting(0, "Only the first so many subjects; 0 for all.", low=0)

@@ -18,12 +18,15 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
 - Eq. (5): as printed, the cross-entropy to the uniform distribution; the sentence above it says negative entropy.
 - Eq. (5), whom it moves: the introduction says base, branch and dispeller, section 2.3 base and branch.
   `confusion_updates_dispeller` is True, the introduction's.
-- Eq. (6): one optimizer moves all parts at once. l_a's gradient ends at the dispeller, as section 2.3 says.
+- Eq. (6): one optimizer moves all parts at once. l_a's gradient ends at the dispeller, as section 2.3 says. So the
+  dispeller moves at the net's own small rate, and f_p hides from weights near their start (measured: a fresh linear
+  probe reads as much from f_p as from f_t). `dispeller_steps` makes it a player of its own, as adversaries often are.
 - 3.1, alignment: faces are framed as in FER-2013. Pixels are 2 x - 1.
 - 3.1, weight decay: L2 in the gradient, on every trainable variable, as frameworks of the time had it:
   `weight_decay` here, a loss term. `optimizer(decoupled=...)` gives the other kind.
 - 3.1, "initial learning rate": it stays there. A schedule is an argument of `optimizer`.
 - 3.1, test: the centre patch, not mirrored.
+- 3.3, "the same procedure was adopted": the baseline's pre-training has every setting of ED2L's.
 - 3.3: classifier and dispeller are new after pre-training. FER-2013's 48x48 pictures are stretched to 128x110 as they
   are, so that pre-training sees faces 16 % narrower than the aligned ones.
 - 3.5, Fig. 5: the down-sampling layer's maps are those after its PReLU.
@@ -41,7 +44,7 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf import augment
-from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras
+from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Step, Terms, keras, minimize
 from fer_tf.layers import PReLU, scaled, signed_grey
 from fer_tf.losses import cross_entropy, decay_loss
 from fer_tf.records import CLASSES
@@ -136,14 +139,16 @@ def confusion_loss(logits: tf.Tensor) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("fer_tf")
 class ED2L(PlayersModel):
-    """The two branches on one base net. Eq. (1) to (6), sections 2.1 to 2.4.
+    """The two branches on one base net. Eq. (1) to (6), sections 2.1 to 2.4. Terms are logged without their weights.
 
     Args:
       classes: names of the K expressions.
       dispelling: False is the paper's baseline: the same net without its dispelling branch.
       margin, scale: m and s of eq. (2).
       lambda_t, lambda_p: the weights of eq. (6).
-      confusion_updates_dispeller: whether l_p moves the dispeller's weights too.
+      confusion_updates_dispeller: whether l_p moves the dispeller's weights too; never, where it is a player.
+      dispeller_steps: 0 as printed: one player moves all by eq. (6). k: the dispeller is a player of its own,
+        "adversary", that descends l_a k times for each step of the others, on the same features.
       weight_decay: of the L2 term, weight_decay / 2 * ||theta||^2 over every trainable variable.
       width: times the printed channels and FC units; 1.0 is the paper's.
       size: (h, w) of a patch.
@@ -159,6 +164,7 @@ class ED2L(PlayersModel):
         lambda_t: float = 1.0,
         lambda_p: float = 10.0,
         confusion_updates_dispeller: bool = True,
+        dispeller_steps: int = 0,
         weight_decay: float = 5e-4,
         width: float = 1.0,
         size: Sequence[int] = SIZE,
@@ -170,6 +176,7 @@ class ED2L(PlayersModel):
         self.classes, self.dispelling, self.width, self.size = tuple(classes), dispelling, width, (height, breadth)
         self.margin, self.scale, self.lambda_t, self.lambda_p = margin, scale, lambda_t, lambda_p
         self.confusion_updates_dispeller, self.weight_decay = confusion_updates_dispeller, weight_decay
+        self.dispeller_steps = dispeller_steps
         self.base = build_base(width=width, size=self.size)
         self.distilling_branch = build_branch(width=width, size=self.size, name="distilling")
         count, hidden = len(self.classes), scaled(HIDDEN, width)
@@ -180,13 +187,22 @@ class ED2L(PlayersModel):
             self.dispeller = dense(count, dtype="float32", name="dispeller")
             self.dispeller.build((None, hidden))
         self.built = True
-        dispelled = ["dispeller_loss", "confusion_loss"] * dispelling
+        dispelled = ["dispeller_loss", "confusion_loss"] * dispelling + ["adversary_loss"] * self.plays
         accuracies = ["accuracy", *["dispeller_accuracy"] * dispelling]
         self.track("classifier_loss", "distilling_loss", *dispelled, "decay_loss", *accuracies)
 
+    @property
+    def plays(self) -> bool:
+        """Whether the dispeller is a player of its own."""
+        return self.dispelling and self.dispeller_steps > 0
+
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
-        """One player moves everything; which loss reaches which part is a matter of gradients (`losses`)."""
-        return [("classifier", self.trainable_variables)]
+        """One player moves everything, or all but the dispeller; gradients say which loss reaches which part."""
+        if not self.plays:
+            return [("classifier", self.trainable_variables)]
+        own = self.dispeller.trainable_variables
+        rest = [v for v in self.trainable_variables if not any(v is w for w in own)]
+        return [("adversary", own), ("classifier", rest)]
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, H, W, 1) float32 in [-1, 1]."""
@@ -225,26 +241,56 @@ class ED2L(PlayersModel):
         return tf.matmul(features, weights) + bias
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
-        """The weighted terms of eq. (6) and the decay, on a batch with image and label; no margin but in training."""
+        """The weighted terms of eq. (6) and the decay, on a batch with image and label; no margin but in training.
+
+        Where the dispeller plays, l_a is its own, and what its further steps take is among the measures.
+        """
         labels, weight, ends = batch["label"], batch.get("weight"), self.branches(batch["image"], training)
         cosines = self.cosines(ends["t"][1])
         logits_t = am_softmax_logits(cosines, labels if training else None, self.margin, self.scale)  # eq. (2)
-        terms = {"distilling_loss": self.lambda_t * cross_entropy(logits_t, labels, weight)}  # l_t, eq. (3)
-        measures = {"accuracy": accuracy(cosines, labels)}
+        terms = {"distilling_loss": cross_entropy(logits_t, labels, weight)}  # l_t, eq. (3)
+        measures, further = {"accuracy": accuracy(cosines, labels)}, {}
         if self.dispelling:
             f_p = ends["p"][1]
             logits_p = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
-            confused = self.dispeller_logits(f_p, frozen=not self.confusion_updates_dispeller)
-            terms["dispeller_loss"] = self.lambda_p * cross_entropy(logits_p, labels, weight)  # l_a, section 2.3
-            terms["confusion_loss"] = self.lambda_p * confusion_loss(confused)  # l_p, eq. (5)
+            confused = self.dispeller_logits(f_p, frozen=self.plays or not self.confusion_updates_dispeller)
+            terms["dispeller_loss"] = cross_entropy(logits_p, labels, weight)  # l_a, section 2.3
+            terms["confusion_loss"] = confusion_loss(confused)  # l_p, eq. (5)
             measures["dispeller_accuracy"] = accuracy(logits_p, labels)
-        terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)
-        return {"classifier": terms}, measures
+            if self.dispeller_steps > 1 and training:
+                further = {"f_p": tf.stop_gradient(f_p), "label": labels}
+                further |= {} if weight is None else {"weight": weight}
+        factors = {"distilling_loss": self.lambda_t, "dispeller_loss": self.lambda_p, "confusion_loss": self.lambda_p}
+        own = {name: factors[name] * value for name, value in terms.items()}
+        decay = {"decay_loss": decay_loss(self.trainable_variables, self.weight_decay)}
+        players = {"classifier": own | decay}
+        if self.plays:
+            players = {"adversary": {"dispeller_loss": own.pop("dispeller_loss"), **decay}, "classifier": own | decay}
+        return players, {**terms, **measures, **further}  # logged as they are
+
+    def train_step(self, data: Any) -> Terms:
+        """A step of all players, then the dispeller's further ones."""
+        if self.dispeller_steps < 2:
+            return super().train_step(data)
+        batch = self.as_batch(data)
+        self.update_scores(batch)
+        return self.move(self.gradients(batch))
+
+    def move(self, step: Step) -> Terms:
+        """The second half of a step: all players move, then the dispeller alone, on the same f_p, k - 1 times."""
+        logs, seen = super().move(step), step.measures
+        for _ in range(self.dispeller_steps - 1 if self.plays else 0):
+            player = self.players()["adversary"]
+            with tf.GradientTape() as tape:
+                l_a = cross_entropy(self.dispeller_logits(seen["f_p"]), seen["label"], seen.get("weight"))
+                loss = self.lambda_p * l_a + decay_loss(player.variables, self.weight_decay)
+            minimize(player, loss, tape)
+        return logs
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ["name", "classes", "dispelling", "margin", "scale", "lambda_t", "lambda_p"]
-        names += ["confusion_updates_dispeller", "weight_decay", "width", "size"]
+        names += ["confusion_updates_dispeller", "dispeller_steps", "weight_decay", "width", "size"]
         return {n: getattr(self, n) for n in names}
 
 

@@ -10,19 +10,27 @@ by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 
 - Eq. (2): e is the last map of Encoder2, flattened.
 - Eq. (5), (9): a face whose person has no neutral one counts as zero there, and in full everywhere else.
-- Eq. (6), m: not given; 1. Two codes are some 15 apart (rendered people), so 1 never binds; `margin=20` does.
-  `margin_share` logs how often it binds.
+- Eq. (6), m: not given. The constructor has 1, at which nothing binds: two codes start at least 18.6 apart (rendered
+  people). `experiments/gcnet.py` takes the median distance before the first step. `margin_share` logs how many bind.
 - Eq. (6), y_r: neutral, so alpha = 0 for a neutral input. Without that class eq. (6) is zero beyond the margin.
 - Fig. 2 (b): the metric-learning CNN classifies e. Its eq. (6) takes the real neutral face for reference.
-- Fig. 2 (c) to (f): Encoder2 normalises the images and the references as two batches.
+- Fig. 2 (b) to (f): images and references pass Encoder2 as one batch, whose statistics normalise both, as the moving
+  ones do at test. As two batches each would be normalised by statistics of its own in training alone. Through the
+  shared ones eq. (8) has a gradient for the generator, too.
 - Section IV-A, "first fully-connected layer": it has a ReLU.
 - Section IV-A, "set to 10": the decoders' rate is ten times the others'.
 - Section IV-A, "'inverse' learning policy", "gamma term of 0.75": Caffe's "inv", rate (1 + gamma step)^-power. 0.75 is
   the power; gamma is Caffe's usual 1e-4.
 - Section IV-A, weight decay: an L2 term in the gradient of every weight, norms and biases too.
-- Section IV-A, augmentation: the order is crop, affine, flip, intensity, CLAHE. Angles reach 10 degrees, scales 0.9 to
-  1.1, shifts 5 %, intensities 0.8 to 1.2. CLAHE clips at 2.0 in 8x8 tiles. The centre crop is tested. An image and
-  its reference share a view.
+- Section IV-A, "2D affine transform such as scaling, rotation", "intensity multiplication": no range is printed. Angles
+  reach 10 degrees, scales 0.9 to 1.1, intensities 0.8 to 1.2. A shift of 5 % is ours: none is named (`Views(shift=0)`).
+- Section IV-A, augmentation: the order is crop, affine, flip, intensity, CLAHE. CLAHE clips at 2.0 in 8x8 tiles. The
+  centre crop is tested. An image and its reference share a view.
+- Section IV-B, frames: no count is printed. A sequence's last three show its expression (MMI: three around the peak),
+  as the other papers have it; its first is the neutral face.
+- Fig. 6, "sequential images": all frames of the people of one fold, of which the networks have seen none.
+- Fig. 11, "2-fold validation": the 1st and 2nd of ten folds are one test set, the other eight train.
+- Table VI, FER2013: its private test (`fer2013/private_test`).
 
 **Deviations** (what is printed and differs here)
 
@@ -35,7 +43,7 @@ by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,9 +52,10 @@ import tensorflow as tf
 from fer_tf import augment
 from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
 from fer_tf.layers import Dropout, grey, scaled
-from fer_tf.losses import cross_entropy, decay_loss
-from fer_tf.nets import dcgan
-from fer_tf.nets.conv_ae import ENCODER, SIZE, ConvAE, build_decoder, build_encoder
+from fer_tf.losses import cross_entropy, decay_loss, mean_of_half_squares
+from fer_tf.nets.autoencoder import GENERATORS, refuse_unknown
+from fer_tf.nets.autoencoder import Autoencoder as Autoencoder
+from fer_tf.nets.conv_ae import ENCODER, SIZE, build_decoder, build_encoder
 from fer_tf.records import CLASSES
 from fer_tf.schedules import InverseDecay
 from fer_tf.softmax import accuracy
@@ -71,6 +80,9 @@ class Variant(NamedTuple):
     contrasts: bool
     reconstructs: bool
 
+
+GIVEN = "given"
+"""The generator of a control that has none: what an image is compared with comes with it."""
 
 VARIANTS = {
     "S1R1": Variant(compares=True, contrasts=True, reconstructs=True),
@@ -116,19 +128,6 @@ class Views(augment.Drawn):
 views = Views()
 
 
-def mean_of_half_squares(output: tf.Tensor, target: tf.Tensor, counted: tf.Tensor | None = None) -> tf.Tensor:
-    """1/2 ||output - target||^2 of eq. (5), (8), (9), averaged over the pixels and the batch.
-
-    Args:
-      output, target: (N, H, W, 1) float32.
-      counted: (N,) bool; the others count as zero.
-    Returns:
-      Scalar float32 >= 0.
-    """
-    half = 0.5 * tf.reduce_mean(tf.math.squared_difference(output, target), (1, 2, 3))
-    return tf.reduce_mean(half if counted is None else tf.where(counted, half, tf.zeros_like(half)))
-
-
 def distance(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
     """S of eq. (6): (N, p) twice -> (N,) float32, the Euclidean distance, with a gradient of zero at zero."""
     return tf.sqrt(tf.maximum(tf.reduce_sum(tf.math.squared_difference(e, e_r), -1), 1e-12))
@@ -153,14 +152,9 @@ def contrastive_vector(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
     return tf.abs(tf.math.l2_normalize(e, -1) - tf.math.l2_normalize(e_r, -1))
 
 
-GENERATORS: dict[str, Callable[..., Any]] = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
-"""Fig. 7. The auto-encoder is Table I's."""
-
-
-def refuse_unknown(what: str, value: str, known: Iterable[str]) -> None:
-    """Raises ValueError, which names all that are known, where an argument's value is none of them."""
-    if value not in known:
-        raise ValueError(f"Unknown {what} {value!r}: use {', '.join(known)}.")
+def as_batch(faces: tf.Tensor | Batch) -> Batch:
+    """A batch as it is; images as the batch of them."""
+    return faces if isinstance(faces, Mapping) else {"image": faces}
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -168,12 +162,13 @@ class GCNet(PlayersModel):
     """The generative-contrastive network, its variants and its two baselines. Eq. (2) to (9), Fig. 2.
 
     A batch has image, label and, for all but "cnn", reference (a neutral face of the same person, the same view);
-    has_reference (N,) bool where some have none.
+    has_reference (N,) bool where some have none. Terms are logged without their weights of eq. (4) and (7).
 
     Args:
       classes: names of the K expressions, "neutral" among them or not.
       variant: see `VARIANTS`.
-      generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7.
+      generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7; or the control "given", whose reference is the batch's, in
+        training and at test: `classify`, `features` and `reconstruct` take a batch then.
       padding, margin: "same" or "valid", of the convolutions; m of eq. (6).
       lambda_c, lambda_g, lambda_s: weights of the classification (0: Fig. 8 (d)) and of eq. (5) and (6) in eq. (4).
       lambda_ri, lambda_rr: weights of eq. (8) and (9) in eq. (7).
@@ -207,7 +202,7 @@ class GCNet(PlayersModel):
     ):
         super().__init__(name=name, **options)
         refuse_unknown("variant", variant, VARIANTS)
-        refuse_unknown("generator", generator, GENERATORS)
+        refuse_unknown("generator", generator, (*GENERATORS, GIVEN))
         refuse_unknown("padding", padding, ("same", "valid"))
         self.classes, self.variant, self.generator, self.padding = tuple(classes), variant, generator, padding
         self.margin, self.lambda_c, self.lambda_g, self.lambda_s = margin, lambda_c, lambda_g, lambda_s
@@ -215,7 +210,8 @@ class GCNet(PlayersModel):
         self.dropout, self.width, self.seed = dropout, width, seed
         self.compares, self.contrasts, self.reconstructs = VARIANTS[variant]
         self.encoder2 = build_encoder(width=width, padding=padding, name="encoder2")
-        if self.compares:
+        self.generates = self.compares and generator != GIVEN
+        if self.generates:
             self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
         if self.reconstructs:
             self.decoder_i = build_decoder(self.encoder2, width=width, padding=padding, name="decoder_i")
@@ -234,7 +230,7 @@ class GCNet(PlayersModel):
         """The columns of history.csv."""
         names = ["accuracy", *["margin_share"] * self.contrasts]
         names += [f"{name}_loss" for name, _ in self.player_variables() if name != "decoder"]  # classifier's terms, too
-        names += ["generation_loss", *self.generator_net.terms] if self.compares else []
+        names += ["generation_loss", *self.generator_net.terms] if self.generates else []
         names += ["classification_loss", *["contrastive_loss"] * self.contrasts]
         names += ["reconstruction_input_loss", "reconstruction_reference_loss"] * self.reconstructs
         return [*names, "decay_loss"]
@@ -242,7 +238,7 @@ class GCNet(PlayersModel):
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """The DCGAN's discriminator if there is one; all but the decoders; the decoders, whose rate is ten times it."""
         decoders = [self.decoder_i, self.decoder_r] if self.reconstructs else []
-        decoders += [self.generator_net.decoder] if self.compares else []
+        decoders += [self.generator_net.decoder] if self.generates else []
         players = {
             "discriminator": self.generator_net.discriminator.trainable_variables if self.adversarial else [],
             "classifier": [],
@@ -255,7 +251,7 @@ class GCNet(PlayersModel):
     @property
     def adversarial(self) -> bool:
         """Whether the generator is a DCGAN, which has a discriminator."""
-        return self.compares and self.generator_net.discriminator is not None
+        return self.generates and self.generator_net.discriminator is not None
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1|3) in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1]."""
@@ -266,17 +262,39 @@ class GCNet(PlayersModel):
         maps = self.encoder2(images, training=training)
         return tf.cast(tf.reshape(maps[0], (-1, self.hidden.kernel.shape[0])), tf.float32), maps
 
+    def encode_both(
+        self, images: tf.Tensor, references: tf.Tensor, training: bool = False
+    ) -> tuple[tuple[tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]:
+        """Encoder2 on both in one pass, normalised alike: what `encode` gives of the images, and of the references."""
+        e, maps = self.encode(tf.concat([images, references], 0), training)
+        (e, e_r), (code, code_r) = tf.split(e, 2), tf.split(maps[0], 2)
+        places, places_r = (
+            [tf.gather(m, own) for m in maps[1:]] for own in tf.split(tf.range(tf.shape(maps[0])[0]), 2)
+        )
+        return (e, [code, *places]), (e_r, [code_r, *places_r])  # gathered, since a GPU splits no int32
+
+    def refer(self, faces: Batch, training: bool = False) -> tuple[tf.Tensor, Terms]:
+        """(What an image is compared with, (N, 64, 64, 1); further losses): eq. (3), or what came with it ("given")."""
+        if not self.generates:
+            return self.preprocess(faces["reference"]), {}
+        return self.generator_net(self.preprocess(faces["image"]), training=training)
+
+    def asked(self, batch: Batch) -> tf.Tensor | Batch:
+        """What `classify` takes of a batch: the image, and its reference where none is generated."""
+        given = self.generator == GIVEN and self.compares
+        return {name: batch[name] for name in ("image", "reference")} if given else batch["image"]
+
     def regenerate(self, images: tf.Tensor) -> tf.Tensor:
         """The generated reference of eq. (3): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1].
 
         Raises:
           ValueError: the variant has no generator.
         """
-        if not self.compares:
+        if not self.generates:
             raise ValueError(f"The variant {self.variant} generates nothing: use one of S0R0, S1R0, S0R1, S1R1.")
         return tf.clip_by_value(self.generator_net(self.preprocess(images))[0], 0.0, 1.0)
 
-    def reconstruct(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def reconstruct(self, faces: tf.Tensor | Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """(input, reference) as the decoders of eq. (8) and (9) give them back: (N, 64, 64, 1) float32 in [0, 1] each.
 
         Raises:
@@ -284,58 +302,71 @@ class GCNet(PlayersModel):
         """
         if not self.reconstructs:
             raise ValueError(f"The variant {self.variant} reconstructs nothing: use S0R1 or S1R1.")
-        images = self.preprocess(images)
-        pairs = ((self.decoder_i, images), (self.decoder_r, self.generator_net(images)[0]))
+        batch = as_batch(faces)
+        pairs = ((self.decoder_i, self.preprocess(batch["image"])), (self.decoder_r, self.refer(batch)[0]))
         return tuple(tf.clip_by_value(d(self.encode(x)[1], training=False), 0.0, 1.0) for d, x in pairs)
 
-    def vector(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """What is classified: delta of eq. (2), or e in the baselines: (N, 64, 64, 1) -> (N, p) float32."""
-        e, _ = self.encode(images, training)
+    def vector(self, faces: tf.Tensor | Batch, training: bool = False) -> tf.Tensor:
+        """What is classified: delta of eq. (2), or e in the baselines: (N, 64, 64, 1|3) in [0, 1] -> (N, p) float32."""
+        batch = as_batch(faces)
+        image = self.preprocess(batch["image"])
         if not self.compares:
-            return e
-        return contrastive_vector(e, self.encode(self.generator_net(images, training=training)[0], training)[0])
+            return self.encode(image, training)[0]
+        (e, _), (e_r, _) = self.encode_both(image, self.refer(batch, training)[0], training)
+        return contrastive_vector(e, e_r)
 
-    def features(self, images: tf.Tensor) -> tf.Tensor:
+    def features(self, faces: tf.Tensor | Batch) -> tf.Tensor:
         """The 384 values of the first fully connected layer, for Figs. 5 and 6: images in [0, 1] -> (N, 384) >= 0."""
-        return self.hidden(self.vector(self.preprocess(images)))
+        return self.hidden(self.vector(faces))
 
     def logits(self, vector: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Dropout, FC-384, the last layer: what is classified (N, p) -> (N, K) float32."""
         return self.head(self.hidden(self.code_dropout(vector, training=training)))
 
-    def classify(self, images: tf.Tensor) -> tf.Tensor:
+    def classify(self, faces: tf.Tensor | Batch) -> tf.Tensor:
         """(N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities; no neutral face is needed."""
-        return tf.nn.softmax(self.head(self.features(images)))
+        return tf.nn.softmax(self.head(self.features(faces)))
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """Term -> its weight in eq. (4) and (7)."""
+        factors = {"classification_loss": self.lambda_c, "contrastive_loss": self.lambda_s}
+        factors |= {"reconstruction_input_loss": self.lambda_ri, "reconstruction_reference_loss": self.lambda_rr}
+        generative = ["generation_loss", *self.generator_net.terms] if self.generates else []
+        return factors | dict.fromkeys(generative, self.lambda_g) | {"decay_loss": 1.0}
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """The weighted terms of eq. (4) and the decay, which classifier and decoders share; the discriminator's two."""
         image, labels, counted = self.preprocess(batch["image"]), batch["label"], batch.get("has_reference")
         neutral = self.preprocess(batch["reference"]) if self.compares or self.contrasts else None
         terms, measures, discriminator = {}, {}, {}
-        vector, code = e, _ = self.encode(image, training)
         if self.compares:
-            reference, more = self.generator_net(image, training=training)  # eq. (3)
-            terms["generation_loss"] = self.lambda_g * mean_of_half_squares(reference, neutral, counted)  # eq. (5)
-            terms |= {name: self.lambda_g * loss for name, loss in more.items()}
-            e_r, code_r = self.encode(reference, training)
+            reference, more = self.refer(batch, training)
+            if self.generates:
+                terms = {"generation_loss": mean_of_half_squares(reference, neutral, counted), **more}  # eq. (5)
+            (e, code), (e_r, code_r) = self.encode_both(image, reference, training)
             vector = contrastive_vector(e, e_r)  # eq. (2)
             if self.adversarial:
                 discriminator = self.generator_net.discriminator_losses(neutral, reference, counted, training)
         elif self.contrasts:
-            e_r, _ = self.encode(neutral, training)
+            (e, _), (e_r, _) = self.encode_both(image, neutral, training)
+            vector = e
+        else:
+            vector, _ = self.encode(image, training)
         logits = self.logits(vector, training)
-        terms["classification_loss"] = self.lambda_c * cross_entropy(logits, labels, batch.get("weight"))
+        terms["classification_loss"] = cross_entropy(logits, labels, batch.get("weight"))
         measures["accuracy"] = accuracy(logits, labels)
         if self.contrasts:
-            real = None if self.compares else counted  # a generated reference is there for everybody
+            real = None if self.generates else counted  # a generated reference is there for everybody
             terms["contrastive_loss"], measures["margin_share"] = self.contrast(e, e_r, self.alpha(labels), real)
         if self.reconstructs:
             back, back_r = self.decoder_i(code, training=training), self.decoder_r(code_r, training=training)
-            terms["reconstruction_input_loss"] = self.lambda_ri * mean_of_half_squares(back, image)  # eq. (8)
-            loss = mean_of_half_squares(back_r, neutral, counted)
-            terms["reconstruction_reference_loss"] = self.lambda_rr * loss  # eq. (9)
+            terms["reconstruction_input_loss"] = mean_of_half_squares(back, image)  # eq. (8)
+            terms["reconstruction_reference_loss"] = mean_of_half_squares(back_r, neutral, counted)  # eq. (9)
         terms["decay_loss"] = decay_loss(self.trainable_variables, self.weight_decay)
-        return {n: discriminator if n == "discriminator" else terms for n, _ in self.player_variables()}, measures
+        weighted = {name: self.factors[name] * value for name, value in terms.items()}
+        own = {n: discriminator if n == "discriminator" else weighted for n, _ in self.player_variables()}
+        return own, {**terms, **measures}  # logged as they are
 
     def alpha(self, labels: tf.Tensor) -> tf.Tensor:
         """alpha of eq. (6): (N,) float32, 0 where the input itself is neutral."""
@@ -347,75 +378,17 @@ class GCNet(PlayersModel):
         return {**rows, "margin_share": tf.minimum(rows["accuracy"], tf.reduce_sum(self.alpha(batch["label"])))}
 
     def contrast(self, e: tf.Tensor, e_r: tf.Tensor, alpha: tf.Tensor, counted: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """(the weighted eq. (6), whose alpha is 0 for a neutral input; the share of the others within the margin)."""
+        """(eq. (6), whose alpha is 0 for a neutral input; the share of the others within the margin)."""
         loss = contrastive_loss(e, e_r, alpha, self.margin)
         loss = loss if counted is None else tf.where(counted, loss, tf.zeros_like(loss))
         close = tf.cast(distance(e, e_r) < self.margin, tf.float32) * alpha
         share = tf.math.divide_no_nan(tf.reduce_sum(close), tf.reduce_sum(alpha))
-        return self.lambda_s * tf.reduce_mean(loss), share
+        return tf.reduce_mean(loss), share
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = "name classes variant generator padding margin lambda_c lambda_g lambda_s lambda_ri lambda_rr dropout"
         return {n: getattr(self, n) for n in (*names.split(), "weight_decay", "width", "seed")}
-
-
-@keras.utils.register_keras_serializable("fer_tf")
-class Autoencoder(PlayersModel):
-    """A generator of Fig. 7 alone: it gives a face back (section IV-A and Fig. 9), or its neutral reference (Fig. 10).
-
-    Args:
-      generator, width, padding, seed: see `GCNet`; "conv_ae" that gives back is what Encoder1 starts from.
-      target: "image", or "reference", a batch's neutral face.
-    Raises:
-      ValueError: an unknown generator or target.
-    """
-
-    def __init__(
-        self,
-        *,
-        generator: str = "conv_ae",
-        target: str = "image",
-        width: float = 1.0,
-        padding: str = "same",
-        seed: int = 0,
-        name: str = "autoencoder",
-        **options: Any,
-    ):
-        super().__init__(name=name, **options)
-        refuse_unknown("generator", generator, GENERATORS)
-        refuse_unknown("target", target, ("image", "reference"))
-        self.generator, self.target, self.width, self.padding, self.seed = generator, target, width, padding, seed
-        self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
-        self.built = True
-        self.track(*(f"{n}_loss" for n, _ in self.player_variables()), "reconstruction_loss", *self.generator_net.terms)
-
-    def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
-        """The DCGAN's discriminator if there is one; all the rest."""
-        discriminator = self.generator_net.discriminator
-        own = [] if discriminator is None else discriminator.trainable_variables
-        rest = [v for v in self.trainable_variables if not any(v is w for w in own)]
-        return [("discriminator", own), ("autoencoder", rest)] if own else [("autoencoder", rest)]
-
-    def infer(self, images: tf.Tensor) -> tf.Tensor:
-        """(N, 64, 64, 1) float32 in [0, 1] -> the face that is made of it, (N, 64, 64, 1) >= 0."""
-        return self.generator_net(images)[0]
-
-    def losses_of(self, name: str, batch: Batch, training: bool = True) -> Terms:
-        """Half squares between the made face and the target, as in eq. (5) and (8), with what the generator adds."""
-        target, counted = batch[self.target], batch.get("has_reference") if self.target == "reference" else None
-        face, more = self.generator_net(batch["image"], training=training)
-        if name == "discriminator":
-            return self.generator_net.discriminator_losses(target, face, counted, training)
-        return {"reconstruction_loss": mean_of_half_squares(face, target, counted), **more}
-
-    def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
-        """Each player's terms, from a forward pass of its own."""
-        return {name: self.losses_of(name, batch, training) for name, _ in self.player_variables()}, {}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {n: getattr(self, n) for n in ("name", "generator", "target", "width", "padding", "seed")}
 
 
 def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, **policy: float) -> dict[str, Any]:

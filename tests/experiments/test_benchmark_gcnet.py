@@ -93,7 +93,8 @@ def test_weights_are_the_same_after_three_steps(case):
 def test_losses_term_by_term():
     """While training, with a margin between the distances and faces without a neutral one."""
     model, batch, _ = build()
-    codes = [model.encode(x, True)[0] for x in (batch["image"], model.generator_net(batch["image"], training=True)[0])]
+    images, references = batch["image"], model.generator_net(batch["image"], training=True)[0]
+    codes = [code for code, _ in model.encode_both(images, references, True)]
     model, batch, theirs = build(**WEIGHTS, weight_decay=0.3, margin=float(np.median(gcnet.distance(*codes))))
     twin = torch_gcnet.twin(model, "float32")
     before = torch_weights.state(twin)
@@ -106,7 +107,7 @@ def test_losses_term_by_term():
     after = torch_weights.state(torch_gcnet.twin(model, "float32"))
     running = {name: value for name, value in after.items() if "running" in name}
     assert len(running) == 2 * 3 * 5
-    for name, value in running.items():  # Encoder2's saw two batches
+    for name, value in running.items():
         np.testing.assert_allclose(torch_weights.state(twin)[name], value, rtol=1e-5, err_msg=name)
         assert np.abs(value - before[name]).max() > 0.001
 

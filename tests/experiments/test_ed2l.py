@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from experiments import ed2l as script
-from experiments.parts.ed2l import net
+from experiments.parts.ed2l import measures, net
 from experiments.run import data, fitting
 from fer_tf import evaluation, export, figures, weights
 from fer_tf.compat import keras
@@ -59,6 +59,13 @@ def test_the_rows_are_in_the_table_and_the_files(run):
     ):
         with Image.open(results.folder / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5, name
+    table = written["probes"][0]
+    kinds = ["ED2L: its own dispeller", "Baseline, pre-trained: f_t", "ED2L: f_t", "ED2L: f_p"]
+    assert (
+        list(table) == [*kinds, "untrained: f_t", "untrained: f_p", "chance"] and table["chance"]["expression"] == 0.5
+    )
+    assert all(0 <= table[kind]["expression"] <= 1 and f"\n{kind} " in printed for kind in kinds)
+    assert results.measures == written["probes"] and "starts" not in written
     histories = [(results.folder / "run0/fold0" / row / "history.csv").read_text() for row in run[0].rows]
     assert len({*histories}) == 2
     assert [model.dispelling for model in results.models.values()] == [False, True]
@@ -125,6 +132,12 @@ def test_each_row_starts_from_its_own_weights(files, row):
 def test_settings_reach_the_net_and_its_optimizer():
     """Each its own argument; the rate falls by a cosine to its share."""
     own = {"margin": 0.1, "scale": 7.0, "lambda_t": 2.0, "lambda_p": 3.0, "weight_decay": 0.25, "width": 0.0625}
+    plays = script.build(
+        script.Settings(preset="smoke", dispeller_steps=4, dispeller_rate=0.03), "ed2l", CLASSES, 9, None
+    )
+    assert plays.dispeller_steps == 4 and float(np.array(plays.adversary_optimizer.learning_rate)) == pytest.approx(
+        0.03
+    )
     made = script.Settings(preset="smoke", **own, confusion_updates_dispeller=False, rate=0.5, decay_to=0.2)
     model = script.build(made, "ed2l", CLASSES, 10, None)
     assert {name: getattr(model, name) for name in own} == own and model.confusion_updates_dispeller is False
@@ -147,6 +160,7 @@ def test_the_papers_numbers(planted, monkeypatch, tmp_path):
         return evaluation.Outcome(calls[-1][0], {"last": (np.zeros(1, int), np.zeros(1, int))})
 
     monkeypatch.setattr(fitting, "fit_and_test", fit_and_test)
+    monkeypatch.setattr(measures, "measure", lambda *_: {})
     listed = planted.people(people=4)
     fold = Fold((0, 1, 2), (3, 4))
     made = script.Settings(preset="paper", precision="float32")
@@ -168,6 +182,7 @@ def test_the_papers_numbers(planted, monkeypatch, tmp_path):
         assert model.distilling_branch.get_layer("fc").units == 256
         assert model.base.input_shape == (None, 112, 96, 1)
     assert made.max_steps is None and made.confusion_updates_dispeller
+    assert made.dispeller_steps == 0 and made.init == made.baseline_init == "none", "the released ones are not alike"
 
 
 def test_figure_4_is_of_every_rows_own_features(planted, monkeypatch, tmp_path):
@@ -229,14 +244,51 @@ def test_weights_that_have_seen_the_people_are_refused_before_anything_is_traine
         ({"rows": ()}, "--rows=: 1 or more are wanted"),
         ({"rows": ("ed2l_pretrained",), "init": "none"}, "starts from pre-trained weights: give --init."),
         ({"rows": ("baseline_pretrained",), "baseline_init": ""}, "give --baseline_init."),
+        ({"rows": ("ed2l_pretrained",), "preset": "paper"}, "the paper trained both alike"),
         ({"rows": ("ed2l_pretrained",), "init": "fer_net_fer2013", "only_folds": "0"}, "does not fit the model"),
     ],
 )
 def test_what_does_not_fit_gets_one_sentence(planted, tmp_path, given, sentence):
     planted.plant()
     with pytest.raises(ValueError) as error:
-        script.run(script.Settings(preset="smoke", precision="float32", workdir=tmp_path, **given))
+        script.run(script.Settings(**{"preset": "smoke", "precision": "float32", "workdir": tmp_path, **given}))
     assert sentence in str(error.value) and "\n" not in str(error.value) and not planted.trained
+
+
+def test_starts_that_were_not_trained_alike_are_told(tmp_path, capsys):
+    """Epochs, rate, seed and what came before count; places and which net it is do not."""
+    command, files = "python -m experiments.pretrain_ed2l --preset=quick", {}
+    told = {
+        "a": {"command": f"{command} --epochs=6 --data_dir=x --out=a.h5"},
+        "b": {"command": f"{command} --nodispelling --out=b.h5 --epochs=6 --workdir=w"},
+        "c": {"command": f"{command} --epochs=6 --dispelling=false --rate=0.1"},
+        "d": {"command": f"{command} --epochs=6 --init=a.h5", "init": {"command": f"{command} --epochs=6"}},
+    }
+    for name, about in told.items():
+        files[name] = tmp_path / f"{name}.h5"
+        weights.save(ed2l.ED2L(width=1 / 16, classes=CLASSES), files[name], provenance=about)
+    for other, alike in (("b", True), ("c", False), ("d", False)):
+        said = script.tell_unequal({"ed2l_pretrained": files["a"], "baseline_pretrained": files[other]})
+        assert (said == "") is alike and capsys.readouterr().err.strip() == said
+    assert "baseline_pretrained: --epochs=6 --preset=quick, then --epochs=6 --preset=quick" in said
+    assert script.tell_unequal({"ed2l_pretrained": files["a"]}) == ""
+
+
+def test_the_probes_are_of_each_networks_own_features(planted):
+    """f_t and f_p by hand, of what was trained on and of what is tested; its dispeller's answers on the latter."""
+    made = script.Settings(preset="smoke")
+    learn, test = (data.batches(made, planted.people(people=n), CLASSES, ed2l, 0, False, batch_size=5) for n in (4, 3))
+    model = script.build(made, "ed2l", CLASSES, 1, None)
+    for batches in (learn, test):
+        images = np.concatenate([b["image"] for b in batches.epoch(0)])
+        shared, found = model.base(2 * images - 1, training=False), measures.features_of(model, batches)
+        for name, branch in (("t", model.distilling_branch), ("p", model.dispelling_branch)):
+            np.testing.assert_allclose(found[name], branch(shared, training=False)[1], atol=1e-4)
+    labels = np.array([CLASSES.index(r.expression) for r in test.records])
+    model.dispeller.bias.assign([5.0, -5.0])
+    table = measures.measure({"ED2L": model}, learn, test, model)
+    assert table["ED2L: its own dispeller"] == {"expression": np.mean(labels == 0), "identity": None}
+    assert table["ED2L: f_p"] == table["untrained: f_p"]
 
 
 def test_the_nets_arguments_are_all_of_the_settings():

@@ -17,7 +17,7 @@ from experiments.parts.gcnet import pictures
 from experiments.run import data, provenance
 from fer_tf import catalogue, evaluation, export, faces, figures, training, weights
 from fer_tf.models import gcnet
-from fer_tf.records import Record
+from fer_tf.records import Fold, Record
 
 SMOKE = ("--preset=smoke", "--precision=float32")
 ROWS = "S1R1@1,S1R1@0.1"
@@ -187,6 +187,57 @@ def test_nobody_who_is_tested_trains(monkeypatch, tmp_path):
     assert results.methods["CNN"]["last"]["micro"]["pooled"] == 0 and spy.models == [results.models["GCNet S1R1"]]
 
 
+def test_controls_are_trained_and_tested_with_real_neutral_faces(monkeypatch, tmp_path):
+    """The ceiling with the person's own, the floor with a stranger's of the same side; the margin of the data."""
+    spy, asked = Spy(monkeypatch, {None: (0, 1, 3, 5)}), []
+    monkeypatch.setattr(
+        evaluation, "predict", lambda model, test: asked.extend(test.epoch(0)) or spy.predict(model, test)
+    )
+    rows = ("S1R0:neutral", "S1R0:stranger")
+    settings = script.Settings(**TINY, rows=rows, max_subjects=0, only_folds="0", workdir=str(tmp_path))
+    results = script.run(settings)
+    learn, held_out = (1, 5), (0, 3)
+    for row, own in zip(("S1R0_neutral", "S1R0_stranger"), (True, False), strict=True):
+        found = spy.trained[f"run0/fold0/{row}"]
+        assert Counter((face, label) for face, _, label in found) == Counter(faces_of(learn))
+        for face, reference, _ in found:
+            assert reference[1] == "neutral" and reference[0] in learn and (reference[0] == face[0]) is own
+        assert spy.tested[f"run0/fold0/{row}"] == faces_of(held_out)
+    pairs = [(read(a), read(b)) for batch in asked for a, b in zip(batch["image"], batch["reference"], strict=True)]
+    assert {b[0] == a[0] for a, b in pairs} == {True, False} and {b[0] for _, b in pairs} == {*held_out}
+    assert all(b[1] == "neutral" for _, b in pairs)
+    names = ["GCNet S1R0, with the true neutral face", "GCNet S1R0, with a stranger's neutral face"]
+    assert [*results.methods] == names and results.export is None and results.measures == [{}]
+    margins = json.loads((tmp_path / "metrics.json").read_text())["margins"]
+    assert [*margins] == names and all(0 < m == results.models[name].margin != 1 for name, m in margins.items())
+
+
+def test_two_folds_tested_as_one(monkeypatch, tmp_path):
+    """Fig. 11: --together=0,2 of three folds; the other one trains."""
+    spy = Spy(monkeypatch, {None: (0, 1, 3)})
+    given = {"folds": 3, "together": "0,2", "rows": ("cnn",), "max_subjects": 0}
+    script.run(script.Settings(**TINY, **given, workdir=str(tmp_path)))
+    assert Counter(r[0] for r in spy.trained["run0/fold0/cnn"]) == Counter(f for f, _ in faces_of((1,)))
+    assert spy.tested["run0/fold0/cnn"] == faces_of((0, 3))
+    with pytest.raises(ValueError, match="--together=0,1,2 leaves nobody to train on"):
+        data.joined("0,1,2", [Fold((2, 3), (0, 1)), Fold((0, 1), (2, 3)), Fold((0, 2), (1, 3))])
+    with pytest.raises(ValueError, match="--together=0,9: give fold numbers from 0 to 0"):
+        data.joined("0,9", [Fold((0,), (1,))])
+
+
+def test_fig_6_is_of_whole_sequences(monkeypatch):
+    """Of a data set with a rule of frames, all frames of these people, whatever was trained on; else those held out."""
+    loaded = []
+    frames = [Record(np.zeros((66, 66), np.uint8), "fear", subject=p, info={"framed": True}) for p in "abb"]
+    monkeypatch.setattr(catalogue, "load", lambda *given: loaded.append(given) or frames)
+    given = {"preset": "smoke", "data_dir": "here"}
+    oulu = script.Settings(**given, protocol="oulu_strong_10fold", options=("camera=NI",))
+    assert pictures.whole(oulu, [Record(b"", "fear", subject="b")]) == frames[1:]
+    assert loaded == [("oulu_casia", "here", {"camera": "NI", "light": "Strong", "frames": "all"})]
+    held_out = [Record(b"", "fear", subject="b")]
+    assert pictures.whole(script.Settings(**given), held_out) == held_out and len(loaded) == 1
+
+
 def test_another_data_set_to_test_on(monkeypatch, tmp_path):
     """Table VI: --train_on adds people, --test_on takes the folds' place; one name in two sets is two people."""
     spy = Spy(monkeypatch, {None: (0, 1, 2), "posed": (3,), "wild": (4, 5)})
@@ -267,6 +318,7 @@ def test_the_papers_numbers():
     assert [row.variant for row in rows] == ["cnn", "metric_cnn", "S0R0", "S1R0", "S0R1", "S1R1"]
     model = script.build(settings, rows[-1], settings.labels, 0)
     losses = {"lambda_s": 1, "lambda_g": 1, "lambda_ri": 0.25, "lambda_rr": 0.25, "lambda_c": 1, "margin": 1}
+    assert settings.margin == 0, "not printed: of the data"
     losses |= {"weight_decay": 1e-4, "variant": "S1R1", "padding": "same"}
     assert {name: getattr(model, name) for name in losses} == losses
     assert model.dropout == model.code_dropout.rate == 0.5 and model.hidden.units == 384 and model.head.units == 7
@@ -304,17 +356,18 @@ def test_settings_reach_the_nets(quarters):
     own |= {"weight_decay": 0.7, "width": 1 / 16}
     policy = {"rate": 0.2, "multiplier": 7.0, "gamma": 0.5, "power": 0.3}
     shares = lambda net, value: np.mean([np.all(np.array(v) == value) for v in net.weights])  # noqa: E731
-    for text, first, second in (("S1R1@8", 1, 1), ("cnn", None, 1), ("S0R0:conv_ae", 0, 0)):
-        settings = script.Settings(preset="paper", **own, **policy, **quarters, lambda_s=9.0, rows=(text,))
+    for text, first, second in (("S1R1@8", 1, 1), ("cnn", None, 1), ("S0R0:conv_ae", 0, 0), ("S0R0:neutral", None, 1)):
+        rows = (text, "S1R1:conv_vae")  # another row that names its generator changes nothing of this one
+        settings = script.Settings(preset="paper", **own, **policy, **quarters, lambda_s=9.0, rows=rows)
         model = script.build(settings, script.Row.read(text, settings.lambda_s), ("fear", "neutral"), 5)
         told = model.get_config()
         assert {name: told[name] for name in own} == own and told["seed"] == 5
         assert (told["variant"], told["lambda_s"]) == (text[:4].rstrip(":@"), 8.0 if "@" in text else 9.0)
         rates = getattr(model, "decoder_optimizer", model.classifier_optimizer).get_config()["learning_rate"]["config"]
-        first_rate = 0.2 * (7 if model.compares else 1)
+        first_rate = 0.2 * (7 if model.generates else 1)
         assert rates == pytest.approx({"rate": first_rate, "gamma": 0.5, "power": 0.3})
         assert shares(model.encoder2, 0.75) == second and shares(model.encoder2, 0.25) == 0
-        if model.compares:
+        if model.generates:
             assert shares(model.generator_net.encoder, 0.25) == first and shares(model.generator_net.encoder, 0.75) == 0
             assert shares(model.generator_net.decoder, 0.25) == shares(model.generator_net.decoder, 0.75) == 0
 
@@ -349,6 +402,9 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
         "--rows=S2R2": "'S2R2' is no network",
         "--rows=S1R1:gan": "is no network",
         "--rows=S1R1@much": "is no network",
+        "--rows=cnn:neutral": "Controls have neutral or stranger",
+        ("--together=0,1", "--test_on=rendered/wild"): "leave one of them out",
+        ("--protocol=cross_fer2013", "--test_on=fer2013=x"): "give --test_on=fer2013/private_test=<folder>",
         "--views=0": "drawn at random",
         ("--protocol=cross_raf", "--test_on=fer2013=x"): "give --test_on=raf_db=<folder>",
         "--test_on=nowhere": "'nowhere' names no data set",

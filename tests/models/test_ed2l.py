@@ -165,6 +165,12 @@ def terms_by_hand(model, batch, training_):
     return terms, shares
 
 
+def unweighted(model, terms):
+    """The terms as they are logged: l_t, l_a and l_p themselves."""
+    by = {"distilling_loss": model.lambda_t, "dispeller_loss": model.lambda_p, "confusion_loss": model.lambda_p}
+    return {name: value / by.get(name, 1) for name, value in terms.items()}
+
+
 @pytest.mark.parametrize("dispelling", [True, False])
 def test_equation_6_term_by_term(dispelling):
     model, batch = strong(dispelling=dispelling)
@@ -181,7 +187,7 @@ def test_equation_6_term_by_term(dispelling):
     model.compile(classifier_optimizer=ed2l.optimizer())
     logs = {name: float(value) for name, value in model.train_step(batch).items()}
     assert logs["classifier_loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
-    for name, value in {**expected, **shares}.items():
+    for name, value in {**unweighted(model, expected), **shares}.items():
         assert logs[name] == pytest.approx(value, rel=1e-4), name
     assert len({*shares.values()}) == len(shares), "two accuracies that differ"
 
@@ -228,7 +234,7 @@ def test_a_test_step_has_no_margin():
     before = [v.numpy() for v in weights]
     expected, shares = terms_by_hand(model, batch, False)
     logs = {name: float(value) for name, value in model.test_step(batch).items()}
-    for name, value in {**expected, **shares}.items():
+    for name, value in {**unweighted(model, expected), **shares}.items():
         assert logs[name] == pytest.approx(value, rel=1e-4), name
     assert weights and all(np.array_equal(a, v.numpy()) for a, v in zip(before, weights, strict=True))
 
@@ -304,4 +310,70 @@ def test_overfits_eight_faces_and_dispels():
         model.reset_metrics()
         last = {k: float(v) for k, v in step(batch).items()}
     assert last["accuracy"] == 1 and last["distilling_loss"] < first["distilling_loss"] / 20
-    assert last["confusion_loss"] / 10 < np.log(2) + 0.05
+    assert last["confusion_loss"] < np.log(2) + 0.05
+
+
+def test_a_dispeller_that_plays_has_its_own_loss_and_steps():
+    """k = 3: l_p leaves it alone; it goes down l_a three times on the same f_p, at its own rate; the others once."""
+    model, batch = strong(dispeller_steps=3)
+    players = dict(model.player_variables())
+    assert {id(v) for v in players["adversary"]} == {id(v) for v in model.dispeller.trainable_variables}
+    assert sum(map(len, players.values())) == len(model.trainable_variables)
+    terms, once = model.losses(batch)[0], terms_by_hand(model, batch, True)[0]
+    assert {*terms["adversary"]} == {"dispeller_loss", "decay_loss"}
+    assert {*terms["classifier"]} == {"distilling_loss", "confusion_loss", "decay_loss"}
+    for own in terms.values():
+        assert {n: float(v) for n, v in own.items()} == pytest.approx({n: once[n] for n in own}, rel=1e-4)
+    with tf.GradientTape() as tape:
+        fooled = model.losses(batch)[0]["classifier"]["confusion_loss"]
+    assert tape.gradient(fooled, players["adversary"]) == [None, None]
+    f_p = features_by_hand(model, batch["image"], True, "dispelling_branch").astype(np.float64)
+    kernel, bias = (np.array(v, np.float64) for v in (model.dispeller.kernel, model.dispeller.bias))
+    start = [np.array(v) for v in players["classifier"]]
+    for _ in range(3):
+        slope = 3.0 * (softmax(f_p @ kernel + bias) - np.eye(3)[LABELS]) / 6
+        kernel, bias = kernel - 0.1 * (f_p.T @ slope + 0.01 * kernel), bias - 0.1 * (slope.sum(0) + 0.01 * bias)
+    rates = {"adversary": 0.1, "classifier": 0.02}
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(rate) for name, rate in rates.items()})
+    logs = model.train_step(batch)
+    assert float(logs["dispeller_loss"]) == pytest.approx(once["dispeller_loss"] / 3, rel=1e-4)
+    np.testing.assert_allclose(model.dispeller.kernel, kernel, atol=1e-4)
+    np.testing.assert_allclose(model.dispeller.bias, bias, atol=1e-4)
+    assert any(np.any(a != np.array(v)) for a, v in zip(start, players["classifier"], strict=True))
+
+
+def test_a_baseline_has_no_dispeller_to_play():
+    model, batch = strong(dispeller_steps=2, dispelling=False)
+    assert [name for name, _ in model.player_variables()] == ["classifier"]
+    model.compile(classifier_optimizer=keras.optimizers.SGD(0.1))
+    assert np.isfinite(float(model.train_step(batch)["classifier_loss"]))
+
+
+@pytest.mark.slow
+def test_a_dispeller_that_plays_is_compiled_and_dealt(tmp_path):
+    """By XLA, and to two replicas, which agree."""
+    model, batch = strong(dispeller_steps=3)
+    model.compile(adversary_optimizer=keras.optimizers.SGD(0.1), classifier_optimizer=keras.optimizers.SGD(0.02))
+    start = model.get_weights()
+    plain = {name: float(value) for name, value in model.train_step(batch).items()}
+    moved = np.array(model.dispeller.kernel)
+    model.set_weights(start)
+    model.reset_metrics()
+    by_xla = tf.function(model.train_step, jit_compile=True)(batch)
+    assert {name: float(value) for name, value in by_xla.items()} == pytest.approx(plain, rel=1e-3)
+    np.testing.assert_allclose(model.dispeller.kernel, moved, atol=1e-4)
+    strategy = training.setup(precision="float32", strategy="mirrored")
+    with strategy.scope():
+        model, batch = ed2l.ED2L(width=1 / 16, classes=("a", "b", "c"), dispeller_steps=3), batch
+        model.compile(adversary_optimizer=keras.optimizers.SGD(0.1), classifier_optimizer=keras.optimizers.SGD(0.02))
+    before = np.array(model.dispeller.kernel)
+
+    class Once:
+        def __len__(self):
+            return 1
+
+        def epoch(self, number):
+            return tf.data.Dataset.from_tensors(batch)
+
+    training.fit(model, Once(), workdir=tmp_path, epochs=1, strategy=strategy, progress=False)
+    assert np.abs(np.array(model.dispeller.kernel) - before).max() > 1e-4

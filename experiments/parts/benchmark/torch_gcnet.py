@@ -106,6 +106,11 @@ def contrastive_loss(e: torch.Tensor, e_r: torch.Tensor, alpha: torch.Tensor, ma
     return 0.5 * (alpha * (margin - s).clamp(min=0.0).square() + (1.0 - alpha) * s.square()).mean()
 
 
+def halves(count: int) -> tuple[slice, slice]:
+    """The rows of the images, and those of their references, in one pass."""
+    return slice(count), slice(count, 2 * count)
+
+
 class Twin(Players):
     """`gcnet.GCNet` of the variant S1R1 with its step.
 
@@ -140,9 +145,9 @@ class Twin(Players):
         image, neutral, label = batch["image"], batch["reference"], batch["label"].long()
         counted = batch.get("has_reference")
         with self.autocast():
-            code = nets["encoder2"](image)
             reference = nets["decoder"](nets["encoder1"](image))  # eq. (3)
-            code_r = nets["encoder2"](reference)
+            maps, places = nets["encoder2"](torch.cat([image, reference.to(image.dtype)]))
+            code, code_r = ((maps[own], [p[own] for p in places]) for own in halves(len(image)))
             back, back_r = nets["decoder_i"](code), nets["decoder_r"](code_r)
         # as Keras flattens them: channels last
         e, e_r = (c[0].permute(0, 2, 3, 1).flatten(1).float() for c in (code, code_r))

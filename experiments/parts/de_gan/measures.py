@@ -13,6 +13,7 @@ from fer_tf.models import de_gan
 from fer_tf.records import Record
 
 from ...run import data
+from ...run import probes as linear
 from . import networks
 from .pictures import centre_views
 
@@ -140,44 +141,16 @@ def probes(
     test: Sequence[Record],
     classes: Sequence[str],
 ) -> dict[str, dict[str, float | None]]:
-    """What a linear probe (logistic regression on standardised features) reads from each kind of features.
-
-    Expression: fitted on the training people, tested on the held-out. Identity: fitted on the held-out people's faces
-    of every second expression, tested on their others; the features have never seen these people. Who shows only one
-    half of the expressions is left out of it.
+    """What a linear probe reads from each kind of features, as `probes.read`.
 
     Args:
       features: name -> images (N, 96, 96, 1) in [0, 1] -> (N, F).
       learn, test: of training and of held-out people.
       classes: expressions.
-    Returns:
-      {name: {"expression", "identity"}}, and under "chance" what always naming the most frequent one gives; None for
-      identity where fewer than two people show both halves.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    def score(fitted_x: np.ndarray, fitted_y: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-        return float(probe.fit(fitted_x, fitted_y).score(x, y))
-
-    def most(answers: np.ndarray) -> float:
-        return float(np.unique(answers, return_counts=True)[1].max() / len(answers))
-
-    shown, other = (np.array([r.expression for r in part]) for part in (learn, test))
-    people = np.array([r.subject for r in test])
-    first = np.isin(other, list(classes)[::2])
-    known = np.intersect1d(people[first], people[~first])
-    here, there = (half & np.isin(people, known) for half in (first, ~first))
     views = [centre_views(part) for part in (learn, test)]
-    table: dict[str, dict[str, float | None]] = {}
-    for name, function in features.items():
-        a, b = (in_parts(function, part) for part in views)
-        identity = score(b[here], people[here], b[there], people[there]) if len(known) > 1 else None
-        table[name] = {"expression": score(a, shown, b, other), "identity": identity}
-    table["chance"] = {"expression": most(other), "identity": most(people[there]) if len(known) > 1 else None}
-    return table
+    seen = {name: tuple(in_parts(function, part) for part in views) for name, function in features.items()}
+    return linear.read(seen, learn, test, classes)
 
 
 def text(measured: Sequence[Mapping[str, Any]]) -> str:
@@ -190,9 +163,7 @@ def text(measured: Sequence[Mapping[str, Any]]) -> str:
         known = [v for v in values if v is not None]
         return f"{np.mean(known):.3f}" if known else "-"
 
-    lines = ["held-out people, mean over the folds", f"{'linear probe on':28}{'expression':>12}{'identity':>12}"]
-    for name in measured[0]["probes"]:
-        lines.append(f"{name:28}{mean('probes', name, 'expression'):>12}{mean('probes', name, 'identity'):>12}")
+    lines = [linear.text([m["probes"] for m in measured])]
     lines.append(
         f"made faces: the expression is read in {mean('reached', 'expression')} of them (real sources: "
         f"{mean('reached', 'expression_of_real')}), the person in {mean('reached', 'identity')} (real faces: "

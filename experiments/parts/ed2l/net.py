@@ -10,7 +10,8 @@ from fer_tf.models import ed2l
 
 from ...run.settings import Base, setting
 
-ARGUMENTS = ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width", "confusion_updates_dispeller")
+ARGUMENTS = ("margin", "scale", "lambda_t", "lambda_p", "weight_decay", "width", "confusion_updates_dispeller",
+             "dispeller_steps")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,11 @@ class Net(Base):
     lambda_p: float = setting(10.0, "Weight of the dispelling branch's losses in eq. (6).")
     weight_decay: float = setting(5e-4, "L2 in the gradient.")
     confusion_updates_dispeller: bool = setting(True, "Whether eq. (5) moves the dispeller too.")
+    dispeller_steps: int = setting(
+        0, "k makes the dispeller a player of its own, with k steps for each of the others'; 0, as printed: none.",
+        low=0,
+    )  # fmt: skip
+    dispeller_rate: float = setting(1e-2, "Learning rate of its Adam, where it is a player.", low=0)
 
 
 def build(settings: Net, classes: Sequence[str], dispelling: bool) -> ed2l.ED2L:
@@ -34,6 +40,7 @@ def build(settings: Net, classes: Sequence[str], dispelling: bool) -> ed2l.ED2L:
 
 
 def compile(settings: Net, model: ed2l.ED2L, steps: int) -> None:
-    """Gives the net its optimizer, for a training of so many steps."""
+    """Gives the net its optimizer, for a training of so many steps, and the dispeller its own where it is a player."""
     rate = keras.optimizers.schedules.CosineDecay(settings.rate, max(steps, 1), alpha=settings.decay_to)
-    model.compile(classifier_optimizer=ed2l.optimizer(rate))
+    own = {"adversary_optimizer": ed2l.optimizer(settings.dispeller_rate)} if model.plays else {}
+    model.compile(classifier_optimizer=ed2l.optimizer(rate), **own)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import figures, pipeline, records
+from fer_tf import catalogue, figures, pipeline, records
 from fer_tf.models import gcnet
 
 from ...run import data, regeneration, report
@@ -28,7 +28,7 @@ def draw_faces(
     neutral = neutral_faces(held_out)
     real = [neutral.get(people[i]) for i in first]
     for row, model in models.items():
-        if not model.compares:
+        if not model.generates:
             continue
         rows, titles = [images, model.regenerate(images).numpy()], ["input", "generated reference"]
         if model.reconstructs:
@@ -58,7 +58,7 @@ def features_of(models: Mapping[Any, gcnet.GCNet], batches: Sequence[Any]) -> di
 def draw_sequences(
     settings: Folds, models: Mapping[Any, gcnet.GCNet], held_out: Sequence[records.Record], folder: Path
 ) -> None:
-    """Fig. 6: t-SNE of whole sequences, from neutral to the expression; the weaker it is, the paler."""
+    """Fig. 6: t-SNE of whole sequences, from neutral to the expression; the weaker, the paler; below, the faces."""
     # the neutral faces have not been cut before, since no class shows them
     listed = [r for r in held_out if r.expression != "neutral" or has_face(r)]
     labels, strength = whole_sequences(listed)
@@ -72,8 +72,23 @@ def draw_sequences(
     index = np.concatenate([b["index"].numpy() for b in batches])
     numbers = np.array([shown.index(test.records[i].expression) for i in index])
     values = np.array([strength[kept[i]] for i in index])
-    picture = figures.tsne(features_of(models, batches), numbers, shown, seed=settings.seed, intensity=values)
+    options = {"intensity": values, "faces": np.concatenate([b["image"].numpy()[..., 0] for b in batches])}
+    picture = figures.tsne(features_of(models, batches), numbers, shown, seed=settings.seed, **options)
     figures.save(picture, folder / "tsne_intensity.png")
+
+
+def whole(settings: Folds, held_out: Sequence[records.Record]) -> list[records.Record]:
+    """Whole sequences of these people for Fig. 6, which no network has been trained on.
+
+    Of a data set that takes some frames of a sequence (its argument `frames`), all of them; else the records held out.
+    """
+    if settings.tested_elsewhere or "frames" not in catalogue.parameters(settings.dataset):
+        return list(held_out)
+    chosen = settings.data_protocol
+    options = {**(chosen.options if chosen else {}), **catalogue.options(settings.dataset, settings.options)}
+    listed = catalogue.load(settings.dataset, settings.data_dir, {**options, "frames": "all"})
+    people = {r.subject for r in held_out}
+    return data.searched([r for r in listed if r.subject in people], data.place(settings), settings.detector)
 
 
 def whole_sequences(listed: Sequence[records.Record]) -> tuple[list[str | None], np.ndarray]:
@@ -148,7 +163,7 @@ def measure_references(
         images, wanted = batch["image"].numpy()[rows], np.stack([neutral[people[i]] for i in rows])
         count += len(rows)
         for row, model in models.items():
-            if model.compares:
+            if model.generates:
                 measured = sums.setdefault(row.name, {m: {"generated": 0.0, "input": 0.0} for m in ("l1", "ssim")})
                 for which, given in (("generated", model.regenerate(images).numpy()), ("input", images)):
                     measured["l1"][which] += len(rows) * float(np.abs(given - wanted).mean())

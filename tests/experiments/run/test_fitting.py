@@ -8,7 +8,7 @@ from fer_tf import devices, evaluation, figures, training
 
 
 @settings.command({"quick": {}})
-class Toy(settings.Training):
+class Toy(settings.Folds):
     """None of its own."""
 
 
@@ -46,11 +46,11 @@ def test_a_training_without_a_test(calls, tmp_path):
 
 
 def test_a_training_that_is_tested(calls, tmp_path):
-    made = Toy(**GIVEN, tensorboard=True, progress=False)
+    made = Toy(**GIVEN, tensorboard=True, progress=False, recalibration=8)
     assert fitting.fit_and_test(made, len, "data", "test", tmp_path, "strategy") == "fit_and_test"
     more = {"checkpoint_steps": 9, "follows": {"a": "net"}}
     fitting.fit_and_test(made, len, "data", None, tmp_path, "strategy", epochs=2, **more)
-    same = {"workdir": tmp_path, "strategy": "strategy", **SHOWN}
+    same = {"workdir": tmp_path, "strategy": "strategy", **SHOWN, "recalibration": 8}
     assert calls == [
         ("fit_and_test", (len, "data", "test"), {**same, "epochs": 7, "checkpoint_steps": 500, "follows": None}),
         ("fit_and_test", (len, "data", None), {**same, "epochs": 2, **more}),
@@ -62,7 +62,7 @@ def test_one_replica_is_the_default():
 
 
 @settings.command({"quick": {}})
-class Gan(settings.Training):
+class Gan(settings.Folds):
     """Two batch sizes."""
 
     gan_batch_size: int = settings.setting(16, "Pairs.", low=1)

@@ -1,0 +1,85 @@
+"""What GCNet is measured by: real neutral faces as references, a ceiling and a floor; the margin that a start gives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fer_tf import pipeline, records
+from fer_tf.models import gcnet
+
+CONTROLS = {"neutral": "with the true neutral face", "stranger": "with a stranger's neutral face"}
+"""What stands for a generator in --rows -> what the table calls it."""
+
+
+def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str, seed: int) -> dict[str, list[int]]:
+    """Each record of the classes with a real neutral face, in training and at test alike.
+
+    "neutral" is the person's own: the ceiling of what a generated reference can do. "stranger" is that of another
+    person, drawn for each record: the floor. A neutral record is paired with another frame where there is one.
+
+    Args:
+      listed: of the people on one side of a fold, neutral faces included.
+      classes: that are named.
+      control: of `CONTROLS`.
+      seed: of the strangers.
+    Returns:
+      {"image", "reference"}: indices into `listed`.
+    Raises:
+      ValueError: somebody has no neutral face, or there is no other person.
+    """
+    found, without = records.neutral_pairs(listed, classes)
+    if without:
+        raise ValueError(f"--rows=...:{control} compares with real neutral faces, and {without[0]} has none.")
+    neutral: dict[str, list[int]] = {}
+    for i, record in enumerate(listed):
+        if record.expression == "neutral":
+            neutral.setdefault(str(record.subject), []).append(i)
+    people, rng = sorted(neutral), np.random.default_rng(seed)
+    if control == "stranger" and len(people) < 2:
+        raise ValueError(f"--rows=...:{control} needs two people or more on either side of a fold.")
+    reference = []
+    for i, own in zip(found["image"], found["reference"], strict=True):
+        if control == "stranger":
+            others = [p for p in people if p != listed[i].subject]
+            own = neutral[others[rng.integers(len(others))]][0]
+        elif own == i:
+            own = next((j for j in neutral[str(listed[i].subject)] if j != i), i)
+        reference.append(own)
+    return {"image": found["image"], "reference": reference}
+
+
+def start_margin(model: gcnet.GCNet, data: pipeline.Batches, batches: int = 4) -> float:
+    """m of eq. (6), which the paper does not give: the median of S over the first training faces, before any step.
+
+    About half of the pairs of different expressions are nearer than that, so that the loss has something to do.
+
+    Args:
+      model: one that contrasts, at its start; its norms work as in training, and nothing of it changes.
+      data: to train on.
+      batches: of the first epoch, at least; more until one has a face that counts.
+    Returns:
+      The median over faces that are not neutral and have a reference; the model's own margin where there are none.
+    """
+    before, distances = [(v, np.array(v)) for v in model.variables], []
+    for number, batch in enumerate(itertools.islice(data.epoch(0), len(data))):
+        if number >= batches and distances:
+            break
+        image = model.preprocess(batch["image"])
+        reference = model.refer(batch, True)[0] if model.compares else model.preprocess(batch["reference"])
+        (e, _), (e_r, _) = model.encode_both(image, reference, True)
+        counted = model.alpha(batch["label"]).numpy() > 0
+        if not model.generates and "has_reference" in batch:
+            counted &= batch["has_reference"].numpy()
+        distances += gcnet.distance(e, e_r).numpy()[counted].tolist()
+    for variable, value in before:
+        variable.assign(value)
+    return float(np.median(distances)) if distances else model.margin
+
+
+def noted(models: dict[Any, gcnet.GCNet]) -> dict[str, float]:
+    """Row's name -> its margin, of those that have eq. (6)."""
+    return {row.name: model.margin for row, model in models.items() if model.contrasts}
