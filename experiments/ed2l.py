@@ -14,7 +14,8 @@ heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finishe
 tests anew from its checkpoints.
 
 One CPU core (Xeon with AMX) beside other work, seed 0, `quick` with all four rows and --only_folds=0,1,2, 64 minutes:
-baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %; pre-trained 86.75 +- 5.20 and 88.49 +- 2.52 %. Not run: `paper`.
+baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %; pre-trained (not alike) 86.75 +- 5.20 and 88.49 +- 2.52 %. Not run:
+`paper`.
 """
 
 from __future__ import annotations

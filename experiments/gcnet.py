@@ -15,10 +15,9 @@ none is counted and left out of the generative terms alone. --encoder1 and --enc
 `quick`'s rate of 0.1 is too high: give --rate=0.01. A finished run that is started again draws and tests anew from its
 checkpoints.
 
-One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2, 95 minutes beside other work:
-CNN 88.02 +- 1.53 %, metric-learning CNN 84.92 +- 2.76 %, S0R0 78.33 +- 2.03 %, S1R0 80.48 +- 3.92 %, S0R1
-82.78 +- 2.15 %, S1R1 82.38 +- 1.56 %; RESULTS.md says what falls short. `quick` with eight classes took ten minutes on
-one core. RESULTS.md also has Fig. 11, Table VI and eight classes, one fold each. Not run: `paper`.
+One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2 takes 95 minutes beside other
+work; the CNN names 88.02 +- 1.53 %. RESULTS.md has what was run of the other rows since images and references pass
+Encoder2 as one batch. Not run: `paper`.
 """
 
 from __future__ import annotations
