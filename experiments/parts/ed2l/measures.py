@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from fer_tf import pipeline
 from fer_tf.models import ed2l
@@ -16,10 +15,7 @@ from ...run import probes
 
 def features_of(model: ed2l.ED2L, data: pipeline.Batches) -> dict[str, np.ndarray]:
     """{"t", "p" if there is such a branch: (N, 256) float32} of test views, in the order of the records."""
-    ends: Callable[[tf.Tensor], Mapping[str, tf.Tensor]] = tf.function(
-        lambda images: {name: f for name, (_, f) in model.branches(images).items()}, reduce_retracing=True
-    )
-    parts = [{name: f.numpy() for name, f in ends(b["image"]).items()} for b in data.epoch(0)]
+    parts = [{name: f.numpy() for name, (_, f) in model.branches(b["image"]).items()} for b in data.epoch(0)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
