@@ -86,8 +86,8 @@ def test_defaults_then_preset_then_protocol_then_what_is_given(given, expected):
 ELSEWHERE = [
     (
         Crossing,
-        {"protocol": "cross_fer2013", "test_on": "fer2013=/data/f"},
-        {"dataset": "ck_plus", "classes": "six_neutral", "folds": 5, "tested_name": "fer2013"},
+        {"protocol": "cross_fer2013", "test_on": "fer2013/private_test=/data/f"},
+        {"dataset": "ck_plus", "classes": "six_neutral", "folds": 5, "tested_name": "fer2013/private_test"},
     ),
     (Crossing, {"protocol": "cross_sfew", "test_on": "sfew/validation=/s"}, {"tested_name": "sfew/validation"}),
     (Crossing, {"protocol": CK}, {"dataset": "ck_plus", "folds": 10, "runs": 1, "tested_name": "ck_plus"}),
@@ -118,8 +118,8 @@ REFUSED = [
     (Toy, {"protocol": CK, "folds": 5}, "ck_plus_7_10fold has folds 10: leave --folds=5 out"),
     (Toy, {"protocol": CK, "dataset": "mmi"}, "ck_plus_7_10fold is of ck_plus: leave --dataset=mmi out"),
     (Toy, {"protocol": "cross_fer2013"}, "is tested on another data set, which this script cannot"),
-    (Crossing, {"protocol": "cross_fer2013"}, "is tested on another data set: give --test_on=fer2013=<folder>"),
-    (Crossing, {"protocol": "cross_fer2013", "test_on": "raf_db=/r"}, "give --test_on=fer2013=<folder>"),
+    (Crossing, {"protocol": "cross_fer2013"}, "is tested on another data set: give --test_on=fer2013/private_test=<folder>"),
+    (Crossing, {"protocol": "cross_fer2013", "test_on": "raf_db=/r"}, "give --test_on=fer2013/private_test=<folder>"),
     (Crossing, {"protocol": "cross_sfew", "test_on": "sfew=/s"}, "give --test_on=sfew/validation=<folder>"),
     (Crossing, {"protocol": "cross_raf", "test_on": "raf_db=/r", "dataset": "mmi"}, "leave --dataset=mmi out"),
     (Wild, {"protocol": "sfew_2fold"}, "sfew_2fold is the target's: give --target=sfew=<folder>"),
@@ -235,6 +235,7 @@ def test_what_binds_a_run():
         "device",
         "steps_per_call",
         "job",
+        "wait",
     }
     assert {*bound} == {f.name.rstrip("_") for f in dataclasses.fields(made)} - free
     assert bound["names"] == ["a", "c"] and bound["lambda"] == 0.25 and bound["share"] is None
