@@ -118,7 +118,7 @@ REFUSED = [
     (Toy, {"protocol": CK, "folds": 5}, "ck_plus_7_10fold has folds 10: leave --folds=5 out"),
     (Toy, {"protocol": CK, "dataset": "mmi"}, "ck_plus_7_10fold is of ck_plus: leave --dataset=mmi out"),
     (Toy, {"protocol": "cross_fer2013"}, "is tested on another data set, which this script cannot"),
-    (Crossing, {"protocol": "cross_fer2013"}, "is tested on another data set: give --test_on=fer2013/private_test=<folder>"),
+    (Crossing, {"protocol": "cross_fer2013"}, "another data set: give --test_on=fer2013/private_test=<folder>"),
     (Crossing, {"protocol": "cross_fer2013", "test_on": "raf_db=/r"}, "give --test_on=fer2013/private_test=<folder>"),
     (Crossing, {"protocol": "cross_sfew", "test_on": "sfew=/s"}, "give --test_on=sfew/validation=<folder>"),
     (Crossing, {"protocol": "cross_raf", "test_on": "raf_db=/r", "dataset": "mmi"}, "leave --dataset=mmi out"),
