@@ -245,10 +245,11 @@ def test_faces_are_named_alike_by_batch_and_by_moving_statistics(module, monkeyp
 
     A norm through which faces pass as two batches, in training alone, fails: the moving statistics are neither's.
     """
-    norms = Norms(monkeypatch)
+    made = [pair for pair in players_of(module) if hasattr(pair[0], "classify")]
+    norms = Norms(monkeypatch)  # once they are made: Keras 2 calls layers without values to make a net
     monkeypatch.setattr(StepViews, "show", lambda self, faces, drawn: faces)
     monkeypatch.setattr(StepViews, "mix", lambda self, faces, drawn: (faces, tf.ones(len(faces))))
-    for model, batch in (pair for pair in players_of(module) if hasattr(pair[0], "classify")):
+    for model, batch in made:
         norms.by_batch = False
         for layer in all_layers(model):
             if isinstance(layer, Dropout):
