@@ -15,9 +15,10 @@ white (uint16, bool, and float in [0, 1] are converted). The order of the colour
 `bgr[..., ::-1]` is the picture. The EXIF rotation of files, bytes and Pillow images is applied, and boxes are in pixels
 of the upright picture.
 
-A *model* is a short name ("fer_net", "ia_gen", "ed2l"), the name of released weights ("ia_gen_rendered"), the path of a
-weights file or of an exported folder, or an `export.Predictor`. Names come before files: "./fer_net" is the folder. A
-model is loaded once and kept, until its file changes.
+A *model* is a short name ("se_resnet", which is the default, "fer_net", "ia_gen", "ed2l"), the name of released weights
+("ia_gen_rendered"), the path of a weights file or of an exported folder, or an `export.Predictor`. Names come before
+files: "./fer_net" is the folder. A model is loaded once and kept, until its file changes. The default names eight
+expressions, contempt and neutral among them; FER-Net seven, without contempt.
 
 A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
 file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
@@ -62,8 +63,15 @@ if TYPE_CHECKING:  # it imports TensorFlow
 
     Model = str | os.PathLike[str] | export.Predictor
 
-SHORT_NAMES = {"fer_net": "fer_net_fer2013", "ia_gen": "ia_gen_rendered", "ed2l": "ed2l_fer2013"}
+SHORT_NAMES = {
+    "se_resnet": "se_resnet_ferplus",
+    "fer_net": "fer_net_fer2013",
+    "ia_gen": "ia_gen_rendered",
+    "ed2l": "ed2l_fer2013",
+}
 """Short name -> released weights."""
+DEFAULT = "se_resnet"
+"""The model that answers where none is named."""
 MEMORY = 2**27
 """Bytes of decoded pictures that wait for a full batch."""
 PATIENCE = 1.0
@@ -82,7 +90,7 @@ class _CutOut(NamedTuple):
 def photo(
     picture: Any,
     *,
-    model: Model = "fer_net",
+    model: Model = DEFAULT,
     all_faces: bool = True,
     min_score: float = SURE,
     detector: str = "dlib",
@@ -132,7 +140,7 @@ def folder(path: str | os.PathLike[str], **options: Any) -> Iterator[Photo]:
 def photos(
     paths: Iterable[str | os.PathLike[str]],
     *,
-    model: Model = "fer_net",
+    model: Model = DEFAULT,
     all_faces: bool = True,
     min_score: float = SURE,
     detector: str = "dlib",
@@ -224,7 +232,7 @@ def frames(
     film: Iterable[films.Frame],
     every: int = 1,
     *,
-    model: Model = "fer_net",
+    model: Model = DEFAULT,
     all_faces: bool = True,
     min_score: float = SURE,
     detector: str = "dlib",
@@ -268,7 +276,7 @@ def _numbered(faces: list[Face], seconds: float, people: tracks.Tracks) -> list[
     return [replace(face, number=number) for face, number in zip(faces, numbers, strict=True)]
 
 
-def faces(cut_out: Any, *, model: Model = "fer_net") -> list[Face]:
+def faces(cut_out: Any, *, model: Model = DEFAULT) -> list[Face]:
     """Names faces that are cut out already, framed as `faces.align` frames them; nothing is detected.
 
     Args:
@@ -293,7 +301,7 @@ def pool(processes: int | None = None) -> Pool:
     return multiprocessing.get_context("spawn").Pool(processes)
 
 
-def predictor(model: Model = "fer_net") -> export.Predictor:
+def predictor(model: Model = DEFAULT) -> export.Predictor:
     """Loads a model, or takes the one that was loaded before.
 
     Args:

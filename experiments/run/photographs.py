@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_tf import albums, faces, files, pictures
+from fer_tf import albums, faces, files, pictures, recognise
 
 from . import settings
 from .settings import setting
@@ -32,7 +32,9 @@ class Photographs(settings.Base):
         place="path",
     )
     model: str = setting(
-        "fer_net", "fer_net, ia_gen, ed2l, or another name in weights/; a .h5 file; an exported folder.", place="path"
+        recognise.DEFAULT,
+        f"{', '.join(recognise.SHORT_NAMES)}, or another name in weights/; a .h5 file; an exported folder.",
+        place="path",
     )
     out: str = setting(
         "runs/predict", "Folder for the pictures and films that are written; empty for none.", place="path"
