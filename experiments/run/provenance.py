@@ -173,7 +173,7 @@ def how_trained(file: str | Path) -> list[list[str]]:
     places = ("--data_dir=", "--workdir=", "--out=", "--init=", "--dispelling=")
     told, chain = weights.provenance(file), []
     while isinstance(told, dict):
-        words = [w for w in shlex.split(told.get("command", "")) if w.startswith("--") and "=" in w]
+        words = [w for w in shlex.split(told.get("command") or "") if w.startswith("--") and "=" in w]
         chain.insert(0, sorted(w for w in words if not w.startswith(places)))
         told = told.get("init")
     return chain
