@@ -351,8 +351,7 @@ class BatchNorm(keras.layers.BatchNormalization):
     Keras 3 composes it of a dozen elementwise ops in float32; the fused kernel takes half-precision activations with
     float32 statistics and made a training step 1.9 times faster on a CPU (bfloat16, residual net). bfloat16 whose
     channels are no multiple of 16 goes through float32: CPUs have no vector code for it (ten times slower). The moving
-    variance takes the unbiased batch variance (N / (N - 1)), as Keras 2 does. Rank 4, channels last; others go to
-    Keras.
+    variance takes the unbiased batch variance (N / (N - 1)), as Keras 2 does. Keras has all but rank 4, channels last.
 
     Args:
       momentum: of the moving statistics. 0.9 where Keras has 0.99, which lags in runs of a few hundred steps.
@@ -365,7 +364,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """(N, H, W, C) -> (N, H, W, C), the same dtype."""
         update, usual = bool(training) and self.trainable, inputs.shape.rank == 4 and self.axis in (-1, 3, [3])
-        if update and usual and (own := replicas.part()) is not None:
+        own = replicas.part() if update and usual else None  # autograph knows no walrus
+        if own is not None:
             return replicas.normalised(self, inputs, own)
         if not KERAS_3 or not usual:
             return super().call(inputs, training=training)
