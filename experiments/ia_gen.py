@@ -5,7 +5,9 @@
     python -m experiments.ia_gen --preset=quick --all_subjects      # weights to release, or to start from
 
 Per fold: FER-Net is fine-tuned on the training people, K conditional GANs are trained on the same people, and both are
-tested on the others. Each stage resumes by itself; `--expressions` picks some of the GANs. The paper pre-trains the
+tested on the others. So are controls, without training: class means in Feat, and eq. (8) with faces redrawn from a
+stranger, from the person's other expressions, and averaged; the leak ratio says how much of G_k follows the input's
+expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper pre-trains the
 GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init.
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
@@ -24,7 +26,7 @@ import numpy as np
 from fer_tf import evaluation, export, records
 from fer_tf.models import ia_gen
 
-from .parts.ia_gen import gans, measures
+from .parts.ia_gen import controls, gans, measures
 from .run import classifier, command_line, data, jobs, provenance, report, settings, work
 
 PRESETS = {
@@ -123,16 +125,42 @@ def train(settings: Settings, listed: list[records.Record], fold: records.Fold, 
     return Trained(net, tested, trained)
 
 
+class Tested(NamedTuple):
+    """The recogniser of one fold on the held-out people.
+
+    Attributes:
+      model: the recogniser.
+      methods: name in the table -> {"last": answers}, IA-gen and its controls.
+      generation: measures of what it regenerates.
+      controls: as of `controls.measure`.
+    """
+
+    model: ia_gen.IAGen
+    methods: dict[str, dict[str, evaluation.Pair]]
+    generation: dict[str, Any]
+    controls: dict[str, Any]
+
+
 def test(
     settings: Settings, trained: Trained, listed: list[records.Record], fold: records.Fold, seed: int, place: Path
-) -> tuple[ia_gen.IAGen, evaluation.Pair, dict[str, Any]]:
-    """(recogniser, its (labels, predictions) of the held-out people, measures of what it regenerates)."""
+) -> Tested:
+    """Puts the recogniser together and tests it, and its controls, on the held-out people."""
     own, classes = labelled(listed, fold, settings.labels), settings.labels
     model = gans.assemble(settings, trained.gans, trained.net, classes)
     judge, _ = classifier.one_fold(settings, listed, own, classes, seed + 1000, place / "judge")
-    pair, measured = measures.measure(settings, model, judge, [listed[i] for i in own.test], place)
+    learn, held_out = ([listed[i] for i in part] for part in own)
+    pair, measured = measures.measure(settings, model, judge, held_out, place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
-    return model, pair, measured
+    views = (data.batches(settings, part, classes, ia_gen, seed, False) for part in (learn, held_out))
+    answers, controlled = controls.measure(model, *views, seed)
+    methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
+    return Tested(model, methods, measured, controlled)
+
+
+def baselines(settings: Settings) -> dict[str, str]:
+    """IA-gen and each control -> what the report holds it against: eq. (8) on other faces against eq. (8)."""
+    beside = {name: "IA-gen" for name in controls.NAMES.values()}
+    return {"IA-gen": settings.classifier_name, **beside, controls.NAMES["class_means"]: settings.classifier_name}
 
 
 def release(settings: Settings, listed: list[records.Record], behind: Sequence[str], folder: Path) -> report.Results:
@@ -167,20 +195,23 @@ def run(settings: Settings) -> report.Results:
             print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
                   "on to the test.")  # fmt: skip
             continue
-        model, pair, measured = test(settings, trained, listed, folds[number], seed, place)
-        methods = {settings.classifier_name: trained.tested, "IA-gen": {"last": pair}}
-        tested.append({"run": number_of_run, "fold": number, "methods": methods, "generation": measured})
+        last = test(settings, trained, listed, folds[number], seed, place)
+        methods = {settings.classifier_name: trained.tested, **last.methods}
+        generation = {"generation": last.generation, "controls": last.controls}
+        tested.append({"run": number_of_run, "fold": number, "methods": methods, **generation})
     if not tested:
         return report.Results(folder, models={settings.classifier_name: trained.net})
-    generation = [r["generation"] for r in tested]
-    methods = report.write(settings, tested, classes, folder, time.time() - start, generation=generation)
-    print(measures.table(generation))
+    more = {name: [entry[name] for entry in tested] for name in ("generation", "controls")}
+    seconds = time.time() - start
+    methods = report.write(settings, tested, classes, folder, seconds, baselines=baselines(settings), **more)
+    print(measures.table(more["generation"]))
+    print(controls.table(more["controls"], settings.classifier_name))
     held_out = labelled(listed, folds[tested[-1]["fold"]], classes).test
     faces = data.some_faces([listed[i] for i in held_out], ia_gen.TEMPLATE)
-    export.save(model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)
+    export.save(last.model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
-    models = {settings.classifier_name: trained.net, "IA-gen": model}
-    return report.Results(folder, methods, models, folder / "export", generation)
+    models = {settings.classifier_name: trained.net, "IA-gen": last.model}
+    return report.Results(folder, methods, models, folder / "export", more["generation"])
 
 
 if __name__ == "__main__":

@@ -266,20 +266,24 @@ class IAGen(PlayersModel):
         faces = grey(images)
         return (tf.stack([g(faces, training=False) for g in self.generators], axis=1) + 1.0) / 2.0
 
-    def distances(self, images: tf.Tensor, generated: tf.Tensor | None = None) -> tf.Tensor:
-        """||Feat(I) - Feat(I_k)|| of eq. (8).
+    def embed(self, images: tf.Tensor, generated: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Feat(I) and Feat(I_k) of eq. (8).
 
         Args:
           images: (N, 64, 64, 1|3) float32 in [0, 1].
           generated: (N, K, 64, 64, 1), what `regenerate` gave, where it is at hand.
         Returns:
-          (N, K) float32 >= 0.
+          (N, F) and (N, K, F) float32.
         """
         generated = self.regenerate(images) if generated is None else generated
-        flat = tf.reshape(generated, (-1, SIZE, SIZE, 1))
-        redrawn = self.feature_net.features(flat)
+        redrawn = self.feature_net.features(tf.reshape(generated, (-1, SIZE, SIZE, 1)))
         redrawn = tf.reshape(redrawn, (-1, len(self.classes), redrawn.shape[-1]))
-        return tf.norm(self.feature_net.features(images)[:, None] - redrawn, axis=-1)
+        return self.feature_net.features(images), redrawn
+
+    def distances(self, images: tf.Tensor, generated: tf.Tensor | None = None) -> tf.Tensor:
+        """||Feat(I) - Feat(I_k)|| of eq. (8), of what `embed` takes: (N, K) float32 >= 0."""
+        own, redrawn = self.embed(images, generated)
+        return tf.norm(own[:, None] - redrawn, axis=-1)
 
     def infer(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """{generated (N, K, 64, 64, 1), distances (N, K), probabilities (N, K), prediction (N,) int32}."""

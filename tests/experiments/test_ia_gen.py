@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import ia_gen as script
-from experiments.parts.ia_gen import gans, measures
+from experiments.parts.ia_gen import controls, gans, measures
 from experiments.run import classifier, fitting, regeneration
 from fer_tf import export, faces, weights
 from fer_tf.compat import keras
@@ -54,13 +54,24 @@ def fold_of(path):
 def test_both_methods_are_in_the_table_and_the_files(folder):
     path, printed = folder
     found = json.loads((path / "metrics.json").read_text())
-    assert set(found["methods"]) == {"FER-Net", "IA-gen"} and found["classes"] == list(CLASSES)
+    assert [*found["methods"]] == ["FER-Net", "IA-gen", *controls.NAMES.values()] and found["classes"] == list(CLASSES)
     tested = [np.sum(m["last"]["confusion"]) for m in found["methods"].values()]
-    assert tested == [12, 12]  # two people x two expressions x three frames
+    assert tested == [12] * 7  # two people x two expressions x three frames
     generation = found["generation"][0]
     assert set(generation["l1"]["generated"]) == {*CLASSES, "mean"} and 0 <= generation["target_rate"]["mean"] <= 1
     assert generation["calibration"]["temperature"] > 0
     assert (fold_of(path) / "judge/done.json").is_file() and "with_real_faces" not in generation
+    (controlled,) = found["controls"]
+    for part in ("held_out", "training"):
+        assert controlled[part]["leak"]["ratio"] >= 0 and not any(controlled[part]["kept_own"].values())
+    held_out = {name: m["last"]["micro"]["pooled"] for name, m in found["methods"].items()}
+    assert held_out["IA-gen"] == pytest.approx(controlled["held_out"]["eq8"])
+    assert held_out["FER-Net"] == pytest.approx(controlled["held_out"]["softmax"])
+    for name, words in controls.NAMES.items():
+        assert held_out[words] == pytest.approx(controlled["held_out"][name]) and words in printed
+    beside = {name: entry["baseline"] for name, entry in found["paired"].items()}
+    assert beside.pop("IA-gen") == beside.pop(controls.NAMES["class_means"]) == "FER-Net"
+    assert set(beside.values()) == {"IA-gen"} and len(beside) == 4
     assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
     assert json.loads((path / "flags.json").read_text())["lambda"] == 2
     fold = fold_of(path)
@@ -252,7 +263,9 @@ def test_each_stage_sees_its_own_people_and_each_part_takes_its_place(wired, pla
     planted.check(tmp_path)
     assert [s.place.name for s in planted.trained] == ["finetune", "gan_anger", "gan_happiness", "judge"]
     tested = Counter(r.key() for r in listed if r.subject in held_out)
-    assert planted.read and all(Counter(s.keys) == tested and s.people == held_out for s in planted.read)
+    learnt = Counter(r.key() for r in listed if r.subject not in held_out)
+    assert [s.people == held_out for s in planted.read].count(False) == 1, "the controls read the training people once"
+    assert all(Counter(s.keys) == (tested if s.people == held_out else learnt) for s in planted.read)
     shown = Counter((r.subject, r.expression) for r in listed if r.subject not in held_out)
     for expression in CLASSES:
         wanted = Counter()
