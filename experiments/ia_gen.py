@@ -7,8 +7,8 @@
 Per fold: FER-Net is fine-tuned on the training people, K conditional GANs are trained on the same people, and both are
 tested on the others. So are controls, without training: class means in Feat, and eq. (8) with faces redrawn from a
 stranger, from the person's other expressions, and averaged; the leak ratio says how much of G_k follows the input's
-expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper pre-trains the
-GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init.
+expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper
+pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init.
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %; see experiments/RESULTS.md. Not run: `paper`.
