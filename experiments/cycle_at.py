@@ -8,18 +8,24 @@ r"""CycleAT: from the laboratory to the wild, all rows of Table 4 on people who 
 The paper's source is 185,900 faces, BU-3DFE's scans in 143 poses: the last command takes one's own renderings
 (anger/F0001_p+15_t-05.png ..., or a list: `fer_tf/datasets/folder.py`).
 
---rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_alone, the target
-network on the target's labels alone; svm, alexnet, vgg16 (Table 8). Stages, each in its folder and resumed by itself:
-source/ (f_S), gan1/ (stage I), gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ (stage
-II, with f_W), fold<k>/<row>/ (which generated faces are selected, selected.npy; f_T). --stages=source, generation,
-selection or target is the last that is run; what is on disk of those before is taken from there. In parts/cycle_at/,
-`domains.py` says what the domains are, `gan.py` what the stages train, `rows.py` what a row is, `features.py` how
-generated faces are selected, and `judges.py` measures what they are worth.
+--rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_fine_tune, f_T without
+attention and generated faces, and T_alone, f_T on the target's labels alone, from nothing; svm, alexnet, vgg16 (Table
+8). Controls follow a colon: S2T_att_gen:untranslated and CycleAT:untranslated get the very faces that these rows select,
+as the source has them, in place of the generator's; with :no_attention no teacher is followed. S2T_attention@mean_square
+and S2T_attention@norm=1 are f_T's eq. (10) by another norm and beta; --validation=0.3 tests each on people held out of
+the training part, to choose by. In every row but S2T, T_alone, svm and Table 8's networks, the network has learnt from
+the source first, as long as f_S (--f_t_start); all rows that train on the target do so for as many steps.
 
-One CPU core (Xeon with AMX) beside other work, seeds 0 to 2, `quick` with --gan_epochs=4 and two folds, 38 to 54
-minutes a seed: S2T 72.74 +- 2.60 %, S2T_fine-tune 80.00 +- 1.78 %, S2T_attention 56.31 +- 4.19 %, S2T_att.&gen.
-69.17 +- 3.20 %, CycleAT 71.31 +- 2.07 %; RESULTS.md says what that means. `quick` alone takes 21 minutes there: 69.3,
-78.9, 58.2, 60.7, 65.4 %. Not run: `paper`.
+Stages, each in its folder and resumed by itself: source/ (f_S, and the network that f_T starts from), gan1/ (stage I),
+gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ (stage II, with f_W), fold<k>/<row>/
+(which generated faces are selected, selected.npy; f_T). --stages=source, generation, selection or target is the last
+that is run; what is on disk of those before is taken from there. In parts/cycle_at/, `domains.py` says what the domains
+are, `gan.py` what the stages train, `row.py` and `rows.py` what a row is, `features.py` how generated faces are
+selected, and `judges.py` measures what they are worth.
+
+RESULTS.md has what was run, and what its controls say. Runs before f_T learnt from the source (`quick` with
+--gan_epochs=4, seeds 0 to 2, two folds; now --f_t_start=nothing) took 38 to 54 minutes a seed on one CPU core (Xeon
+with AMX) beside other work. Not run: `paper`.
 """
 
 from __future__ import annotations
@@ -34,7 +40,8 @@ from fer_tf.nets.backbones import NETWORKS, RESIDUAL
 
 from .parts.cycle_at import classifiers, domains, gan, judges, pictures, tables
 from .parts.cycle_at.classifiers import Source
-from .parts.cycle_at.rows import GENERATED, ROWS, Rows, one_row, selected
+from .parts.cycle_at.row import Row, rows_of
+from .parts.cycle_at.rows import Rows, one_row, selected
 from .run import command_line, data, jobs, provenance, report, settings, work
 from .run.settings import setting
 
@@ -58,6 +65,8 @@ PRESETS = {
     },
 }  # fmt: skip
 STAGES = ("source", "generation", "selection", "target")
+GANS = {"alone": "gan_alone", "with f_W": "gan2"}
+"""Whose generated faces -> where they are trained, after stage I."""
 
 
 @settings.command(PRESETS, paper="cycle_at")
@@ -83,22 +92,17 @@ def checked(settings: Settings) -> Settings:
     Raises:
       ValueError: an unknown row or network, or what would end the run only hours later.
     """
-    if unknown := [row for row in settings.rows if row not in ROWS]:
-        raise ValueError(f"--rows={','.join(settings.rows)}: {unknown[0]!r} is none of {', '.join(ROWS)}.")
-    if not settings.rows:
-        raise ValueError(f"--rows is empty: give one or more of {', '.join(ROWS)}.")
+    rows = rows_of(settings.rows)
     for flag, networks in (("source", settings.source_network), ("target", (settings.target_network,))):
         for network in networks or ("",):
             if network not in NETWORKS:
                 raise ValueError(f"--{flag}_network: {network!r} is none of {', '.join(NETWORKS)}.")
     first, target = settings.source_network[0], settings.target_network
-    taught = [row for row in settings.rows if row in ("S2T_attention", *GENERATED)]
+    taught = [row.text for row in rows if row.attention]
     for network in {first, target} - {*RESIDUAL} if taught else ():
         raise ValueError(
             f"Attention is compared between residual stages, which {network} lacks: leave out {taught[0]}."
         )
-    if settings.target_init == "source" and first != target:
-        raise ValueError(f"--target_init=source: f_T is {target}, f_S is {first}; give both the same.")
     if settings.size % 4 or settings.size < 24:
         raise ValueError(f"--size={settings.size}: the generators need a multiple of 4, the discriminators 24 or more.")
     if settings.image_pool and (settings.image_pool < settings.gan_batch_size or settings.strategy != "none"):
@@ -110,29 +114,41 @@ def checked(settings: Settings) -> Settings:
     return settings
 
 
+def source_networks(settings: Settings) -> list[str]:
+    """What is trained on the source, f_S first; f_T's network too where a row starts with it."""
+    starts = settings.f_t_start == "source" and any(row.starts for row in rows_of(settings.rows))
+    return [*dict.fromkeys([*settings.source_network, *[settings.target_network] * starts])]
+
+
 def stages(settings: Settings) -> tuple[list[jobs.Stage], list[jobs.Stage]]:
     """What is trained up to --stages: (of each fold, of each run before that); the judges are left to the table."""
-    upto, first = STAGES.index(settings.stages), f"source/{settings.source_network[0]}"
-    of_run = [jobs.Stage(f"source/{network}", "source", settings.epochs) for network in settings.source_network]
-    of_gans = {row: {"S2T_att_gen": "gan_alone", "CycleAT": "gan2"}[row] for row in settings.rows if row in GENERATED}
-    if of_gans and upto >= STAGES.index("generation"):
+    upto, networks, rows = STAGES.index(settings.stages), source_networks(settings), rows_of(settings.rows)
+    of_run = [jobs.Stage(f"source/{network}", "source", settings.epochs) for network in networks]
+    first, own = (f"source/{network}" for network in (networks[0], settings.target_network))
+    gans = [which for which in GANS if any(row.gan == which for row in rows)]
+    if gans and upto >= STAGES.index("generation"):
         of_run.append(jobs.Stage("gan1", "GANs", settings.gan_epochs, (first,)))
-        of_run += [jobs.Stage(name, "GANs", settings.gan_epochs, ("gan1",)) for name in of_gans.values()]
+        of_run += [jobs.Stage(GANS[which], "GANs", settings.gan_epochs, ("gan1",)) for which in gans]
     if upto < STAGES.index("target"):
         return [], of_run
-    rows = [row for row in settings.rows if row not in ("S2T", "svm")]  # these learn nothing of the target, or at once
-    return [jobs.Stage(row, "target", None, (of_gans.get(row, first),)) for row in rows], of_run
+    made = []
+    for row in rows:
+        if row.kind not in ("S2T", "svm"):  # these learn nothing of the target, or at once
+            start = [own] * (row.starts and own in {stage.name for stage in of_run} and own != first)
+            made.append(jobs.Stage(row.folder, "target", None, (GANS[row.gan] if row.gan else first, *start)))
+    return made, of_run
 
 
 def train_gans(settings: Settings, source: Source, auxiliary: Sequence[records.Record], seed: int, place: Path) -> None:
     """The generators that --rows ask for, into `source.gans`: "alone" without f_W, "with f_W"."""
-    if not {*GENERATED} & {*settings.rows} or not jobs.wanted(place / "gan1"):
+    asked = {row.gan for row in rows_of(settings.rows)} - {None}
+    if not asked or not jobs.wanted(place / "gan1"):
         return
     first = gan.train(settings, source, auxiliary, 1, seed, place / "gan1")
-    if "S2T_att_gen" in settings.rows and jobs.wanted(place / "gan_alone"):
-        source.gans["alone"] = gan.train(settings, source, auxiliary, 1, seed, place / "gan_alone", first)
-    if "CycleAT" in settings.rows and jobs.wanted(place / "gan2"):
-        source.gans["with f_W"] = gan.train(settings, source, auxiliary, 2, seed, place / "gan2", first)
+    for which, folder in GANS.items():
+        if which in asked and jobs.wanted(place / folder):
+            stage = 2 if which == "with f_W" else 1
+            source.gans[which] = gan.train(settings, source, auxiliary, stage, seed, place / folder, first)
 
 
 def learnt(settings: Settings, listed: domains.Domains, number: int, seed: int) -> list[records.Record]:
@@ -142,11 +158,11 @@ def learnt(settings: Settings, listed: domains.Domains, number: int, seed: int) 
 
 def select(settings: Settings, source: Source, learn: list[records.Record], seed: int, place: Path) -> None:
     """Which generated faces each row of a fold is given, into its folder."""
-    for row in settings.rows:
-        if row in GENERATED and jobs.wanted(place / row):
-            count = len(selected(settings, source, row, learn, seed, place / row))
+    for row in rows_of(settings.rows):
+        if row.gan and jobs.wanted(place / row.folder):
+            count = len(selected(settings, source, row, learn, seed, place / row.folder))
             of = min(settings.candidates, len(source.train))
-            print(f"{place / row}: {len(learn)} target faces select {count} of {of} generated ones", flush=True)
+            print(f"{place / row.folder}: {len(learn)} target faces select {count} of {of} generated ones", flush=True)
 
 
 def one_fold(
@@ -160,12 +176,12 @@ def one_fold(
     """Trains every row on a fold's training faces, and tests it on the held-out ones."""
     models, methods, classes = {}, {}, source.f_s.classes
     test = domains.batches(settings, held_out, classes, seed)
-    for row in settings.rows:
-        if not jobs.wanted(place / row):
+    for row in rows_of(settings.rows):
+        if not jobs.wanted(place / row.folder):
             continue
-        models[row], methods[ROWS[row]] = one_row(settings, row, source, learn, test, seed, place / row)
-        share = 100 * metrics.macro(metrics.confusion(*methods[ROWS[row]]["last"], len(classes)))
-        print(f"{place}: {ROWS[row]} names {share:.1f} % (mean over expressions)", flush=True)
+        models[row.text], methods[row.name] = one_row(settings, row, source, learn, test, seed, place / row.folder)
+        share = 100 * metrics.macro(metrics.confusion(*methods[row.name]["last"], len(classes)))
+        print(f"{place}: {row.name} names {share:.1f} % (mean over expressions)", flush=True)
     return Fold(models, methods, test)
 
 
@@ -180,7 +196,7 @@ def run(settings: Settings) -> report.Results:
     for number_of_run in dict.fromkeys(run for run, _ in pairs):
         chosen = [number for run, number in pairs if run == number_of_run]
         seed, place = settings.seed + number_of_run, folder / f"run{number_of_run}"
-        source = classifiers.train_source(settings, listed, classes, seed, place)
+        source = classifiers.train_source(settings, listed, classes, seed, place, source_networks(settings))
         networks.append(source.tested)
         if settings.stages == "source":
             continue
@@ -235,10 +251,15 @@ def write(
     return methods
 
 
-def baselines(rows: Sequence[str]) -> dict[str, str]:
-    """Name of each row -> that of the fine-tuned source network; where it is none of them, of the first."""
-    first = "S2T_fine_tune" if "S2T_fine_tune" in rows else rows[0]
-    return {ROWS[row]: ROWS[first] for row in rows if row != first}
+def baselines(texts: Sequence[str]) -> dict[str, str]:
+    """Name of each row -> that of the fine-tuned source network, of a control -> that of the row without its last one.
+
+    Where there is no such row, the first stands for it.
+    """
+    rows = rows_of(tuple(texts))
+    first, named = next((row for row in rows if row.kind == "S2T_fine_tune"), rows[0]), {row.text: row for row in rows}
+    beside = {row.name: named.get(row.text.rpartition(":")[0], first).name for row in rows}
+    return {name: other for name, other in beside.items() if name not in (first.name, other)}
 
 
 def names(settings: Settings) -> dict[str, str]:
@@ -259,6 +280,8 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
     if settings.target_protocol is not None:
         rule = settings.protocol
     entries["target"]["folds"] = Path(settings.manifest).name if settings.manifest else rule
+    if settings.validation:
+        entries["target"]["folds"] += f"; tested: {100 * settings.validation:g} % of each fold's training people"
     return entries
 
 
@@ -276,8 +299,8 @@ def finish(settings: Settings, source: Source, fold: Fold, folder: Path, last: d
         return None
     faces = domains.pictures(settings, fold.test.records[:8])
     options = {"channels": 3, "template": settings.template, "faces": faces}
-    export.save(fold.models[row], folder / "export", metadata={**origin, "row": ROWS[row]}, **options)
-    print(f"Table, pictures and metrics.json are in {folder}, {ROWS[row]} in export/.")
+    export.save(fold.models[row], folder / "export", metadata={**origin, "row": Row.read(row).name}, **options)
+    print(f"Table, pictures and metrics.json are in {folder}, {Row.read(row).name} in export/.")
     return folder / "export"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ class Source(NamedTuple):
       tested: network of --source_network -> {last|best: (labels, predictions)} of the source people held out.
       gans: which -> generators, "alone" or "with f_W".
       train, held_out: the source's records.
+      f_t: --target_network, trained as f_S was; None where no row starts with it.
     """
 
     f_s: cycle_at.AttentionClassifier
@@ -51,6 +52,7 @@ class Source(NamedTuple):
     gans: dict[str, cycle_at.CycleAT]
     train: list[records.Record]
     held_out: list[records.Record]
+    f_t: cycle_at.AttentionClassifier | None = None
 
 
 def build(
@@ -90,16 +92,31 @@ def train(
 
 
 def train_source(
-    settings: Classifiers, listed: domains.Domains, classes: tuple[str, ...], seed: int, place: Path
+    settings: Classifiers,
+    listed: domains.Domains,
+    classes: tuple[str, ...],
+    seed: int,
+    place: Path,
+    networks: Sequence[str] = (),
 ) -> Source:
-    """Source domain learning, eq. (3): f_S, the first of --source_network; the others are for Table 2."""
+    """Source domain learning, eq. (3): f_S and what f_T starts from, all alike.
+
+    Args:
+      settings: of the run.
+      listed: the domains.
+      classes: of the source.
+      seed: of the people who are held out, and of the weights.
+      place: of the run's files.
+      networks: which; the first is f_S, f_T's start is the one that is --target_network. --source_network when empty.
+    """
     train_part, held_out = domains.split_source(settings, listed.source, seed)
     learn = domains.batches(settings, train_part, classes, seed, settings.batch_size)
-    test, tested, models = domains.batches(settings, held_out, classes, seed), {}, []
-    for network in settings.source_network:
+    test, tested, models = domains.batches(settings, held_out, classes, seed), {}, {}
+    networks = networks or settings.source_network
+    for network in networks:
         if not jobs.wanted(place / "source" / network):
             continue
         make = functools.partial(build, settings, network, classes, seed)
-        model, tested[network] = train(settings, learn, test, place / "source" / network, seed, settings.epochs, make)
-        models.append(model)
-    return Source(models[0], tested, {}, train_part, held_out)
+        folder = place / "source" / network
+        models[network], tested[network] = train(settings, learn, test, folder, seed, settings.epochs, make)
+    return Source(models[networks[0]], tested, {}, train_part, held_out, models.get(settings.target_network))

@@ -15,14 +15,9 @@ from fer_tf.models import cycle_at
 
 from ...run.settings import setting
 from . import classifiers, domains, features, gan
+from .row import ROWS, Row
 
-ROWS = {
-    "S2T": "S2T", "S2T_fine_tune": "S2T_fine-tune", "T_alone": "f_T, target alone", "S2T_attention": "S2T_attention",
-    "S2T_att_gen": "S2T_att.&gen.", "CycleAT": "CycleAT", "svm": "Multi-SVM", "alexnet": "AlexNet", "vgg16": "VGG-16",
-}  # fmt: skip
-"""Value of --rows -> its name in the table."""
-GENERATED = {"S2T_att_gen": "alone", "CycleAT": "with f_W"}
-"""Row that is given generated faces -> whose."""
+STARTS = ("source", "nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,23 +25,35 @@ class Rows(gan.Gan):
     """Which target classifiers are compared, and how they learn."""
 
     rows: tuple[str, ...] = setting(
-        ("S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen", "CycleAT"), f"Which, out of {', '.join(ROWS)}."
+        ("S2T", "S2T_fine_tune", "S2T_attention", "S2T_att_gen", "CycleAT"),
+        f"Which, out of {', '.join(ROWS)}; controls of them: see the docstring.",
     )
     imagenet: str = setting("none", "What vgg16 starts from: imagenet, a file of Keras, or none.", place="path")
     target_epochs: int = setting(50, "Of the target's faces alone, about; all rows get as many steps.", low=1)
-    target_init: str = setting(
-        "scratch", "What f_T starts from; source needs f_S's network.", choices=("scratch", "source")
+    f_t_start: str = setting(
+        "source", "What f_T starts from: its network trained on the source first, or nothing.", choices=STARTS
     )
     t: int = setting(8, "Generated faces that each target face selects (SFEW: 8, EmotioNet: 3).", low=1)
     candidates: int = setting(2000, "Generated faces among which is selected.", low=1)
 
 
 def selected(
-    settings: Rows, source: classifiers.Source, row: str, learn: list[records.Record], seed: int, place: Path
+    settings: Rows, source: classifiers.Source, row: Row, learn: list[records.Record], seed: int, place: Path
 ) -> list[records.Record]:
-    """The source's faces that the target's training faces select once they are redrawn (4.2); kept in selected.npy."""
+    """The source's faces that the target's training faces select once they are redrawn (4.2); kept in selected.npy.
+
+    A control takes those of the row that it is one of, in whose folder they are.
+
+    Args:
+      settings: of the run.
+      source: f_S, whose first convolution is used, the generators, the candidates.
+      row: one that is given faces.
+      learn: the target's training faces.
+      seed: of the candidates and of t-SNE.
+      place: of the row's files.
+    """
     order = np.random.default_rng(seed).permutation(len(source.train))[: settings.candidates]
-    some, generators = [source.train[i] for i in sorted(order)], source.gans[GENERATED[row]]
+    some, generators = [source.train[i] for i in sorted(order)], source.gans[row.gan or ""]
     faces = domains.pictures(settings, learn)
 
     def redrawn() -> np.ndarray:
@@ -54,52 +61,65 @@ def selected(
 
     parts = [trained_on.in_order(learn), trained_on.in_order(some)]
     parts += [trained_on.weights_digest(net) for net in (source.f_s, generators.g_sw)]
-    file = place / "selected.npy"
+    file = place.parent / row.kind / "selected.npy"
     chosen = features.select(source.f_s, faces, redrawn, settings.t, seed, file, " ".join(parts))
     return [some[i] for i in chosen]
 
 
-def followed(settings: Rows, row: str, source: classifiers.Source) -> dict[str, Any]:
+def start_of(settings: Rows, row: Row, source: classifiers.Source) -> cycle_at.AttentionClassifier | None:
+    """Whose weights a row's classifier starts with; None where it starts from nothing."""
+    if row.kind == "S2T_fine_tune":
+        return source.f_s
+    return source.f_t if row.starts and settings.f_t_start == "source" else None
+
+
+def followed(settings: Rows, row: Row, source: classifiers.Source) -> dict[str, Any]:
     """Name -> the trained networks that a row's classifier starts from, follows, or is given faces by."""
-    if row in ("alexnet", "vgg16"):
-        return {}
-    of = {} if row == "T_alone" and settings.target_init == "scratch" else {"f_S": source.f_s}
-    if row in GENERATED:
-        of["the GAN"] = source.gans[GENERATED[row]].g_sw
-    if row == "CycleAT":
+    start, of = start_of(settings, row, source), {}
+    if start is source.f_s or row.gan or row.attention:
+        of["f_S"] = source.f_s
+    if start is not None and start is not source.f_s:
+        of["f_T of the source"] = start
+    if row.gan:
+        of["the GAN"] = source.gans[row.gan].g_sw
+    if row.kind == "CycleAT" and row.attention:
         of["f_W"] = source.gans["with f_W"].f_w
     return of
 
 
-def generated(
-    settings: Rows, source: classifiers.Source, row: str, listed: Sequence[records.Record]
+def given_faces(
+    settings: Rows, source: classifiers.Source, row: Row, listed: Sequence[records.Record]
 ) -> list[records.Record]:
-    """G_SW of the faces as they are, with their labels."""
-    faces = features.redrawn(source.gans[GENERATED[row]], domains.pictures(settings, listed))
+    """What a row gets of the source's faces that are selected, with their labels: G_SW of them, or they as they are."""
+    if not row.translated:
+        return [*listed]
+    faces = features.redrawn(source.gans[row.gan or ""], domains.pictures(settings, listed))
     return domains.as_records(faces, [r.expression for r in listed], "generated")
 
 
-def started(model: cycle_at.AttentionClassifier, f_s: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
-    """The model with f_S's weights; not its running means, of which a taught one has more (Keras 2 counts them)."""
+def started(model: cycle_at.AttentionClassifier, of: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
+    """The model with another's weights; not its running means, of which a taught one has more (Keras 2 counts them)."""
     for part in ("trunk", "head"):
-        getattr(model, part).set_weights(getattr(f_s, part).get_weights())
+        getattr(model, part).set_weights(getattr(of, part).get_weights())
     return model
 
 
-def build(settings: Rows, row: str, source: classifiers.Source, seed: int) -> cycle_at.AttentionClassifier:
+def build(settings: Rows, row: Row, source: classifiers.Source, seed: int) -> cycle_at.AttentionClassifier:
     """The classifier of a row before it has seen the target: its network, start and teacher."""
-    classes, f_s = source.f_s.classes, source.f_s
-    if row == "S2T_fine_tune":
-        return started(classifiers.build(settings, settings.source_network[0], classes, seed), f_s)
-    if row in ("alexnet", "vgg16"):
-        start = settings.imagenet if row == "vgg16" and settings.imagenet != "none" else None
-        return classifiers.build(settings, row, classes, seed, weights=start)
-    if row == "T_alone":
-        teacher = None
+    classes, start = source.f_s.classes, start_of(settings, row, source)
+    if row.kind in ("alexnet", "vgg16"):
+        weights = settings.imagenet if row.kind == "vgg16" and settings.imagenet != "none" else None
+        return classifiers.build(settings, row.kind, classes, seed, weights=weights)
+    if row.kind == "S2T_fine_tune":
+        model = classifiers.build(settings, settings.source_network[0], classes, seed)
     else:
-        teacher = source.gans["with f_W"].f_w if row == "CycleAT" else f_s
-    model = classifiers.build(settings, settings.target_network, classes, seed, teacher=teacher, name="f_t")
-    return started(model, f_s) if settings.target_init == "source" else model
+        more: dict[str, Any] = {"teacher": None, "name": "f_t"}
+        if row.attention:
+            more["teacher"] = source.gans["with f_W"].f_w if row.kind == "CycleAT" else source.f_s
+        if row.at_reduction is not None:
+            more |= {"at_reduction": row.at_reduction, "beta": row.beta}
+        model = classifiers.build(settings, settings.target_network, classes, seed, **more)
+    return model if start is None else started(model, start)
 
 
 def machine(settings: Rows, learn: Sequence[records.Record], test: pipeline.Batches, seed: int) -> predictions.Answers:
@@ -111,7 +131,7 @@ def machine(settings: Rows, learn: Sequence[records.Record], test: pipeline.Batc
 
 def one_row(
     settings: Rows,
-    row: str,
+    row: Row,
     source: classifiers.Source,
     learn: list[records.Record],
     test: pipeline.Batches,
@@ -122,21 +142,21 @@ def one_row(
 
     Args:
       settings: of the run.
-      row: of `ROWS`.
+      row: of --rows.
       source: f_S, the generators, the source's records.
       learn: the target's labelled training faces.
       test: the fold's test faces as they are.
       seed: of the run.
       place: of the row's files.
     """
-    if row in ("S2T", "svm"):
-        net = source.f_s if row == "S2T" else None
+    if row.kind in ("S2T", "svm"):
+        net = source.f_s if row.kind == "S2T" else None
         pair = evaluation.predict(net, test) if net is not None else machine(settings, learn, test, seed)
         return evaluation.Outcome(net, {"best": pair, "last": pair})
     faces, classes = learn, source.f_s.classes
-    if row in GENERATED:
+    if row.gan:
         chosen = selected(settings, source, row, learn, seed, place)
-        faces = [*learn, *generated(settings, source, row, chosen)]
+        faces = [*learn, *given_faces(settings, source, row, chosen)]
     shown = domains.target_batches(settings, faces, classes, seed)
     steps = settings.target_epochs * len(domains.target_batches(settings, learn, classes, seed))
     make = functools.partial(build, settings, row, source, seed)

@@ -28,10 +28,11 @@ def by_expression(methods: Mapping[str, Any], classes: Sequence[str]) -> str:
 
     An expression without a face that was tested gets "-" and has no part in the mean.
     """
-    lines = [f"{'last epoch, %':24}" + "".join(f"{c[:10]:>11}" for c in classes) + f"{'Ave.':>8}"]
+    wide = max(24, *(len(name) + 2 for name in methods)) if methods else 24
+    lines = [f"{'last epoch, %':{wide}}" + "".join(f"{c[:10]:>11}" for c in classes) + f"{'Ave.':>8}"]
     for name, method in methods.items():
         last = method["last"]
         shares = (last["per_class"][c] for c in classes)
         cells = "".join(f"{100 * s['recall']:>11.2f}" if s["support"] else f"{'-':>11}" for s in shares)
-        lines.append(f"{name:24}{cells}{100 * metrics.macro(np.array(last['confusion'])):>8.2f}")
+        lines.append(f"{name:{wide}}{cells}{100 * metrics.macro(np.array(last['confusion'])):>8.2f}")
     return "\n".join(lines)
