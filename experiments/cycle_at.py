@@ -8,13 +8,13 @@ r"""CycleAT: from the laboratory to the wild, all rows of Table 4 on people who 
 The paper's source is 185,900 faces, BU-3DFE's scans in 143 poses: the last command takes one's own renderings
 (anger/F0001_p+15_t-05.png ..., or a list: `fer_tf/datasets/folder.py`).
 
---rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_fine_tune, f_T without
-attention and generated faces, and T_alone, f_T on the target's labels alone, from nothing; svm, alexnet, vgg16 (Table
-8). Controls follow a colon: S2T_att_gen:untranslated and CycleAT:untranslated get the very faces that these rows select,
-as the source has them, in place of the generator's; with :no_attention no teacher is followed. S2T_attention@mean_square
-and S2T_attention@norm=1 are f_T's eq. (10) by another norm and beta; --validation=0.3 tests each on people held out of
-the training part, to choose by. In every row but S2T, T_alone, svm and Table 8's networks, the network has learnt from
-the source first, as long as f_S (--f_t_start); all rows that train on the target do so for as many steps.
+--rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_fine_tune, f_T
+without attention and generated faces, and T_alone, f_T on the target's labels alone, from nothing; svm, alexnet, vgg16
+(Table 8). Controls follow a colon: S2T_att_gen:untranslated and CycleAT:untranslated get the very faces that these rows
+select, as the source has them, in place of the generator's; with :no_attention no teacher is followed. In
+S2T_attention@mean_square and S2T_attention@norm=1, f_T's eq. (10) has another norm and beta; --validation=0.3 tests
+people held out of the training part, to choose by. f_T has learnt from the source first, as long as f_S, in all rows
+but T_alone (--f_t_start); all rows that train on the target do so for as many steps.
 
 Stages, each in its folder and resumed by itself: source/ (f_S, and the network that f_T starts from), gan1/ (stage I),
 gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ (stage II, with f_W), fold<k>/<row>/

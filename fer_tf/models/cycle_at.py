@@ -24,7 +24,7 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 - Eq. (9): it minimises over G_SW, too, so both terms of eq. (7) reach it (`attention_updates_generator`).
 - Eq. (9): all gradients are taken at the same weights, then all players move. The generators have one optimizer, and
   so have the discriminators.
-- Section 3.1, "a shallower classification model f_T": ResNet-18, from scratch. f_S and f_W are ResNet-50, as printed.
+- Section 3.1, "a shallower classification model f_T": ResNet-18. f_S and f_W are ResNet-50, as printed.
 - Section 4.1: the source's 20 people are drawn by the seed. SFEW's two sets are tested in turn.
 - Section 4.2, "crop out the faces": the frame is FER-2013's. Faces are in colour.
 - Section 4.2, augmentation: views are mirrored, and moved by up to 15 of 256 pixels each way, as [67]'s are. The face
@@ -34,8 +34,9 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 - Section 4.2, selection: the maps are averaged over 4x4 cells and standardised. t-SNE starts from 50 principal
   components and has three dimensions, as in section 4.4. A face that several choose counts once.
 - Section 4.5, "voting": over one picture it is the largest score.
-- Section 4.5, Table 4, "fine-tune": f_T learns from the target's labels. S2T_fine-tune alone starts from f_S, as a
-  shallower f_T cannot (`--target_init` where it can). Each row has as many steps on the target.
+- Section 4.5, Table 4, "fine-tune": it is ticked for all rows but S2T. So f_T's network learns from the source first, as
+  long as f_S, and then from the target; S2T_fine-tune is f_S itself. `--f_t_start=nothing` leaves out f_T's first part.
+  Each row has as many steps on the target.
 - Section 4.5, S2T_att.&gen.: its generators are stage I's, trained for as many steps as those of stage II.
 - Section 4.6, Table 8, multi-SVM: the ten lowest cosine coefficients but the mean of each 8x8 block of the grey face at
   64x64, blocks at length one, standardised; linear, one class against the others, C = 0.01.

@@ -230,7 +230,8 @@ def test_what_does_not_fit_gets_one_sentence(refused, tmp_path):
             "--max_subjects=0",
         ): "is in both the training and the test part",
         "--target_network=alexnet": "which alexnet lacks",
-        ("--target_init=source", "--target_network=resnet18"): "f_T is resnet18, f_S is resnet10",
+        "--rows=S2T_attention:untranslated": "is no control of S2T_attention",
+        "--validation=0.95": "--validation",
         "--size=42": "a multiple of 4",
         "--image_pool=1": "--image_pool has to hold a batch",
         ("--rows=vgg16", "--imagenet=imagenet"): "it needs --width=1",
@@ -344,3 +345,9 @@ def test_nobody_held_out_is_trained_on_and_all_of_them_are_tested(spied, tmp_pat
 def test_rows_are_held_against_the_fine_tuned_source_network():
     assert script.baselines(("S2T", "S2T_fine_tune", "CycleAT")) == {"S2T": "S2T_fine-tune", "CycleAT": "S2T_fine-tune"}
     assert script.baselines(("S2T", "svm")) == {"Multi-SVM": "S2T"} and script.baselines(("S2T",)) == {}
+    plain, of = "S2T_att.&gen.", ("S2T_att_gen", "S2T_att_gen:untranslated", "S2T_att_gen:untranslated:no_attention")
+    assert script.baselines(("S2T_fine_tune", *of)) == {
+        plain: "S2T_fine-tune", f"{plain}, untranslated": plain,
+        f"{plain}, untranslated, no attention": f"{plain}, untranslated",
+    }  # fmt: skip
+    assert script.baselines(("S2T_fine_tune", of[2])) == {f"{plain}, untranslated, no attention": "S2T_fine-tune"}

@@ -6,9 +6,9 @@ import pytest
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, gan
 from experiments.run import fitting
-from fer_tf import catalogue
+from fer_tf import catalogue, protocols
 from fer_tf.models import cycle_at
-from fer_tf.records import Record
+from fer_tf.records import Fold, Record
 
 TWO = ("anger", "happiness")
 
@@ -95,3 +95,15 @@ def test_stage_two_starts_from_the_nets_of_stage_one_and_is_bound_to_them(monkey
         pairs = zip(getattr(first, net).get_weights(), getattr(second, net).get_weights(), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs), net
     np.testing.assert_array_equal(second.f_w.head.bias, [0.25, -0.5])
+
+
+def test_validation_people_are_of_the_training_part():
+    """--validation tests a share of the fold's training people; whom the fold holds out is in neither part."""
+    people = [Record(f"{i}.png", "anger", subject=f"P{i // 2}") for i in range(20)]
+    fold = Fold(tuple(range(12)), tuple(range(12, 20)))
+    inner = domains.validated(script.Settings(preset="smoke", validation=0.34, seed=3), people, fold)
+    out = {people[i].subject for i in inner.test}
+    assert out == protocols.held_out([f"P{i}" for i in range(6)], 0.34, 3) and len(out) == 2 and len(inner.test) == 4
+    assert {*inner.train} == {*range(12)} - {*inner.test} and not {people[i].subject for i in inner.train} & out
+    with pytest.raises(ValueError, match="does not name them all"):
+        domains.validated(script.Settings(validation=0.5), [*people[:11], Record("x.png", "anger")], Fold((3, 11), ()))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, features, gan, rows
+from experiments.parts.cycle_at.row import ROWS, Row, rows_of
 from fer_tf import catalogue, protocols, training
 from fer_tf.compat import Adam, keras
 from fer_tf.models import cycle_at
@@ -35,24 +36,23 @@ def part(values, size=32):
     return [Record(face, TWO[v % 2], info={"framed": True}) for v, face in made]
 
 
-@pytest.mark.parametrize("init", ["scratch", "source"])
-def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
-    """Start weights, teacher, training records, and on which networks the checkpoint depends."""
-    target = "resnet18" if init == "source" else "resnet10"
-    given = {"source_network": ("resnet18", "alexnet"), "target_network": target, "target_init": init}
+@pytest.mark.parametrize("start", ["nothing", "source"])
+def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, start):
+    """Start weights, teacher, training records, and on which networks the checkpoint depends; controls likewise."""
+    given = {"source_network": ("resnet18", "alexnet"), "target_network": "resnet10", "f_t_start": start}
     settings = script.Settings(preset="smoke", **given, target_epochs=6, candidates=5, batch_size=2)
-    f_s, f_w = (
-        cycle_at.tiny_classifier(classes=TWO, network="resnet18", size=32, seed=i, name=n)
-        for i, n in enumerate(("f_s", "f_w"))
+    f_s, f_w, f_t = (
+        cycle_at.tiny_classifier(classes=TWO, network=network, size=32, seed=i, name=n)
+        for i, (n, network) in enumerate((("f_s", "resnet18"), ("f_w", "resnet18"), ("own", "resnet10")))
     )
-    for net, value in ((f_s, 0.25), (f_w, 0.5)):
+    for net, value in ((f_s, 0.25), (f_w, 0.5), (f_t, 0.75)):
         net.head.bias.assign(tf.fill(2, value))
     train, learn = part(range(6)), part(range(100, 104))
     gans = {"alone": Redraws(0.2), "with f_W": Redraws(0.6, f_w)}
-    source, trained = classifiers.Source(f_s, {}, gans, train, []), []
+    source, trained = classifiers.Source(f_s, {}, gans, train, [], f_t), []
 
     def select(*args):
-        return np.array(expected[args[5].parent.name][4])
+        return np.array({"S2T_att_gen": [1, 4], "CycleAT": [0, 2]}[args[5].parent.name])
 
     def record(settings, data, test, place, seed, epochs, make, follows):
         trained.append((data.records, epochs, model := make(), follows))
@@ -61,35 +61,96 @@ def test_what_each_row_of_table_4_gets(monkeypatch, tmp_path, init):
     monkeypatch.setattr(rows.classifiers, "train", record)
     monkeypatch.setattr(features, "select", select)
     monkeypatch.setattr(rows.evaluation, "predict", lambda model, test: ("answers of", model))
-    answers = ("answers of", f_s)
-    assert rows.one_row(settings, "S2T", source, learn, None, 0, tmp_path) == (f_s, {"best": answers, "last": answers})
+    answers, s2t = ("answers of", f_s), Row.read("S2T")
+    assert rows.one_row(settings, s2t, source, learn, None, 0, tmp_path) == (f_s, {"best": answers, "last": answers})
     assert not trained
     some = [train[i] for i in sorted(np.random.default_rng(0).permutation(6)[:5])]
-    # row -> network, starts as f_S, teacher, the generator's level, which of the source it redraws
+    own = f_t if start == "source" else None
+    # row -> network, whose weights it starts with, teacher, the generator's level, which of the source are given
     expected = {
-        "S2T_fine_tune": ("resnet18", True, None, None, []),
-        "T_alone": (target, init == "source", None, None, []),
-        "S2T_attention": (target, init == "source", f_s, None, []),
-        "S2T_att_gen": (target, init == "source", f_s, 51, [1, 4]),
-        "CycleAT": (target, init == "source", f_w, 153, [0, 2]),
+        "S2T_fine_tune": ("resnet18", f_s, None, None, []),
+        "T_alone": ("resnet10", None, None, None, []),
+        "T_fine_tune": ("resnet10", own, None, None, []),
+        "S2T_attention": ("resnet10", own, f_s, None, []),
+        "S2T_att_gen": ("resnet10", own, f_s, 51, [1, 4]),
+        "S2T_att_gen:no_attention": ("resnet10", own, None, 51, [1, 4]),
+        "S2T_att_gen:untranslated": ("resnet10", own, f_s, None, [1, 4]),
+        "CycleAT": ("resnet10", own, f_w, 153, [0, 2]),
+        "CycleAT:untranslated:no_attention": ("resnet10", own, None, None, [0, 2]),
     }
-    for row, (network, as_f_s, teacher, level, chosen) in expected.items():
-        model, results = rows.one_row(settings, row, source, learn, None, 0, tmp_path / row)
+    for text, (network, begins, teacher, level, chosen) in expected.items():
+        row = Row.read(text)
+        model, results = rows.one_row(settings, row, source, learn, None, 0, tmp_path / row.folder)
         listed, epochs, built, follows = trained.pop()
         assert built is model and results == "results" and not trained
-        assert model.network == network and model.teacher is teacher, row
-        depends = [f_s] * (row != "T_alone" or init == "source") + [gans[rows.GENERATED[row]].g_sw for _ in chosen[:1]]
-        assert [*follows.values()] == depends + [f_w] * (row == "CycleAT"), row
-        own, theirs = ([*net.trunk.get_weights(), *net.head.get_weights()] for net in (model, f_s))
-        same = len(own) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(own, theirs, strict=True))
-        assert same == as_f_s, row
+        assert model.network == network and model.teacher is teacher, text
+        depends = [f_s] * bool(begins is f_s or teacher or chosen) + [f_t] * (begins is f_t)
+        depends += [gans[row.gan].g_sw for _ in chosen[:1]] + [f_w] * (teacher is f_w)
+        assert [*follows.values()] == depends, text
+        for one in (f_s, f_t):
+            mine, theirs = ([*net.trunk.get_weights(), *net.head.get_weights()] for net in (model, one))
+            same = len(mine) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+            assert same == (begins is one), text
         assert listed[:4] == learn and epochs == (4 if chosen else 6)  # as many steps: 6 x 2, 4 x 3
         extra = listed[4:]
-        assert [r.expression for r in extra] == [some[i].expression for i in chosen], row
-        assert [r.image[0, 0, 0] for r in extra] == [some[i].image[0, 0, 0] for i in chosen], row
-        assert all(r.image[9, 9, 0] == level for r in extra), row
-    without = rows.one_row(settings, "S2T_attention", source._replace(gans={}), learn, None, 0, tmp_path)
+        assert [r.expression for r in extra] == [some[i].expression for i in chosen], text
+        assert [r.image[0, 0, 0] for r in extra] == [some[i].image[0, 0, 0] for i in chosen], text
+        levels = [some[i].image[9, 9, 0] if level is None else level for i in chosen]
+        assert [r.image[9, 9, 0] for r in extra] == levels, text
+    without = rows.one_row(settings, Row.read("S2T_attention"), source._replace(gans={}), learn, None, 0, tmp_path)
     assert without[0].teacher is f_s
+    other = rows.build(settings, Row.read("S2T_attention@mean_square=7"), source, 0)
+    assert (other.at_reduction, other.beta, other.teacher) == ("mean_square", 7.0, f_s)
+    other = rows.build(settings, Row.read("CycleAT@mean_square"), source, 0)
+    assert (other.at_reduction, other.beta, other.teacher) == ("mean_square", 1000.0, f_w)
+
+
+def test_what_rows_are_called():
+    """A row, its controls, another norm and beta of eq. (10); and what is none."""
+    cases = {
+        "S2T_att_gen:untranslated:no_attention": (
+            "S2T_att.&gen., untranslated, no attention", "S2T_att_gen_untranslated_no_attention", "alone", False, False,
+        ),
+        "CycleAT:untranslated": ("CycleAT, untranslated", "CycleAT_untranslated", "with f_W", False, True),
+        "S2T_attention@norm=0.5": ("S2T_attention, norm=0.5", "S2T_attention_norm_0.5", None, True, True),
+        "T_fine_tune": ("f_T, fine-tuned", "T_fine_tune", None, True, False),
+    }  # fmt: skip
+    for text, expected in cases.items():
+        row = Row.read(text)
+        assert (row.name, row.folder, row.gan, row.translated, row.attention) == expected
+    assert [Row.read(kind).name for kind in ROWS] == [*ROWS.values()]
+    refusals = {
+        ("S2T", "all"): "--rows=S2T,all: 'all' is none of S2T", (): "--rows is empty",
+        ("S2T_attention:no_attention",): "is no control of S2T_attention", ("CycleAT:stranger",): "'stranger' is no",
+        ("svm:untranslated",): "is no control of svm", ("T_alone@norm",): "of a row that follows attention",
+        ("CycleAT@squares",): "norm or mean_square", ("CycleAT@norm=-1",): "maybe its beta", ("CycleAT@",): "after @",
+        ("CycleAT:no_attention@norm",): "of a row that follows", ("CycleAT@norm=x",): "maybe its beta",
+        ("S2T", "CycleAT", "S2T"): "names a row twice", ("CycleAT@norm=inf",): "maybe its beta",
+    }  # fmt: skip
+    for texts, sentence in refusals.items():
+        with pytest.raises(ValueError, match=sentence):
+            rows_of(texts)
+
+
+def test_what_is_trained_on_the_source():
+    """f_T's network, where a row starts with it, after f_S; once where both are the same."""
+    given = {"preset": "smoke", "source_network": ("resnet18", "alexnet"), "target_network": "resnet10"}
+    for chosen, start, networks in (
+        (("T_fine_tune",), "source", ["resnet18", "alexnet", "resnet10"]),
+        (("CycleAT:untranslated",), "source", ["resnet18", "alexnet", "resnet10"]),
+        (("CycleAT",), "nothing", ["resnet18", "alexnet"]),
+        (("S2T", "S2T_fine_tune", "T_alone", "svm", "vgg16"), "source", ["resnet18", "alexnet"]),
+    ):
+        assert script.source_networks(script.Settings(rows=chosen, f_t_start=start, **given)) == networks
+    same = script.Settings(preset="smoke", target_network="resnet10", source_network=("resnet10",))
+    assert script.source_networks(same) == ["resnet10"]
+    of_fold, of_run = script.stages(script.Settings(rows=("S2T", "T_alone", "CycleAT:untranslated"), **given))
+    assert [stage.name for stage in of_run] == [
+        "source/resnet18", "source/alexnet", "source/resnet10", "gan1", "gan2",
+    ]  # fmt: skip
+    assert {stage.name: stage.after for stage in of_fold} == {
+        "T_alone": ("source/resnet18",), "CycleAT_untranslated": ("gan2", "source/resnet10"),
+    }  # fmt: skip
 
 
 def test_what_a_row_selects_among(monkeypatch, tmp_path):
@@ -106,19 +167,26 @@ def test_what_a_row_selects_among(monkeypatch, tmp_path):
     source = classifiers.Source(f_s, {}, {"alone": Redraws(0.2), "with f_W": Redraws(0.6)}, train, part([99]))
     settings = script.Settings(preset="smoke", t=3, candidates=7)
     order = sorted(np.random.default_rng(5).permutation(30)[:7])
-    for row, level in (("S2T_att_gen", 51), ("CycleAT", 153)):
-        chosen = rows.selected(settings, source, row, learn, 5, tmp_path / row)
+    cases = {
+        "S2T_att_gen": 51,
+        "CycleAT": 153,
+        "CycleAT:untranslated": 153,
+        "S2T_att_gen:untranslated:no_attention": 51,
+    }
+    for text, level in cases.items():  # a control's are its row's own
+        row = Row.read(text)
+        chosen = rows.selected(settings, source, row, learn, 5, tmp_path / row.folder)
         model, target, made, *others = given.pop()
-        assert (model, target, others) == (f_s, [200, 201], [3, 5, tmp_path / row / "selected.npy"])
+        assert (model, target, others) == (f_s, [200, 201], [3, 5, tmp_path / row.kind / "selected.npy"])
         assert made[:, 9, 9, 0].tolist() == [level] * 7 and made[:, 0, 0, 0].tolist() == order
         assert chosen == [train[order[0]], train[order[2]]]
     # whatever the answer depends on is in its mark: target faces, candidates, f_S, the generator
     swapped = train[::-1]
     others = source._replace(f_s=SimpleNamespace(weights=[np.float32([2])])), source._replace(train=swapped)
     for one, faces in ((source, learn[::-1]), (source, learn[:1]), (others[0], learn), (others[1], learn)):
-        rows.selected(settings, one, "CycleAT", faces, 5, tmp_path)
-    rows.selected(settings, source, "CycleAT", learn, 5, tmp_path)
-    assert len({*asked}) == 6 and asked[-1] == asked[1]
+        rows.selected(settings, one, Row.read("CycleAT"), faces, 5, tmp_path)
+    rows.selected(settings, source, Row.read("CycleAT"), learn, 5, tmp_path)
+    assert len({*asked}) == 6 and asked[-1] == asked[1] == asked[2] and asked[3] == asked[0]
 
 
 def test_which_generators_the_rows_ask_for(monkeypatch, tmp_path):
@@ -133,7 +201,8 @@ def test_which_generators_the_rows_ask_for(monkeypatch, tmp_path):
     first, alone, second = (1, "gan1", None), (1, "gan_alone", "nets of gan1"), (2, "gan2", "nets of gan1")
     cases = {
         ("S2T_att_gen", "CycleAT"): [first, alone, second], ("CycleAT",): [first, second],
-        ("S2T_att_gen",): [first, alone], ("S2T", "svm"): [],
+        ("S2T_att_gen",): [first, alone], ("S2T", "svm"): [], ("CycleAT:untranslated",): [first, second],
+        ("S2T_att_gen:untranslated:no_attention", "S2T_att_gen"): [first, alone],
     }  # fmt: skip
     for chosen, expected in cases.items():
         source = classifiers.Source(None, {}, {}, [], [])
@@ -212,7 +281,8 @@ def test_the_papers_numbers(monkeypatch):
     f_s = classifiers.build(settings, settings.source_network[0], classes, 0)
     model = gan.build(settings, 2, 0, 100, f_s)
     source = classifiers.Source(f_s, {}, {"with f_W": model}, [], [])
-    f_t = rows.build(settings, "CycleAT", source, 0)
+    assert settings.f_t_start == "source"
+    f_t = rows.build(settings, Row.read("CycleAT"), source, 0)
     f_t.compile(classifier_optimizer=classifiers.optimizer(settings, 100))
     assert depth(f_s) == depth(model.f_w) == 50 and depth(f_t) == 18  # "a shallower network"
     face = part([3], size=256)
@@ -242,7 +312,7 @@ def test_the_papers_numbers(monkeypatch):
     assert [len(p) for p in domains.split_source(settings, people, 0)] == [80, 20]
     built = []
     monkeypatch.setattr(classifiers, "build", lambda *args, **more: built.append((args[1], more)))
-    rows.build(settings, "vgg16", source, 0)
+    rows.build(settings, Row.read("vgg16"), source, 0)
     assert built == [("vgg16", {"weights": "imagenet"})]
 
 
