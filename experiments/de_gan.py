@@ -10,15 +10,18 @@
         --own_share=0.5 --lambda_own=100 --gan_epochs=60                                     # likewise, rendered people
 
 Per fold: the GAN learns to carry expressions between the training people (stage one); its encoder, frozen, feeds the
-classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone. The baseline
-is a CNN of the encoder's shape. Each stage resumes by itself. --gan_init starts from another set's GAN: its identity
-code and head are new, the rest is kept. Pictures: held-out people's expressions on training people (transfer.png),
-and between two f(x) (interpolation.png). Measured on held-out people: what independent classifiers read in the made
-faces, and what a linear probe reads from f(x), from the residues and from the baseline's features.
+classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone; code:converged
+is a control, f(x) with a softmax that is fitted by itself until its loss stands still. --baselines are CNNs of the
+encoder's shape, trained as long as both stages together: "printed" from nothing at a constant rate, "strong" from
+--baseline_init (in `quick` 80 epochs on 80 other people) with a rate that falls to 0. Each stage resumes by itself.
+--gan_init starts from another set's GAN: its identity code and head are new, the rest is kept. Pictures: held-out
+people's expressions on training people (transfer.png), and between two f(x) (interpolation.png). Measured on held-out
+people: what independent classifiers read in the made faces, and what a linear probe reads from f(x), from the residues
+and from the baselines' features.
 
-Two CPU cores (Xeon with AMX), seed 0, `quick`: one fold in 19 minutes. --only_folds=0,1,2: CNN 89.37 +- 2.34 %, DE-GAN
-86.67 +- 1.19 %, f(x) alone 78.89 +- 5.03 %, residues alone 86.35 +- 2.44 %. RESULTS.md has the probes. `paper` is
-not yet run.
+Two CPU cores (Xeon with AMX), seed 0, `quick` with the strong baseline alone: one fold in 19 minutes.
+--only_folds=0,1,2: CNN 89.37 +- 2.34 %, DE-GAN 86.67 +- 1.19 %, f(x) alone 78.89 +- 5.03 %, residues alone 86.35 +-
+2.44 %. RESULTS.md has the probes and the controls. `paper` is not yet run.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ import numpy as np
 from fer_tf import catalogue, export, figures, records, weights
 from fer_tf.models import de_gan
 
-from .parts.de_gan import expression_transfer, measures, networks, pictures
+from .parts.de_gan import expression_transfer, head, measures, networks, pictures
 from .run import command_line, data, jobs, provenance, report, settings, work
 from .run.settings import setting
 
@@ -46,7 +49,7 @@ PRESETS = {
     },
     "smoke": {
         "folds": 2, "epochs": 1, "gan_epochs": 1, "batch_size": 4, "views": 1, "max_steps": 2, "width": 0.03125,
-        "code": 8, "max_subjects": 4, "classes": "anger,happiness", "uses": ("both", "code"),
+        "code": 8, "max_subjects": 4, "classes": "anger,happiness", "uses": ("both", "code", "code:converged"),
     },
 }  # fmt: skip
 
@@ -58,7 +61,8 @@ class Settings(networks.Networks):
     GROWS = ("epochs", "runs")
 
     uses: tuple[str, ...] = setting(
-        tuple(networks.NAMES), "What the fifth classifier sees: both, code, residues; one network each."
+        tuple(networks.NAMES),
+        "What the fifth classifier sees: both, code, residues; one network each. code:converged: its softmax is fitted.",
     )
     all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
     part: str = setting(
@@ -67,10 +71,10 @@ class Settings(networks.Networks):
 
 
 class Fold(NamedTuple):
-    """All networks of one fold: stage two by what it uses; {last|best: (labels, predictions)} by a method's name."""
+    """All networks of a fold: baselines by --baselines, stage two by --uses; {last|best: answers} by a method's name."""
 
     gan: de_gan.DEGAN
-    baseline: Any
+    baselines: dict[str, Any]
     classifiers: dict[str, de_gan.DEGANClassifier]
     methods: dict[str, Any]
     measures: dict[str, Any]
@@ -94,11 +98,19 @@ def load(settings: Settings, classes: tuple[str, ...]) -> list[records.Record]:
     return kept
 
 
+def baselines_of(settings: Settings) -> list[str]:
+    """Those of --baselines that are trained; of everybody the strong one alone, which others start from."""
+    return [which for which in settings.baselines if which == "strong" or not settings.all_subjects]
+
+
 def stages(settings: Settings) -> list[jobs.Stage]:
     """What is trained of a fold: the GAN, what uses it and the baseline, and where people are held out the judges."""
     gan = jobs.Stage("gan", "GANs", settings.gan_epochs)
-    made = [gan, jobs.Stage("baseline", "classifiers", networks.baseline_epochs(settings), ("gan",))]
-    made += [jobs.Stage(uses, "classifiers", settings.epochs, ("gan",)) for uses in settings.uses]
+    made = [gan]
+    for which in baselines_of(settings):
+        made.append(jobs.Stage(f"baseline_{which}", "classifiers", networks.baseline_epochs(settings), ("gan",)))
+    trained = (uses for uses in settings.uses if uses != networks.CONVERGED)  # which is fitted at once
+    made += [jobs.Stage(uses, "classifiers", settings.epochs, ("gan",)) for uses in trained]
     for name in () if settings.all_subjects else measures.JUDGES:
         made.append(jobs.Stage(name, "judges", settings.epochs, tuple(stage.name for stage in made)))
     return made
@@ -117,26 +129,30 @@ def one_fold(
     held_out = [listed[i] for i in fold.test]
     test = data.batches(settings, held_out, classes, de_gan, seed, False) if held_out else None
     gan = networks.train_gan(settings, learn, classes, seed, place / "gan")
-    baseline, classifiers, methods = None, {}, {}
-    if jobs.wanted(place / "baseline"):
-        baseline, methods[networks.BASELINE] = networks.train_baseline(
-            settings, classes, seed, learn, test, place / "baseline"
-        )
+    baselines, classifiers, methods = {}, {}, {}
+    for which in baselines_of(settings):
+        if jobs.wanted(folder := place / f"baseline_{which}"):
+            baselines[which], methods[networks.BASELINES[which]] = networks.train_baseline(
+                settings, which, classes, seed, learn, test, folder
+            )
     for uses in settings.uses:
-        if not jobs.wanted(place / uses):
-            continue
-        classifiers[uses], methods[networks.NAMES[uses]] = networks.train_classifier(
-            settings, gan, uses, seed, learn, test, place / uses
-        )
+        name = networks.NAMES[uses]
+        if uses == networks.CONVERGED:
+            if test is not None and not jobs.is_one(settings):
+                classifiers[uses], methods[name] = head.converged(settings, gan, learn, test, seed, place)
+        elif jobs.wanted(place / uses):
+            classifiers[uses], methods[name] = networks.train_classifier(
+                settings, gan, uses, seed, learn, test, place / uses
+            )
     if test is None:
-        return Fold(gan, baseline, classifiers, {}, {})
+        return Fold(gan, baselines, classifiers, {}, {})
     for name, pairs in methods.items():
         print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
     people, tested = data.usable(learn), data.usable(test)
     figures.save(pictures.draw_transfer(gan, tested, people), place / "transfer.png")
     figures.save(pictures.draw_interpolation(gan, tested), place / "interpolation.png")
-    measured = measures.measure(settings, gan, baseline, classifiers, people, tested, seed, place)
-    return Fold(gan, baseline, classifiers, methods, measured)
+    measured = measures.measure(settings, gan, baselines, classifiers, people, tested, seed, place)
+    return Fold(gan, baselines, classifiers, methods, measured)
 
 
 def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) -> None:
@@ -153,7 +169,7 @@ def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) 
     who = f"{name}, {len(trained.gan.subjects)} people, all of them"
     nets = {
         "de_gan": trained.gan,
-        "de_gan_baseline": trained.baseline,
+        "de_gan_baseline": trained.baselines.get("strong"),
         "de_gan_recogniser": trained.classifiers.get("both"),
     }
     for file, model in nets.items():
@@ -175,19 +191,32 @@ def train_on_everybody(
 
 
 def models_of(trained: Fold) -> dict[str, Any]:
-    """gan, baseline, and stage two by what it uses."""
-    return {"gan": trained.gan, "baseline": trained.baseline, **trained.classifiers}
+    """gan, the baselines, and stage two by what it uses."""
+    baselines = {f"baseline_{which}": net for which, net in trained.baselines.items()}
+    return {"gan": trained.gan, **baselines, **trained.classifiers}
+
+
+def refuse_unknown(settings: Settings) -> None:
+    """Raises ValueError where --uses or --baselines names what there is not; says what `paper` lacks."""
+    for flag, known in (("uses", networks.NAMES), ("baselines", networks.BASELINES)):
+        values = getattr(settings, flag)
+        if unknown := [value for value in values if value not in known]:
+            raise ValueError(f"--{flag}={','.join(values)}: {unknown[0]!r} is none of {', '.join(known)}.")
+    if not settings.uses:
+        raise ValueError(f"--uses is empty: give one or more of {', '.join(networks.NAMES)}.")
+    if settings.preset == "paper" and settings.gan_init == "none" and not settings.all_subjects:
+        print("--preset=paper WITHOUT THE PAPER'S PRE-TRAINING (section 4.1, on BU-4DFE): run the command with "
+              "--all_subjects on that data set, and give its de_gan.h5 as --gan_init.", file=sys.stderr)  # fmt: skip
+    if settings.preset == "paper" and settings.baseline_init == "none" and "strong" in settings.baselines:
+        print("--preset=paper: the STRONG BASELINE IS NOT PRE-TRAINED; --baseline_init has it start from that run's "
+              "de_gan_baseline.h5.", file=sys.stderr)  # fmt: skip
 
 
 @work.alone
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
     start, classes = time.time(), settings.labels
-    if unknown := [uses for uses in settings.uses if uses not in networks.NAMES]:
-        known = ", ".join(networks.NAMES)
-        raise ValueError(f"--uses={','.join(settings.uses)}: {unknown[0]!r} is none of {known}.")
-    if not settings.uses:
-        raise ValueError(f"--uses is empty: give one or more of {', '.join(networks.NAMES)}.")
+    refuse_unknown(settings)
     behind, nobody = [], settings.all_subjects
     for flag in ("gan_init", "baseline_init"):
         file = provenance.weights_file(getattr(settings, flag))
@@ -215,7 +244,7 @@ def run(settings: Settings) -> report.Results:
 
 def save(settings: Settings, fold: Fold, last: dict[str, Any], held_out: list[records.Record], folder: Path) -> None:
     """Exports the recogniser and the generator of the last fold that was run."""
-    uses = "both" if "both" in fold.classifiers else settings.uses[-1]
+    uses = "both" if "both" in fold.classifiers else [*fold.classifiers][-1]
     faces, about = data.some_faces(held_out, de_gan.TEMPLATE), provenance.of_export(settings, last)
     export.save(fold.classifiers[uses], folder / "export", metadata={**about, "uses": uses}, faces=faces)
     expression_transfer.save_transfer(fold.gan, folder / "transfer", about)

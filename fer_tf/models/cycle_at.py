@@ -34,9 +34,9 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 - Section 4.2, selection: the maps are averaged over 4x4 cells and standardised. t-SNE starts from 50 principal
   components and has three dimensions, as in section 4.4. A face that several choose counts once.
 - Section 4.5, "voting": over one picture it is the largest score.
-- Section 4.5, Table 4, "fine-tune": it is ticked for all rows but S2T. So f_T's network learns from the source first, as
-  long as f_S, and then from the target; S2T_fine-tune is f_S itself. `--f_t_start=nothing` leaves out f_T's first part.
-  Each row has as many steps on the target.
+- Section 4.5, Table 4, "fine-tune": it is ticked for all rows but S2T. So f_T's network learns from the source first,
+  as long as f_S, and then from the target; S2T_fine-tune is f_S itself. With `--f_t_start=nothing` f_T learns from the
+  target alone. Each row has as many steps on it.
 - Section 4.5, S2T_att.&gen.: its generators are stage I's, trained for as many steps as those of stage II.
 - Section 4.6, Table 8, multi-SVM: the ten lowest cosine coefficients but the mean of each 8x8 block of the grey face at
   64x64, blocks at length one, standardised; linear, one class against the others, C = 0.01.

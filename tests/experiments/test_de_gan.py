@@ -19,7 +19,8 @@ from fer_tf.models import de_gan
 from fer_tf.records import Record, of_classes
 
 SMOKE = {"preset": "smoke", "precision": "float32"}
-NAMES = ("CNN (baseline)", "DE-GAN", "DE-GAN, f(x) alone")
+FITTED = "DE-GAN, f(x) alone, softmax at convergence"
+NAMES = ("CNN (baseline), strong", "CNN (baseline), as printed", "DE-GAN", "DE-GAN, f(x) alone", FITTED)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def everybody(tmp_path_factory):
     folder = tmp_path_factory.mktemp("de_gan_all")
     given = {"own_share": 0.5, "lambda_own": 10.0, "max_subjects": 3, "uses": ("both",)}
     results = script.run(script.Settings(**SMOKE, **given, all_subjects=True, part="wild", workdir=str(folder)))
-    assert results.folder == folder and set(results.models) == {"gan", "baseline", "both"} and not results.methods
+    assert (
+        results.folder == folder and set(results.models) == {"gan", "baseline_strong", "both"} and not results.methods
+    )
     return folder
 
 
@@ -45,7 +48,8 @@ def test_every_checkpoint_says_what_it_learnt_from(run, bound):
     """Stage two depends on the GAN whose encoder it has; judges learn from others, by other labels."""
     held_out, learnt = (set(f["subjects"]) for f in json.loads((run[0] / "folds.json").read_text())["folds"])
     found = bound(run[0] / "run0/fold0")
-    assert found["gan"] == (learnt, set(), set()) and found["baseline"] == (learnt, held_out, set())
+    assert found["gan"] == (learnt, set(), set()) and found["baseline_strong"] == (learnt, held_out, set())
+    assert found["baseline_printed"] == found["baseline_strong"]
     assert found["both"] == found["code"] == (learnt, held_out, {"the GAN"})
     assert len(found) > 4 and all(tested == set() for name, (_, tested, _) in found.items() if "judge" in name)
 
@@ -55,9 +59,9 @@ def test_table_measures_and_pictures(run):
     written = json.loads((folder / "metrics.json").read_text())
     assert tuple(written["methods"]) == NAMES and all(f"\n{name} " in printed for name in NAMES)
     assert results.table in printed and results.methods == written["methods"]
-    assert [np.sum(m["last"]["confusion"]) for m in written["methods"].values()] == [12] * 3
+    assert [np.sum(m["last"]["confusion"]) for m in written["methods"].values()] == [12] * 5
     (measured,) = written["generation"]
-    kinds = {"f(x)", "f(x), untrained", "CNN (baseline)", "residues, each map's mean", "last FC of the local CNNs"}
+    kinds = {"f(x)", "f(x), untrained", *NAMES[:2], "residues, each map's mean", "last FC of the local CNNs"}
     assert set(measured["probes"]) == {*kinds, "chance"}
     assert measured["probes"]["chance"] == {"expression": 0.5, "identity": 0.5}
     assert measured["reached"]["identity_by_chance"] == 0.5 and "made faces: the expression is read in" in printed
@@ -104,7 +108,7 @@ def test_the_exported_generator_gives_the_models_faces(tmp_path):
 @pytest.mark.slow
 def test_a_finished_run_starts_again_without_training(run):
     folder, settings, printed, _ = run
-    files = [folder / "run0/fold0" / stage / "checkpoint/checkpoint" for stage in ("gan", "both", "baseline")]
+    files = [folder / "run0/fold0" / stage / "checkpoint/checkpoint" for stage in ("gan", "both", "baseline_strong")]
     before = [file.stat().st_mtime_ns for file in files]
     with contextlib.redirect_stdout(io.StringIO()) as again:
         script.run(settings)
@@ -130,7 +134,8 @@ def test_what_does_not_fit_gets_one_sentence(everybody, tmp_path):
     weights.save(export.rebuild(everybody / "de_gan.h5"), seen, provenance=about)
     cases = [
         ({"part": "wild"}, "give --all_subjects, too"),
-        ({"uses": ("both", "all")}, "'all' is none of both, code, residues"),
+        ({"uses": ("both", "all")}, "'all' is none of both, code, code:converged, residues"),
+        ({"baselines": ("weak",)}, "'weak' is none of strong, printed"),
         ({"uses": ()}, "--uses is empty"),
         ({"gan_init": seen}, "was trained on everybody in rendered"),
         ({"baseline_init": seen}, "--baseline_init="),
@@ -152,8 +157,8 @@ def test_other_people_are_a_start(everybody, tmp_path):
     }
     still = {"gan_rate": 0.0, "rate": 0.0, "uses": ("code",), "only_folds": "0", "workdir": str(tmp_path / "run")}
     results = script.run(script.Settings(**SMOKE, **files, **still))
-    for name, net in (("gan", "encoder"), ("baseline", "trunk")):
-        models = export.rebuild(files[f"{name}_init"]), results.models[name]
+    for name, of, net in (("gan", "gan", "encoder"), ("baseline_strong", "baseline", "trunk")):
+        models = export.rebuild(files[f"{of}_init"]), results.models[name]
         start, end = (getattr(model, net).trainable_variables for model in models)
         assert all(np.array_equal(np.array(a), np.array(b)) for a, b in zip(start, end, strict=True))
 

@@ -24,7 +24,7 @@ JUDGES = ("judge_of_expression", "judge_of_identity")
 def measure(
     settings: networks.Networks,
     gan: de_gan.DEGAN,
-    baseline: de_gan.EncoderCNN,
+    baselines: Mapping[str, de_gan.EncoderCNN],
     classifiers: Mapping[str, de_gan.DEGANClassifier],
     people: list[Record],
     held_out: list[Record],
@@ -35,7 +35,7 @@ def measure(
 
     Args:
       settings: of the run.
-      gan, baseline: trained on `people`.
+      gan, baselines: trained on `people`; the latter by --baselines.
       classifiers: one of --uses -> stage two.
       people, held_out: the fold's.
       seed: of the judges and of the draws.
@@ -48,7 +48,7 @@ def measure(
     seen = [r for i, r in enumerate(known) if i % 5 != 2]
     of_expression = networks.train_judge(settings, people, gan.classes, seed + 1000, folder / JUDGES[0])
     of_identity = networks.train_judge(settings, seen, gan.subjects, seed + 2000, folder / JUDGES[1])
-    features = features_of(gan, baseline, classifiers, de_gan.build_encoder(width=settings.width, code=settings.code))
+    features = features_of(gan, baselines, classifiers, de_gan.build_encoder(width=settings.width, code=settings.code))
     return {
         "reached": reached(gan, held_out, back, of_expression, of_identity, seed),
         "probes": probes(features, people, held_out, gan.classes),
@@ -58,7 +58,7 @@ def measure(
 
 def features_of(
     gan: de_gan.DEGAN,
-    baseline: de_gan.EncoderCNN,
+    baselines: Mapping[str, de_gan.EncoderCNN],
     classifiers: Mapping[str, de_gan.DEGANClassifier],
     untrained: Any,
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -71,12 +71,17 @@ def features_of(
     features = {
         "f(x)": lambda x: gan.features(x).numpy(),
         "residues, each map's mean": stages,
-        networks.BASELINE: lambda x: baseline.features(x).numpy(),
+        **{networks.BASELINES[which]: numbers_of(net) for which, net in baselines.items()},
         "f(x), untrained": lambda x: untrained(de_gan.grey(x), training=False)[-1].numpy(),
     }
     if own := classifiers.get("residues", classifiers.get("both")):
         features["last FC of the local CNNs"] = lambda x: np.concatenate([f.numpy() for f in own.features(x)[:4]], -1)
     return features
+
+
+def numbers_of(net: de_gan.EncoderCNN) -> Callable[[np.ndarray], np.ndarray]:
+    """A network's features as NumPy has them."""
+    return lambda x: net.features(x).numpy()
 
 
 def rates(

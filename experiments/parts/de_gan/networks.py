@@ -17,11 +17,14 @@ from ...run import data, fitting, provenance
 from ...run.settings import Folds, Views, setting
 from . import pictures
 
-NAMES = {"both": "DE-GAN", "code": "DE-GAN, f(x) alone", "residues": "DE-GAN, residues alone"}
+CONVERGED = "code:converged"
+NAMES = {
+    "both": "DE-GAN", "code": "DE-GAN, f(x) alone", CONVERGED: "DE-GAN, f(x) alone, softmax at convergence",
+    "residues": "DE-GAN, residues alone",
+}  # fmt: skip
 """Value of --uses -> its name in the table."""
-
-BASELINE = "CNN (baseline)"
-"""Its name there."""
+BASELINES = {"strong": "CNN (baseline), strong", "printed": "CNN (baseline), as printed"}
+"""Value of --baselines -> its name there."""
 
 ARGUMENTS = ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
 """Those of `de_gan.DEGAN` that are settings."""
@@ -35,9 +38,9 @@ class Networks(Views, Folds):
     fold_order: str = "strided"
     gan_epochs: int = setting(300, "Epochs of stage one; --epochs are those of stage two and the baseline.", low=1)
     gan_rate: float = setting(1e-4, "Learning rate of Adam (beta1 0.5) in stage one.")
-    rate: float = setting(1e-4, "In stage two, and of the baseline.")
+    rate: float = setting(1e-4, "In stage two, and of the baselines.")
     decay_to: float = setting(
-        1.0, "What that falls to by the last step, as a share (cosine); 1 keeps it.", low=0, high=1
+        1.0, "What that falls to by stage two's last step, as a share (cosine); 1 keeps it.", low=0, high=1
     )
     width: float = setting(1.0, "Times the read channels.", low=0.01)
     code: int = setting(de_gan.CODE, "Length of f(x).", low=1)
@@ -46,9 +49,12 @@ class Networks(Views, Folds):
     lambda_own: float = setting(0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", low=0)
     ratio: int = setting(4, "Steps of G for one of D, once D is near its optimum.", low=1)
     near: float = setting(0.9, "D's accuracy on real faces, on both heads, from which it is.", low=0, high=1)
-    baseline_epochs: int | None = setting(None, "Of the baseline; --gan_epochs + --epochs when left out.", low=1)
+    baselines: tuple[str, ...] = setting(
+        tuple(BASELINES), "strong: starts from --baseline_init, its rate falls to 0; printed: from nothing, constant."
+    )
+    baseline_epochs: int | None = setting(None, "Of the baselines; --gan_epochs + --epochs when left out.", low=1)
     baseline_init: str = setting(
-        "none", "A de_gan_baseline.h5 of an --all_subjects run for the baseline, or none.", place="path"
+        "none", "A de_gan_baseline.h5 of an --all_subjects run for the strong baseline, or none.", place="path"
     )
     gan_init: str = setting(
         "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.", place="path"
@@ -82,10 +88,11 @@ def train_gan(
     return model
 
 
-def optimizer(settings: Networks, learn: pipeline.Batches, epochs: int) -> Any:
-    """Adam at --rate, which falls to --decay_to of it over so many epochs."""
+def optimizer(settings: Networks, learn: pipeline.Batches, epochs: int, last: float | None = None) -> Any:
+    """Adam at --rate, which falls to `last` of it, --decay_to when left out, over so many epochs."""
     steps = min(epochs * len(learn), settings.max_steps or sys.maxsize)
-    return de_gan.optimizer(keras.optimizers.schedules.CosineDecay(settings.rate, steps, alpha=settings.decay_to))
+    last = settings.decay_to if last is None else last
+    return de_gan.optimizer(keras.optimizers.schedules.CosineDecay(settings.rate, steps, alpha=last))
 
 
 def build_classifier(
@@ -99,13 +106,19 @@ def build_classifier(
 
 
 def build_cnn(
-    settings: Networks, classes: tuple[str, ...], seed: int, learn: pipeline.Batches, epochs: int, init: str = "none"
+    settings: Networks,
+    classes: tuple[str, ...],
+    seed: int,
+    learn: pipeline.Batches,
+    epochs: int,
+    init: str = "none",
+    last: float | None = None,
 ) -> de_gan.EncoderCNN:
-    """The baseline, or a judge, to be trained on these views for so many epochs."""
+    """A baseline, or a judge, to be trained on these views for so many epochs; see `optimizer` for `last`."""
     model = de_gan.EncoderCNN(classes=classes, width=settings.width, code=settings.code, seed=seed)
     if file := provenance.weights_file(init):
         weights.load(model, file, skip="logits" if weights.provenance(file).get("classes") != list(classes) else ())
-    model.compile(classifier_optimizer=optimizer(settings, learn, epochs))
+    model.compile(classifier_optimizer=optimizer(settings, learn, epochs, last))
     return model
 
 
@@ -116,15 +129,21 @@ def baseline_epochs(settings: Networks) -> int:
 
 def train_baseline(
     settings: Networks,
+    which: str,
     classes: tuple[str, ...],
     seed: int,
     learn: pipeline.Batches,
     test: pipeline.Batches | None,
     folder: Path,
 ) -> evaluation.Outcome:
-    """The CNN of the encoder's shape, trained as long as both stages together unless --baseline_epochs says else."""
+    """The CNN of the encoder's shape, trained as long as both stages together unless --baseline_epochs says else.
+
+    "printed" starts from nothing at a constant rate, as section 4.1 has it; "strong" starts from --baseline_init, and
+    its rate falls to 0 (cosine).
+    """
     strategy, epochs = fitting.setup(settings, seed), baseline_epochs(settings)
-    make = functools.partial(build_cnn, settings, classes, seed, learn, epochs, settings.baseline_init)
+    init, last = (settings.baseline_init, 0.0) if which == "strong" else ("none", 1.0)
+    make = functools.partial(build_cnn, settings, classes, seed, learn, epochs, init, last)
     return fitting.fit_and_test(settings, make, learn, test, folder, strategy, epochs=epochs)
 
 
