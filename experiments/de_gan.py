@@ -62,7 +62,7 @@ class Settings(networks.Networks):
 
     uses: tuple[str, ...] = setting(
         tuple(networks.NAMES),
-        "What the fifth classifier sees: both, code, residues; one network each. code:converged: its softmax is fitted.",
+        "What the fifth classifier sees: both, code, residues; code:converged: f(x), and its softmax is fitted.",
     )
     all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
     part: str = setting(
@@ -71,7 +71,7 @@ class Settings(networks.Networks):
 
 
 class Fold(NamedTuple):
-    """All networks of a fold: baselines by --baselines, stage two by --uses; {last|best: answers} by a method's name."""
+    """All networks of a fold: baselines by --baselines, stage two by --uses; {last|best: answers} by a name."""
 
     gan: de_gan.DEGAN
     baselines: dict[str, Any]
