@@ -53,6 +53,9 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 - Section 4.2, selection: features are those of f_S's first convolution, where the paper has AlexNet's of ImageNet; so
   in Fig. 4.
 - Section 4.2, "all the generated images": --candidates of them are drawn, 20,000 in `--preset=paper`.
+- Section 4.2, "the techniques in the CycleGAN", all off by default: `upsampling` against a grid of dots,
+  `discriminator_layers=2` (34x34 pixels a score) for faces of 64, `lambda_identity` for [67]'s identity loss, which
+  holds G_SW to leave faces in the wild as they are, and G_WS those of the laboratory. What they gain is not measured.
 - Section 4.6, Table 8: AlexNet starts from scratch, as there are no ImageNet weights for it here.
 """
 
@@ -256,8 +259,10 @@ class CycleAT(PlayersModel):
       stage: 1 without f_W, 2 with it.
       filters, blocks: of the generators.
       discriminator_filters: of the discriminators; `filters` when left out.
+      discriminator_layers, upsampling: of the discriminators and of the generators, see `cycle_gan`.
       size: pixels a side, for the pool alone.
       lambda_cycle: weight of eq. (6).
+      lambda_identity: weight of [67]'s identity loss, 5 there; 0, as in the paper, for no such term.
       beta, at_reduction: of eq. (7); see `attention_loss`.
       attention_updates_generator: whether the attention term of eq. (7) moves G_SW, too.
       batch_statistics: whether f_W's norms use the batch's statistics; their moving ones else.
@@ -276,8 +281,11 @@ class CycleAT(PlayersModel):
         filters: int = 64,
         blocks: int = 9,
         discriminator_filters: int | None = None,
+        discriminator_layers: int = 3,
+        upsampling: str = "transposed",
         size: int = 256,
         lambda_cycle: float = 1.0,
+        lambda_identity: float = 0.0,
         beta: float | None = None,
         at_reduction: str = "norm",
         attention_updates_generator: bool = True,
@@ -299,9 +307,12 @@ class CycleAT(PlayersModel):
         self.lambda_cycle, self.beta, self.at_reduction = lambda_cycle, beta_of(beta, at_reduction), at_reduction
         self.attention_updates_generator, self.batch_statistics = attention_updates_generator, batch_statistics
         self.gan_loss, self.pool = gan_loss, pool
-        self.discriminator_filters = discriminator_filters or filters
-        self.g_sw, self.g_ws = (build_generator(filters=filters, blocks=blocks, name=n) for n in ("g_sw", "g_ws"))
-        self.d_w, self.d_s = (build_discriminator(filters=self.discriminator_filters, name=n) for n in ("d_w", "d_s"))
+        self.discriminator_filters, self.discriminator_layers = discriminator_filters or filters, discriminator_layers
+        self.upsampling, self.lambda_identity = upsampling, lambda_identity
+        generator: dict[str, Any] = {"filters": filters, "blocks": blocks, "upsampling": upsampling}
+        discriminator: dict[str, Any] = {"filters": self.discriminator_filters, "layers": discriminator_layers}
+        self.g_sw, self.g_ws = (build_generator(**generator, name=n) for n in ("g_sw", "g_ws"))
+        self.d_w, self.d_s = (build_discriminator(**discriminator, name=n) for n in ("d_w", "d_s"))
         if stage == 2:
             self.f_w = AttentionClassifier(**{**f_s.get_config(), "teacher": None, "name": "f_w"})
             self.f_w.set_weights(f_s.get_weights())
@@ -311,6 +322,7 @@ class CycleAT(PlayersModel):
         self.built = True
         logged = [name for name, _ in self.player_variables()]
         logged += ["real_w", "fake_w", "real_s", "fake_s", "adversarial_sw", "adversarial_ws", "cycle"]
+        logged += ["identity"] * (lambda_identity > 0)
         logged += ["classification", "attention"] * (stage == 2)
         self.track(*(f"{n}_loss" for n in logged), *["accuracy"] * (stage == 2))
 
@@ -359,6 +371,9 @@ class CycleAT(PlayersModel):
             "adversarial_ws_loss": self.adversarial_loss(fake_s, True),  # eq. (5)
             "cycle_loss": self.lambda_cycle * cycle,  # eq. (6)
         }
+        if self.lambda_identity:
+            same = l1_loss(self.g_sw(x_w, training=training), x_w) + l1_loss(self.g_ws(x_s, training=training), x_s)
+            generators["identity_loss"] = self.lambda_identity * same
         if self.stage == 1:
             return {"discriminators": discriminators, "generators": generators}, {}
         classifier, measures = self.classifier_losses(batch, (to_w + 1.0) / 2.0, training)
@@ -379,7 +394,8 @@ class CycleAT(PlayersModel):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ["name", "stage", "filters", "blocks", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss"]
-        names += ["discriminator_filters", "attention_updates_generator", "batch_statistics", "pool", "seed"]
+        names += ["discriminator_filters", "discriminator_layers", "upsampling", "lambda_identity"]
+        names += ["attention_updates_generator", "batch_statistics", "pool", "seed"]
         return {n: getattr(self, n) for n in names} | {"source_net": spec.describe(self.source_net)}
 
 

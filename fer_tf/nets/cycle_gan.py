@@ -14,6 +14,9 @@ appendix 7.2: in its shorthand c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3,
 
 - c7s1-3: a bias and a tanh follow, where the shorthand means a norm and a ReLU. A ReLU would not reach [-1, 0].
 - C512: its stride is 1, where the shorthand means 2. With 2 a score would see more than the printed 70x70 pixels.
+- u128, u64, against a grid of dots, off by default: `upsampling="kernel4"` has transposed convolutions of 4x4, each of
+  whose outputs sees as many inputs; "resized" doubles every pixel, and a 3x3 convolution of stride 1 follows.
+- C64-C128-C256-C512, off by default: `layers=2` leaves C512 out, for faces that a field of 70 pixels covers whole.
 """
 
 from __future__ import annotations
@@ -26,19 +29,29 @@ from fer_tf import draws
 from fer_tf.compat import keras
 from fer_tf.layers import InstanceNorm, ReflectionPadding, normal, step_seed
 
+UPSAMPLINGS = ("transposed", "kernel4", "resized")
+"""How a generator's last maps become larger."""
 
-def build_generator(*, filters: int = 64, blocks: int = 9, channels: int = 3, name: str = "generator") -> Any:
+
+def build_generator(
+    *, filters: int = 64, blocks: int = 9, channels: int = 3, upsampling: str = "transposed", name: str = "generator"
+) -> Any:
     """Two convolutions of stride 2, residual blocks, two transposed ones.
 
     Args:
       filters: channels of the first and the last convolution; 4 times as many in the blocks.
       blocks: residual blocks; 9 for faces of 256 pixels.
       channels: of the faces.
+      upsampling: of `UPSAMPLINGS`; "transposed" as printed.
       name: of the net.
     Returns:
       A functional net, (N, H, W, channels) in [-1, 1] -> the same, float32; H and W are multiples of 4. With the
       default arguments it has 11,372,931 weights.
+    Raises:
+      ValueError: an unknown upsampling.
     """
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"Unknown upsampling {upsampling!r}: use {', '.join(UPSAMPLINGS)}.")
     inputs = keras.Input((None, None, channels), name="face")
 
     def convolution(kind: Any, size: int, kernel: int, name: str, **more: Any) -> Any:
@@ -63,17 +76,26 @@ def build_generator(*, filters: int = 64, blocks: int = 9, channels: int = 3, na
         x = keras.layers.Add(name=f"block{i}_add")([x, y])
     for i in (1, 2):
         size = 4 * filters // 2**i
-        x = convolution(keras.layers.Conv2DTranspose, size, 3, f"up{i}", strides=2, padding="same")(x)
+        if upsampling == "resized":
+            x = keras.layers.UpSampling2D(2, interpolation="nearest", name=f"up{i}_resized")(x)
+            x = ReflectionPadding(1, name=f"up{i}_pad")(x)
+            x = convolution(keras.layers.Conv2D, size, 3, f"up{i}")(x)
+        else:
+            kernel = 3 if upsampling == "transposed" else 4
+            x = convolution(keras.layers.Conv2DTranspose, size, kernel, f"up{i}", strides=2, padding="same")(x)
         x = normed(x, f"up{i}")
     x = ReflectionPadding(3, name="last_pad")(x)
     x = keras.layers.Conv2D(channels, 7, kernel_initializer=normal(), name="last_conv")(x)
     return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="last_tanh")(x), name=name)
 
 
-def build_discriminator(*, filters: int = 64, channels: int = 3, slope: float = 0.2, name: str = "d") -> Any:
+def build_discriminator(
+    *, filters: int = 64, channels: int = 3, slope: float = 0.2, layers: int = 3, name: str = "d"
+) -> Any:
     """The PatchGAN whose every score sees 70x70 pixels: five 4x4 convolutions, strides 2, 2, 2, 1, 1, padded by one.
 
     Args:
+      layers: convolutions of stride 2, which two of stride 1 follow; with 2 a score sees 34x34 pixels, with 1 16x16.
       filters: channels of the first convolution, 2, 4 and 8 times as many follow.
       channels: of the faces.
       slope: of the leaky ReLU below zero.
@@ -81,10 +103,14 @@ def build_discriminator(*, filters: int = 64, channels: int = 3, slope: float = 
     Returns:
       A functional net, (N, H, W, channels) in [-1, 1] -> logits (N, h, w, 1) float32; D is their sigmoid. 256 pixels
       give 30 scores a side, 64 give 6. With the default arguments it has 2,763,841 weights.
+    Raises:
+      ValueError: no such number of layers.
     """
+    if not 1 <= layers <= 5:
+        raise ValueError(f"layers={layers}: a discriminator has one to five convolutions of stride 2.")
     inputs = x = keras.Input((None, None, channels), name="face")
-    sizes = [filters, 2 * filters, 4 * filters, 8 * filters, 1]
-    for i, (size, stride) in enumerate(zip(sizes, (2, 2, 2, 1, 1), strict=True), 1):
+    sizes = [*(filters * min(2**i, 8) for i in range(layers + 1)), 1]
+    for i, (size, stride) in enumerate(zip(sizes, (*[2] * layers, 1, 1), strict=True), 1):
         plain = i in (1, len(sizes))  # no norm on the first and the last
         x = keras.layers.ZeroPadding2D(1, name=f"c{i}_pad")(x)
         options = {"use_bias": plain, "kernel_initializer": normal(), "name": f"c{i}_conv"}

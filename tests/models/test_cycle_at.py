@@ -256,6 +256,21 @@ def test_equations_4_to_8_by_hand(gan_loss, reduction):
     assert float(measures["accuracy"]) == pytest.approx(np.mean(p.argmax(-1) == labels))
 
 
+def test_the_identity_loss_by_hand():
+    """Each generator is shown the faces that it makes; the generators alone have it, at its weight, and 0 for none."""
+    model, batch = large(lambda_identity=2.5, upsampling="resized", discriminator_layers=2)
+    x_s, x_w = (np.repeat(2 * batch[n].numpy() - 1, 3, -1) for n in ("image", "auxiliary"))
+    same = np.abs(model.g_sw(x_w) - x_w).mean() + np.abs(model.g_ws(x_s) - x_s).mean()
+    terms = model.losses(batch)[0]
+    assert float(terms["generators"]["identity_loss"]) == pytest.approx(2.5 * float(same), rel=1e-4)
+    assert "identity_loss" not in {**terms["discriminators"], **terms["classifier"]}
+    config = model.get_config()
+    assert [config[n] for n in ("lambda_identity", "upsampling", "discriminator_layers")] == [2.5, "resized", 2]
+    assert "up1_resized" in {layer.name for net in (model.g_sw, model.g_ws) for layer in net.layers}
+    assert {net.get_layer("logits").output.shape[-1] for net in (model.d_w, model.d_s)} == {1}
+    assert all(len([v for v in net.weights if len(v.shape) == 4]) == 4 for net in (model.d_w, model.d_s))
+
+
 def test_the_pools_are_what_the_discriminators_see(monkeypatch):
     """Their fakes alone come out of the pools, D_W's from the first; generators are judged by their new ones."""
     plain, batch = large()

@@ -89,9 +89,10 @@ def test_a_discriminator_by_hand():
     assert np.std(x) > 0.2
 
 
-def test_a_score_depends_on_those_pixels_alone():
+@pytest.mark.parametrize(("layers", "field"), [(3, 70), (2, 34), (1, 16)])
+def test_a_score_depends_on_those_pixels_alone(layers, field):
     """Without the norms, whose statistics reach everywhere."""
-    net = cycle_gan.build_discriminator(filters=2)
+    net = cycle_gan.build_discriminator(filters=2, layers=layers)
     kernels = [layer for layer in net.layers if isinstance(layer, keras.layers.Conv2D)]
 
     def scores(x):
@@ -104,7 +105,52 @@ def test_a_score_depends_on_those_pixels_alone():
         tape.watch(image)
         score = scores(image)[0, 9, 9, 0]
     reached = np.any(tape.gradient(score, image).numpy()[0] != 0, -1)
-    assert reached.any(0).sum() == reached.any(1).sum() == 70
+    assert reached.any(0).sum() == reached.any(1).sum() == field
+
+
+def test_fewer_layers_leave_out_the_widest_convolution():
+    """34 pixels: 64, 128, 256 channels and the scores; as many norms less."""
+    kernels = {3: [3, 2, 4, 8, 16, 1], 2: [3, 2, 4, 8, 1], 1: [3, 2, 4, 1]}
+    for count, channels in kernels.items():
+        net = cycle_gan.build_discriminator(filters=2, layers=count)
+        shapes = [tuple(v.shape) for v in net.trainable_variables if len(v.shape) == 4]
+        assert shapes == [(4, 4, a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)]
+        assert net(tf.zeros((1, 64, 64, 3))).shape[1] == {3: 6, 2: 14, 1: 30}[count]
+    with pytest.raises(ValueError, match="layers=0"):
+        cycle_gan.build_discriminator(layers=0)
+
+
+def enlarged(net, x):
+    """What the first of the layers that enlarge makes of maps, before their norm."""
+    for layer in net.layers:
+        if layer.name.startswith("up1") and "norm" not in layer.name and "relu" not in layer.name:
+            x = layer(x)
+    return x.numpy()
+
+
+def test_a_resized_map_has_no_grid_and_a_transposed_one_has():
+    """Of a constant: doubled pixels stay one value to the border; kernel 3 over stride 2 lays 1, 2 or 4 over a pixel,
+    kernel 4 as many over each."""
+    constant = tf.ones((1, 8, 8, 12)) * tf.range(1.0, 13.0)
+    resized = enlarged(cycle_gan.build_generator(filters=3, blocks=1, upsampling="resized"), constant)
+    assert resized.shape == (1, 16, 16, 6) and np.ptp(resized[0].reshape(-1, 6), 0).max() < 1e-4 < np.std(resized)
+    printed = enlarged(cycle_gan.build_generator(filters=3, blocks=1), constant)
+    assert np.std(printed[0, 2:-2, 2:-2], (0, 1)).min() > 0.01
+    for kind, counts in (("transposed", {1, 2, 4}), ("kernel4", {4})):
+        net = cycle_gan.build_generator(filters=3, blocks=1, upsampling=kind)
+        kernel = net.get_layer("up1_conv").kernel
+        kernel.assign(tf.ones_like(kernel))
+        assert {*np.unique(enlarged(net, tf.ones((1, 8, 8, 12)) / 12)[0, 2:-2, 2:-2].round(4))} == counts, kind
+
+
+@pytest.mark.parametrize("upsampling", cycle_gan.UPSAMPLINGS)
+def test_all_ways_up_give_faces_of_their_size(upsampling):
+    net = cycle_gan.build_generator(filters=2, blocks=1, upsampling=upsampling)
+    assert net(tf.zeros((1, 20, 24, 3))).shape == (1, 20, 24, 3)
+    sides = {"transposed": 3, "kernel4": 4, "resized": 3}
+    assert net.get_layer("up2_conv").kernel.shape[:2] == 2 * (sides[upsampling],)
+    with pytest.raises(ValueError, match="Unknown upsampling 'cubic'"):
+        cycle_gan.build_generator(upsampling="cubic")
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -13,6 +13,7 @@ import tensorflow as tf
 from fer_tf import export, pipeline, records
 from fer_tf.compat import keras
 from fer_tf.models import cycle_at
+from fer_tf.nets import cycle_gan
 
 from ...run import fitting
 from ...run.settings import setting
@@ -30,16 +31,20 @@ class Gan(classifiers.Classifiers):
     filters: int = setting(64, "First channels of generators and discriminators.", low=1)
     blocks: int = setting(9, "Residual blocks of a generator.", low=1)
     discriminator_filters: int | None = setting(None, "First channels of the discriminators, where others.", low=1)
+    d_layers: int = setting(3, "Their convolutions of stride 2: 3 for scores of 70 pixels, 2 of 34.", low=1, high=3)
+    upsampling: str = setting("transposed", "Of the generators.", choices=cycle_gan.UPSAMPLINGS)
     gan_decay_to: float = setting(
         1.0, "What --gan_rate falls to by the end of the last stage (cosine); 1 keeps it.", low=0, high=1
     )
     lambda_cycle: float = setting(1.0, "Weight of eq. (6).", low=0)
+    lambda_identity: float = setting(0.0, "Weight of CycleGAN's identity loss, 5 there; 0 in the paper.", low=0)
     gan_loss: str = setting("log", "Of eq. (4) and (5).", choices=cycle_at.GAN_LOSSES)
     image_pool: int = setting(0, "Past fakes that each D is shown, 50 in CycleGAN.", low=0)
 
 
 ARGUMENTS = (
     "filters", "blocks", "discriminator_filters", "size", "lambda_cycle", "beta", "at_reduction", "gan_loss",
+    "upsampling", "lambda_identity",
 )  # fmt: skip
 """Settings that `cycle_at.CycleAT` takes as they are."""
 NETS = ("g_sw", "g_ws", "d_w", "d_s")
@@ -63,7 +68,8 @@ def build(
       f_s: whom f_W follows in stage II.
       start: of the stage before: its nets' weights are taken, and --gan_rate falls.
     """
-    given = {name: getattr(settings, name) for name in ARGUMENTS} | {"pool": settings.image_pool, "seed": seed}
+    given = {name: getattr(settings, name) for name in ARGUMENTS}
+    given |= {"pool": settings.image_pool, "seed": seed, "discriminator_layers": settings.d_layers}
     model = cycle_at.CycleAT(source_net=f_s if stage == 2 else None, stage=stage, **given)
     for net in NETS if start is not None else ():
         getattr(model, net).set_weights(getattr(start, net).get_weights())

@@ -233,14 +233,20 @@ def test_the_gans_settings_reach_its_nets():
     training.setup(seed=0, precision="float32")
     f_s = cycle_at.tiny_classifier(classes=TWO, size=32)
     values = {"filters": 3, "blocks": 2, "discriminator_filters": 5, "size": 32, "lambda_cycle": 7.0, "beta": 0.3}
-    values |= {"at_reduction": "mean_square", "gan_loss": "least_squares"}
-    settings = script.Settings(preset="smoke", **values, image_pool=6, gan_rate=0.02, gan_decay_to=0.1, rate=0.5)
+    values |= {"at_reduction": "mean_square", "gan_loss": "least_squares", "upsampling": "resized"}
+    values |= {"lambda_identity": 1.5}
+    settings = script.Settings(
+        preset="smoke", **values, image_pool=6, d_layers=2, gan_rate=0.02, gan_decay_to=0.1, rate=0.5
+    )
     first = gan.build(settings, 1, 11, 8, f_s)
     second = gan.build(settings, 2, 12, 8, f_s, first)
     for model, stage, seed, last in ((first, 1, 11, 0.02), (second, 2, 12, 0.002)):
         config = model.get_config()
         assert {name: config[name] for name in values} == values and config["stage"] == stage
         assert (config["pool"], config["seed"]) == (6, seed) and len(model.pools) == 2
+        assert (
+            config["discriminator_layers"] == 2 and len(model.d_w.trainable_variables) == 6
+        )  # four kernels, two biases
         assert model.source_net is (f_s if stage == 2 else None)
         for player in model.players().values():
             assert rates(player.optimizer, (0, 8)) == pytest.approx([0.02, last]) and player.optimizer.beta_1 == 0.5
