@@ -31,6 +31,7 @@ setup(
         "fer_tf": ["py.typed"],
         "fer_tf.released": ["*.h5", "README.md"],
         "fer_tf.datasets": ["*.h5", "*.LICENSE"],
+        "fer_tf.experiments.parts.export": ["page/*"],
     },
     install_requires=[
         "tensorflow>=2.15",  # networks, training, tf.data, SavedModel; brings Keras
@@ -72,6 +73,11 @@ setup(
             "face-recognition-models"
         ],  # dlib's 68 points and its face embedding; non-commercial training data
         "mtcnn": ["mtcnn==1.0.0"],  # --detector=mtcnn: ED2L's face detector, with five points of each face
+        "export": [  # fer-tf export to ONNX and to a page; LiteRT is in TensorFlow itself
+            "tf2onnx>=1.17",  # turns graphs into ONNX; earlier ones want protobuf 3, TensorFlow a newer one
+            "onnx!=1.19.0",  # stores them; 1.19.0 needs newer ml_dtypes than TensorFlow 2.15 has, and does not say so
+            "onnxruntime",  # compares what is written with the model, and predicts by it
+        ],
         "heic": ["pillow-heif"],  # reads the photographs of iPhones
         "render": ["mitsuba"],  # renders the faces of fer_tf/datasets/rendered.h5 anew
         "ray": ["ray>=2.9"],  # experiments.grid --engine=ray: jobs on a Ray cluster; Ray core alone

@@ -160,11 +160,14 @@ class Module(tf.Module):
         self.text = text = _metadata(model, classes, chosen, metadata)
         (height, width), classify = chosen.template.size, _classifier(model)
 
+        @tf.function(input_signature=[tf.TensorSpec((None, height, width, chosen.channels), tf.uint8, "faces")])
+        def of_framed(faces: tf.Tensor) -> tf.Tensor:
+            return tf.cast(classify(tf.cast(chosen.views.test_view(faces), tf.float32) / 255.0), tf.float32)
+
         def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
             count = tf.shape(faces)[0]  # a normalisation of no faces is an error, so there is one at least
             faces = tf.pad(faces, [[0, tf.maximum(0, 1 - count)], [0, 0], [0, 0], [0, 0]])
-            view = chosen.views.test_view(faces)
-            probabilities = tf.cast(classify(tf.cast(view, tf.float32) / 255.0), tf.float32)[:count]
+            probabilities = of_framed(tf.ensure_shape(faces, (None, height, width, chosen.channels)))[:count]
             names = tf.constant(classes, tf.string)
             return {
                 "probabilities": probabilities,
@@ -185,10 +188,10 @@ class Module(tf.Module):
             spec = tf.TensorSpec((height, width, chosen.channels), tf.uint8)
             return answer(tf.map_fn(one, images, fn_output_signature=spec))
 
-        self.serving_default, self.serving_bytes = serving_default, serving_bytes
+        self.serving_default, self.serving_bytes, self.of_framed = serving_default, serving_bytes, of_framed
         self.labels = tf.function(lambda: tf.constant(classes, tf.string), input_signature=[])
         self.metadata = tf.function(lambda: tf.constant(text), input_signature=[])
-        self.used = list(serving_default.get_concrete_function().graph.variables)
+        self.used = list(of_framed.get_concrete_function().graph.variables)
 
 
 def _classifier(model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -259,7 +262,7 @@ def check(
       ValueError: it is larger, or not a number; the message says where.
     """
     chosen, loaded = settings(model, views, template, channels), tf.saved_model.load(os.fspath(path))
-    images = _noise(chosen.template) if images is None else [np.asarray(image) for image in images]
+    images = noise(chosen.template) if images is None else [np.asarray(image) for image in images]
     resized = np.stack([_by_pillow(image, chosen) for image in images])
     view = tf.cast(chosen.views.test_view(tf.constant(resized)), tf.float32) / 255.0
     default, from_bytes = (loaded.signatures[name] for name in ("serving_default", "serving_bytes"))
@@ -283,7 +286,7 @@ def check(
     return largest
 
 
-def _noise(template: Template) -> list[np.ndarray]:
+def noise(template: Template) -> list[np.ndarray]:
     """Faces of noise: the template's size, smaller, larger and oblong, grey and RGB."""
     rng, (height, width) = np.random.default_rng(0), template.size
     shapes = ((height, width, 1), (height, width, 3), (48, 48, 1), (2 * height + 9, width + 30, 3), (1, 5, 3))
@@ -323,6 +326,17 @@ class Predictor:
         self.metadata, self.classes = dict(metadata), tuple(metadata["classes"])
         frame = metadata["template"]
         self.template = Template(frame["name"], tuple(frame["size"]), tuple(map(tuple, frame["points"])))
+
+    @property
+    def of_framed(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The model without its resizing: uint8 (N, height, width, channels), the template's size -> (N, K) float32.
+
+        Raises:
+          ValueError: an ONNX or LiteRT file, or a SavedModel of before this was kept.
+        """
+        if not hasattr(self._owner, "of_framed"):
+            raise ValueError("This model was exported and cannot be exported once more: give what it was made from.")
+        return self._owner.of_framed
 
     def __call__(self, faces: Any) -> np.ndarray:
         """The probabilities of framed faces.

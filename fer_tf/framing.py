@@ -13,13 +13,15 @@ from fer_tf import pictures
 ONE = 2**22  # what the whole-number weights of a resized pixel add up to
 
 
-def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Tensor:
+def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1, exact: bool = True) -> tf.Tensor:
     """A framed face in the size of its template, as Pillow makes it, bit for bit.
 
     Args:
       faces: (N, H, W, 1|3) uint8; no dimension has to be known while the graph is built.
       size: (height, width).
       channels: 1 grey (BT.601), 3 RGB (grey faces get three equal channels).
+      exact: off, the resizing is computed in float32, in numbers that half precision holds too, and now and then a
+        value is off by one.
     Returns:
       (N, height, width, channels) uint8.
     Raises:
@@ -27,10 +29,12 @@ def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Ten
     """
     own = tf.shape(faces)[-1]
     with tf.control_dependencies([tf.debugging.Assert((own == 1) | (own == 3), ["faces need 1 or 3 channels:", own])]):
-        values = tf.cast(faces, tf.float64)
+        values = tf.cast(faces, tf.float64 if exact else tf.float32)
+    one = ONE if exact else 1
     for axis, length, equation in ((2, size[1], "nhwc,kw->nhkc"), (1, size[0], "nhwc,kh->nkwc")):
-        weights = _bicubic(tf.shape(faces)[axis], length)
-        values = tf.floor((tf.einsum(equation, values, weights) + ONE // 2) / ONE)
+        weights = _bicubic(tf.shape(faces)[axis], length, values.dtype)
+        weights = _rounded(weights * one) if exact else weights
+        values = tf.floor((tf.einsum(equation, values, weights) + one / 2) / one)
         values = tf.clip_by_value(values, 0.0, 255.0)
     rgb = tf.broadcast_to(tf.cast(values, tf.int32), (tf.shape(faces)[0], *size, 3))
     if channels == 1:
@@ -38,17 +42,21 @@ def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1) -> tf.Ten
     return tf.ensure_shape(tf.cast(rgb, tf.uint8), (None, *size, channels))
 
 
-def _bicubic(source: tf.Tensor, length: int) -> tf.Tensor:
-    """How much each pixel of a line counts for each pixel of the resized line: (length, source) float64, whole numbers,
-    each row adding up to about ONE. Keys' cubic with a = -0.5, widened where the line shrinks."""
-    scale = tf.cast(source, tf.float64) / length
-    centres = (tf.range(length, dtype=tf.float64) + 0.5) * scale
-    pixels = tf.cast(tf.range(source), tf.float64) + 0.5
+def _bicubic(source: tf.Tensor, length: int, dtype: tf.DType = tf.float64) -> tf.Tensor:
+    """How much each pixel of a line counts for each pixel of the resized line: (length, source), each row adding up to
+    one. Keys' cubic with a = -0.5, widened where the line shrinks."""
+    scale = tf.cast(source, dtype) / length
+    centres = (tf.range(length, dtype=dtype) + 0.5) * scale
+    pixels = tf.cast(tf.range(source), dtype) + 0.5
     x = tf.abs(pixels[None] - centres[:, None]) * (1.0 / tf.maximum(scale, 1.0))
     near, far = (1.5 * x - 2.5) * x * x + 1.0, (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
     weights = tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
-    weights *= ONE / tf.reduce_sum(weights, -1, keepdims=True)
-    return tf.sign(weights) * tf.floor(tf.abs(weights) + 0.5)
+    return weights * (1.0 / tf.reduce_sum(weights, -1, keepdims=True))
+
+
+def _rounded(values: tf.Tensor) -> tf.Tensor:
+    """The nearest whole numbers, halves away from zero."""
+    return tf.sign(values) * tf.floor(tf.abs(values) + 0.5)
 
 
 def decoded(data: tf.Tensor) -> tf.Tensor:

@@ -16,9 +16,9 @@ white (uint16, bool, and float in [0, 1] are converted). The order of the colour
 of the upright picture.
 
 A *model* is a short name ("se_resnet", which is the default, "fer_net", "ia_gen", "ed2l"), the name of released weights
-("ia_gen_rendered"), the path of a weights file or of an exported folder, or an `export.Predictor`. Names come before
-files: "./fer_net" is the folder. A model is loaded once and kept, until its file changes. The default names eight
-expressions, contempt and neutral among them; FER-Net seven, without contempt.
+("ia_gen_rendered"), the path of a weights file, of an exported folder, or of an ONNX or LiteRT file (`fer-tf export`),
+or an `export.Predictor`. Names come before files: "./fer_net" is the folder. A model is loaded once and kept, until its
+file changes. The default names eight expressions, contempt and neutral among them; FER-Net seven, without contempt.
 
 A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
 file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
@@ -346,8 +346,10 @@ def _version(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=4)
 def _loaded(path: Path, changed: int, size: int) -> export.Predictor:
-    from fer_tf import export
+    from fer_tf import conversion, export
 
+    if path.suffix.lower() in conversion.FORMATS and path.is_file():
+        return conversion.load(path)
     return export.load(path) if path.is_dir() else export.from_weights(path)
 
 

@@ -107,7 +107,19 @@ BELOW = {
     "training": {"checkpoints", "devices", "files", "steps", "trained_on", "workers"},
     "framing": {"pictures"},
     "export": {"devices", "faces", "files", "framing", "pictures", "spec", "weights"},
-    "recognise": {"albums", "answers", "export", "faces", "films", "pictures", "tracks", "upright", "weights"},
+    "conversion": {"devices", "export", "files", "framing"},
+    "recognise": {
+        "albums",
+        "answers",
+        "conversion",
+        "export",
+        "faces",
+        "films",
+        "pictures",
+        "tracks",
+        "upright",
+        "weights",
+    },
 }
 WITHOUT_TENSORFLOW = {
     "archives",

@@ -45,6 +45,7 @@ def test_the_sdist_is_the_checkout_and_its_wheel_has_all_that_runs(tmp_path):
         shipped = set(wheel.namelist())
     expected = {name for name in names if name.startswith("fer_tf/") and not name.endswith("__pycache__")}
     expected |= {f"fer_tf/{n}" for n in names if n.startswith("experiments/") and n.endswith(".py")}
+    expected |= {f"fer_tf/{n}" for n in names if n.startswith("experiments/parts/export/page/")}
     expected |= {f"fer_tf/released/{Path(n).name}" for n in names if n.startswith("weights/")}
     assert not expected - shipped, sorted(expected - shipped)[:5]
     assert not [name for name in shipped if name.startswith(("tests", "experiments", "weights", "docs"))]
