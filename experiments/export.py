@@ -80,7 +80,7 @@ def check(settings: Settings) -> None:
     if settings.format in ("onnx", "litert") and settings.out:
         if conversion.format_of(settings.out) != settings.format:
             raise ValueError(
-                f"--out={settings.out}: {settings.format} is written to a name on {ENDINGS[settings.format]}."
+                f"--out={settings.out}: {settings.format} wants a name that ends with {ENDINGS[settings.format]}."
             )
         if Path(settings.out).is_dir():
             raise ValueError(f"--out={settings.out} is a folder: give a file.")

@@ -223,7 +223,7 @@ def to_litert(model: export.Predictor, quantize: str = "none", faces: Sequence[n
             converter.target_spec.supported_types = [tf.float16]
             return converter.convert()
         whole = _in_float32(converter.convert())
-        return _int8(converter, whole, [face[None] for face in faces])
+        return _int8(converter, whole, [framed(face[None], model.template.size, 3).numpy() for face in faces])
 
 
 def _int8(converter: Any, whole: Sequence[str], faces: Sequence[np.ndarray]) -> bytes:

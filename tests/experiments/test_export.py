@@ -147,7 +147,7 @@ def test_without_npm(run, monkeypatch):
         ({"format": "onnx", "quantize": "int8"}, "int8 is LiteRT's"),
         ({"format": "web", "quantize": "int8"}, "int8 is LiteRT's"),
         ({"format": "savedmodel", "quantize": "float16"}, "A SavedModel is written in float32"),
-        ({"format": "onnx", "out": "net.tflite"}, "onnx is written to a name on .onnx"),
+        ({"format": "onnx", "out": "net.tflite"}, "onnx wants a name that ends with .onnx"),
         ({"format": "litert", "out": "net"}, "ends with .onnx, a LiteRT file with .tflite"),
         ({"measure": "tiny.h5"}, "--measure needs --data_dir"),
     ],

@@ -240,7 +240,10 @@ def test_a_photograph_with_the_square_on_the_face(page, tmp_path):
         browser.until("document.body.dataset.ready")
         browser.ask("POST", f"{browser.element('#file')}/value", {"text": str(tmp_path / "astronaut.png")})
         told(browser)
-        for moves in (((0.02, 0.02), (0.15, 0.15)), ((0.345, 0.123), (0.535, 0.313))):  # the first takes the square away
+        for moves in (
+            ((0.02, 0.02), (0.15, 0.15)),
+            ((0.345, 0.123), (0.535, 0.313)),
+        ):  # the first takes the square away
             forget(browser)
             browser.draw(*moves)
             told(browser)
