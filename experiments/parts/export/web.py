@@ -100,9 +100,10 @@ def runtime(package: str | None, folder: Path) -> tuple[Path, str]:
                     archive.extract(name, folder, filter="data")
             source = folder / "package"
         about = json.loads((source / "package.json").read_text(encoding="utf-8"))
-        lacking = [name for name in TAKEN if not (source / "dist" / name).is_file()]
-        if about["name"] != RUNTIME or lacking:
-            raise ValueError(f"it is {about['name']}, without {', '.join(lacking) or 'fault'}")
+        if about["name"] != RUNTIME:
+            raise ValueError(f"it is {about['name']}")
+        if lacking := [name for name in TAKEN if not (source / "dist" / name).is_file()]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
         return source, about["version"]
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         raise ValueError(f"{given} is no {RUNTIME} of npm ({error}): leave it out, and npm fetches one.") from error
