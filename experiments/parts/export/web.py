@@ -106,7 +106,8 @@ def runtime(package: str | None, folder: Path) -> tuple[Path, str]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
         return source, about["version"]
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
-        raise ValueError(f"{given} is no {RUNTIME} of npm ({error}): leave it out, and npm fetches one.") from error
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise ValueError(f"{given} is no {RUNTIME} of npm ({reason}): leave it out, and npm fetches one.") from error
 
 
 def fetched(folder: Path) -> Path:
@@ -118,13 +119,13 @@ def fetched(folder: Path) -> Path:
     instead = f"or give its folder or archive: --runtime=node_modules/{RUNTIME}"
     if (npm := shutil.which("npm")) is None:
         raise ValueError(f"The page needs {RUNTIME}, which npm fetches: install Node.js with npm, {instead}.")
-    words = [npm, "pack", f"{RUNTIME}@{VERSION}", "--silent", "--pack-destination", str(folder)]
+    words = [npm, "pack", f"{RUNTIME}@{VERSION}", "--loglevel=error", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=60 * MINUTES)
     except subprocess.TimeoutExpired:
         raise ValueError(f"npm did not fetch {RUNTIME} in {MINUTES} minutes: try again, {instead}.") from None
     archives = sorted(folder.glob("*.tgz"))
     if done.returncode or not archives:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-        raise ValueError(f"npm did not fetch {RUNTIME} ({lines[0].strip()}): try again, {instead}.")
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+        raise ValueError(f"npm did not fetch {RUNTIME} ({'; '.join(lines[:2])}): try again, {instead}.")
     return archives[0]
