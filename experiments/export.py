@@ -1,19 +1,19 @@
 """Writes a recogniser for use outside of Python: SavedModel, ONNX, LiteRT, or a page that runs in a browser.
 
-    python -m experiments.export --model=fer_net --format=onnx                      # runs/export/fer_net.onnx, .json
+    python -m experiments.export --format=onnx                              # runs/export/se_resnet.onnx, .onnx.json
     python -m experiments.export --model=fer_net --format=litert --quantize=int8    # runs/export/fer_net_int8.tflite
-    python -m experiments.export --model=fer_net --format=web --quantize=float16    # runs/export/fer_net_float16_web/
+    python -m experiments.export --format=web --quantize=float16                    # runs/export/se_resnet_float16_web/
     python -m experiments.export --measure=fer_net_int8.tflite --data_dir=FER-2013  # accuracy on the private test
 
 A file takes faces, cut out and framed, as uint8 RGB (N, H, W, 3), and gives their probabilities; the JSON beside it
 names the classes, the frame of a face, and what is done inside (`fer_tf.conversion` says more). Each file is compared
 with the model on rendered faces, or on those of --calibrate, before it appears. int8 takes the ranges of its whole
-numbers from the same faces. With --data_dir the file is measured on FER-2013's private test, and its JSON says what
-that gave. `predict --model=<file>.onnx` (or .tflite) names faces by it.
+numbers from the same faces. With --data_dir they are FER-2013's training faces, and the file is measured on its private
+test; the JSON says what that gave. `predict --model=<file>.onnx` (or .tflite) names faces by it.
 
 ONNX and the page need the extra `export`; the page also npm, or --runtime. It is served by any server of files:
 
-    python -m http.server --directory runs/export/fer_net_float16_web               # http://localhost:8000
+    python -m http.server --directory runs/export/se_resnet_float16_web             # http://localhost:8000
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Settings(settings.Base):
     """What is written, from what; or what is measured."""
 
     model: str = setting(
-        "fer_net", "fer_net, or another name in weights/; a .h5 file; an exported folder.", place="path"
-    )
+        recognise.DEFAULT, "se_resnet, fer_net or another name in weights/; a .h5 file; an exported folder.",
+        place="path",
+    )  # fmt: skip
     format: str = setting("onnx", "What is written.", choices=ENDINGS)
     quantize: str = setting(
         "none", "How weights are stored: float16 halves the file, int8 (litert) quarters it.",
@@ -49,13 +50,14 @@ class Settings(settings.Base):
     )  # fmt: skip
     out: str | None = setting(None, "File or folder; in runs/export when left out.", place="path")
     calibrate: str | None = setting(
-        None, "Picture, folder or pattern whose faces the file is compared on, and int8's ranges are of; rendered "
-        "faces when left out.", place="path",
+        None, "Picture, folder or pattern whose faces the file is compared on, and int8's ranges are of; training "
+        "faces of --data_dir, or rendered ones, when left out.", place="path",
     )  # fmt: skip
     faces: int = setting(200, "How many of them.", low=1)
     data_dir: str | None = setting(
-        None, "FER-2013: what is written, or --measure, is measured on its private test.", place="path"
-    )
+        None, "FER-2013: what is written, or --measure, is measured on its private test, by FER+'s votes too where "
+        "they are.", place="path",
+    )  # fmt: skip
     measure: str | None = setting(
         None, "A file, folder or name to measure on --data_dir; nothing is written.", place="path"
     )
@@ -84,6 +86,9 @@ def check(settings: Settings) -> None:
             )
         if Path(settings.out).is_dir():
             raise ValueError(f"--out={settings.out} is a folder: give a file.")
+    if settings.format != "savedmodel":
+        conversion.need("litert" if settings.format == "litert" else "onnx")
+    conversion.make_room(target(settings))
 
 
 def write_saved_model(path: Path, out: Path, faces: list[np.ndarray]) -> float:
@@ -93,11 +98,10 @@ def write_saved_model(path: Path, out: Path, faces: list[np.ndarray]) -> float:
     else:
         if out.exists():
             raise ValueError(f"{out} exists: remove it, or give another folder.")
-        out.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(out) as part:
             shutil.copytree(path, part)
         difference = 0.0
-    files.write_json(out.with_name(f"{out.name}.json"), export.load(out).metadata)
+    files.write_json(conversion.beside_of(out), export.load(out).metadata)
     return difference
 
 
@@ -105,10 +109,12 @@ def write(settings: Settings, out: Path) -> dict[str, Any]:
     """Writes --format and says what it is like."""
     model = recognise.predictor(settings.model)
     if settings.calibrate:
-        faces = shown.own_faces(settings.calibrate, model.template, settings.faces)
+        faces, kind = shown.own_faces(settings.calibrate, model.template, settings.faces), "own"
+    elif settings.data_dir:
+        faces, kind = shown.training_faces(settings.data_dir, model.template, settings.faces), "FER-2013 training"
     else:
-        faces = shown.rendered_faces(model.template, settings.faces)
-    about = {"compared_on": f"{len(faces)} {'own' if settings.calibrate else 'rendered'} faces"}
+        faces, kind = shown.rendered_faces(model.template, settings.faces), "rendered"
+    about = {"compared_on": f"{len(faces)} {kind} faces"}
     if settings.format == "savedmodel":
         difference = write_saved_model(recognise.model_path(settings.model), out, faces)
     elif settings.format == "web":
@@ -122,9 +128,7 @@ def write(settings: Settings, out: Path) -> dict[str, Any]:
 
 def described(out: Path, form: str) -> Path:
     """The JSON of what is written."""
-    if form == "savedmodel":
-        return out.with_name(f"{out.name}.json")
-    return out / "model.json" if form == "web" else out.with_suffix(".json")
+    return conversion.beside_of(out / "model.onnx" if form == "web" else out)
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -47,6 +47,8 @@ TOLERANCES = {
     "litert": {"none": 1e-3, "float16": 1e-2, "int8": 1.0},
 }
 """Format -> quantisations -> largest difference of a probability from the model's; int8 is as far off as it is."""
+PACKAGES: dict[str, tuple[str, ...]] = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ()}
+"""Format -> what it needs of the extra `export`."""
 OPSET = 17
 """Version of ONNX's operations, of 2022: onnxruntime 1.12 and later reads it."""
 SMALLEST = 1024
@@ -82,7 +84,7 @@ def save(
     faces: Sequence[np.ndarray] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> float:
-    """Writes the model to a file, and its description to the .json beside it; both appear only if they are right.
+    """Writes the model to a file, and its description to `beside_of(path)`; both appear only if they are right.
 
     Args:
       model: as `recognise.predictor` gives it.
@@ -95,21 +97,47 @@ def save(
       The largest difference of a probability.
     Raises:
       ImportError: a package is missing; the message says which.
-      ValueError: a format, or quantisation, that there is none of, no faces for int8, or a file that differs from the
-        model by more than TOLERANCES. What stood at `path` stays.
+      ValueError: a format, or quantisation, that there is none of, no faces for int8, a place that nothing can be
+        written to, or a file that differs from the model by more than TOLERANCES. What stood at `path` stays.
     """
     path, kind = Path(path), format_of(path)
     check_quantisation(kind, quantize)
+    need(kind)
+    make_room(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give a file.")
     shown = [_coloured(face) for face in faces] or export.noise(model.template)
     if quantize == "int8" and not faces:
         raise ValueError("int8 takes its ranges from faces: give some, a hundred or more, of all expressions.")
     data = to_onnx(model, quantize) if kind == "onnx" else to_litert(model, quantize, shown)
     about = description(model, path.name, kind, quantize) | dict(metadata or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as part, files.replacing(path.with_suffix(".json")) as beside:
+    with files.replacing(path) as part, files.replacing(beside_of(path)) as beside:
         part.write_bytes(data)
         beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return check(model, export.Predictor(_serving(part, kind), about), shown, TOLERANCES[kind][quantize])
+
+
+def beside_of(path: str | os.PathLike[str]) -> Path:
+    """The JSON of a file or folder: net.onnx.json of net.onnx."""
+    return Path(path).with_name(f"{Path(path).name}.json")
+
+
+def need(kind: str) -> None:
+    """Raises ImportError where a package of a format is missing; the message says which, and how to get it."""
+    for name in PACKAGES[kind]:
+        _needed(name)
+
+
+def make_room(path: Path) -> None:
+    """Makes the folder that a file or folder goes into.
+
+    Raises:
+      ValueError: it cannot be made.
+    """
+    try:
+        files.make_folder(path.parent)
+    except OSError as error:
+        raise ValueError(f"{path}: the folder {path.parent} cannot be made ({error.strerror}).") from error
 
 
 def check(model: export.Predictor, other: export.Predictor, faces: Sequence[np.ndarray], tolerance: float) -> float:
@@ -260,7 +288,7 @@ def load(path: str | os.PathLike[str]) -> export.Predictor:
       ValueError: it is no such file.
     """
     path, kind = Path(path), format_of(path)
-    beside = path.with_suffix(".json")
+    beside = beside_of(path)
     for file in (path, beside):
         if not file.is_file():
             raise FileNotFoundError(f"There is no {file}: an exported file and its JSON go together.")
@@ -293,11 +321,14 @@ def _by_onnx(path: Path) -> Callable[..., Mapping[str, tf.Tensor]]:
 def _by_litert(path: Path) -> Callable[..., Mapping[str, tf.Tensor]]:
     interpreter = _interpreter(model_content=path.read_bytes())
     (source,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+    ready: list[tuple[int, ...]] = []
 
     def serve(faces: tf.Tensor) -> Mapping[str, tf.Tensor]:
         pixels = _three(faces)
-        interpreter.resize_tensor_input(source["index"], pixels.shape)
-        interpreter.allocate_tensors()
+        if ready != [pixels.shape]:
+            interpreter.resize_tensor_input(source["index"], pixels.shape)
+            interpreter.allocate_tensors()
+            ready[:] = [pixels.shape]
         interpreter.set_tensor(source["index"], pixels)
         interpreter.invoke()
         return {"probabilities": tf.constant(interpreter.get_tensor(answer["index"]))}

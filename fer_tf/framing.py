@@ -20,7 +20,7 @@ def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1, exact: bo
       faces: (N, H, W, 1|3) uint8; no dimension has to be known while the graph is built.
       size: (height, width).
       channels: 1 grey (BT.601), 3 RGB (grey faces get three equal channels).
-      exact: off, the resizing is computed in float32, in numbers that half precision holds too, and now and then a
+      exact: off, the resizing is computed in float32, by constants that half precision holds too, and now and then a
         value is off by one.
     Returns:
       (N, height, width, channels) uint8.
@@ -45,13 +45,21 @@ def framed(faces: tf.Tensor, size: tuple[int, int], channels: int = 1, exact: bo
 def _bicubic(source: tf.Tensor, length: int, dtype: tf.DType = tf.float64) -> tf.Tensor:
     """How much each pixel of a line counts for each pixel of the resized line: (length, source), each row adding up to
     one. Keys' cubic with a = -0.5, widened where the line shrinks."""
-    scale = tf.cast(source, dtype) / length
-    centres = (tf.range(length, dtype=dtype) + 0.5) * scale
-    pixels = tf.cast(tf.range(source), dtype) + 0.5
-    x = tf.abs(pixels[None] - centres[:, None]) * (1.0 / tf.maximum(scale, 1.0))
+    if dtype == tf.float64:
+        scale = tf.cast(source, dtype) / length
+        centres = (tf.range(length, dtype=dtype) + 0.5) * scale
+        pixels = tf.cast(tf.range(source), dtype) + 0.5
+        x = tf.abs(pixels[None] - centres[:, None]) * (1.0 / tf.maximum(scale, 1.0))
+    else:  # the same in whole numbers, times 2 length: LiteRT keeps constants in half precision, 1 / length too
+        pixels = (2 * tf.range(source) + 1)[None] * length
+        centres = (2 * tf.range(length) + 1)[:, None] * source
+        x = tf.cast(tf.abs(pixels - centres), dtype) / tf.cast(2 * tf.maximum(source, length), dtype)
     near, far = (1.5 * x - 2.5) * x * x + 1.0, (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
     weights = tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
-    return weights * (1.0 / tf.reduce_sum(weights, -1, keepdims=True))
+    total = tf.reduce_sum(weights, -1, keepdims=True)
+    if dtype == tf.float64:
+        return weights * (1.0 / total)
+    return weights / total  # LiteRT's XNNPACK takes 1 / sum for the mean, where the size is not known before
 
 
 def _rounded(values: tf.Tensor) -> tf.Tensor:

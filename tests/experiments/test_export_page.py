@@ -25,7 +25,7 @@ from PIL import Image
 
 from experiments import export as command
 from experiments.parts.export import shown
-from fer_tf import recognise
+from fer_tf import conversion, recognise
 
 FLAGS = [
     "--headless=new",
@@ -37,7 +37,7 @@ FLAGS = [
     "--no-first-run",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
-    "--window-size=760,1300",
+    "--window-size=760,1750",
 ]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """What the WebDriver protocol calls the identifier of an element."""
@@ -173,9 +173,9 @@ def told(browser) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The folder of the page with FER-Net, and an address at which it and two pictures are served."""
-    pytest.importorskip("tf2onnx")
-    pytest.importorskip("onnxruntime")
+    """The folder of the page with the default network, and an address at which it and two pictures are served."""
+    for name in conversion.PACKAGES["onnx"]:
+        pytest.importorskip(name, reason=f"the extra `export` ({name}) is not installed")
     if lacking := [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]:
         pytest.skip(f"without {' and '.join(lacking)}")
     out = tmp_path_factory.mktemp("page") / "web"
@@ -185,7 +185,7 @@ def page(tmp_path_factory):
         if "npm" not in str(error):
             raise
         pytest.skip(str(error))
-    faces = shown.rendered_faces(recognise.predictor("fer_net").template, 2)
+    faces = shown.rendered_faces(recognise.predictor().template, 2)
     for name, face in zip(("a.png", "b.png"), faces, strict=True):
         Image.fromarray(face).save(out / name)
     with serving(out) as (address, asked):
@@ -195,7 +195,7 @@ def page(tmp_path_factory):
 @pytest.mark.slow
 def test_a_browser_says_what_python_says(page, tmp_path):
     out, faces, address, asked = page
-    model = recognise.predictor("fer_net")
+    model = recognise.predictor()
     expected = model(faces)
     assert np.abs(expected[0] - expected[1]).max() > 0.05
     with Chromium(tmp_path / "profile") as browser:
@@ -207,7 +207,7 @@ def test_a_browser_says_what_python_says(page, tmp_path):
         browser.click("#whole")
         np.testing.assert_allclose(told(browser), expected[0], atol=1e-4)
         assert browser.run(f"return {ANSWER}.dataset.label") == model.classes[expected[0].argmax()]
-        assert browser.run("return document.querySelectorAll('#table tr').length") == 7
+        assert browser.run("return document.querySelectorAll('#table tr').length") == 8
         forget(browser)
         browser.run(DROP, f"{address}/b.png", kind="async")  # the square in the middle first
         told(browser)
@@ -221,7 +221,7 @@ def test_a_browser_says_what_python_says(page, tmp_path):
         forget(browser)
         browser.click("#camera")
         first = told(browser)
-        assert first.shape == (7,) and abs(first.sum() - 1) < 1e-5
+        assert first.shape == (8,) and abs(first.sum() - 1) < 1e-5
         forget(browser)
         told(browser)  # it goes on by itself
         browser.click("#camera")

@@ -69,7 +69,7 @@ def write(
     """
     if out.exists() and not (out / "ort").is_dir():
         raise ValueError(f"{out} exists and is no page: remove it, or give another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    conversion.make_room(out)
     with tempfile.TemporaryDirectory() as folder, files.replacing(out) as part:
         source, version = runtime(package, Path(folder))
         shutil.copytree(PAGE, part)

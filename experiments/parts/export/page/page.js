@@ -24,7 +24,7 @@ async function load() {
   say("Loading the network …");
   ort.env.wasm.numThreads = 1; // more would need headers that plain servers do not send
   ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
-  about = await (await fetch("model.json")).json();
+  about = await (await fetch("model.onnx.json")).json();
   const bytes = new Uint8Array(await (await fetch(about.file)).arrayBuffer());
   session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   at("about").textContent = `Network: ${about.model}, ${about.classes.length} answers. The percentages are how it divides ` +
