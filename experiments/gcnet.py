@@ -244,6 +244,8 @@ def rows_of(settings: Settings) -> list[Row]:
               "experiments.pretrain_gcnet and give --encoder1 and --encoder2.", file=sys.stderr)  # fmt: skip
     if settings.together and settings.test_on:
         raise ValueError("--together is of folds, which --test_on has not: leave one of them out.")
+    if settings.together and settings.validation:
+        raise ValueError("--validation is of single folds: with --together it would test who is held out.")
     if settings.train_on and not settings.test_on:
         raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
     return rows

@@ -122,6 +122,23 @@ def source(name: str, root: str | Path | None) -> str:
     return prepared.about(root)["dataset"] if name == "prepared" else name
 
 
+def people(name: str, root: str | Path | None, given: Mapping[str, Any]) -> str:
+    """Whose people are read: the data set, and its part where each part has people of its own (rendered/wild).
+
+    The default part bears the data set's name alone: whoever has seen "rendered" may have seen anybody of it.
+
+    Args:
+      name, root: of the data set, or of a prepared file.
+      given: its options; a prepared file has its own.
+    """
+    own = source(name, root)
+    if own not in RENDERED:
+        return own
+    usual = parameters(own)["part"]
+    part = (prepared.about(root)["options"] if name == "prepared" else given).get("part", usual)
+    return own if part == usual else f"{own}/{part}"
+
+
 def frame_rule(name: str, root: str | Path | None, options: Mapping[str, Any]) -> str:
     """Which frames of a sequence are taken, in words."""
     if name == "prepared":

@@ -64,6 +64,24 @@ def test_a_prepared_file_bears_its_data_sets_name(tmp_path):
     assert catalogue.source("mmi", None) == "mmi"
 
 
+def test_a_part_of_the_rendered_people_bears_its_name(tmp_path):
+    """The default part bears the data set's: weights of "rendered" may have seen anybody of it."""
+    with h5py.File(path := tmp_path / "f.h5", "w") as file:
+        made = {"dataset": "rendered2", "frames": "last3", "options": '{"part": "wild"}', "template": "ed2l"}
+        file.attrs.update(made, schema=prepared.SCHEMA, records=1)
+        file["image"], file["frame"] = np.zeros((1, 4, 4, 1), np.uint8), [0]
+        for name in prepared.TEXTS:
+            file[name] = [""]
+    found = [
+        catalogue.people(name, path if name == "prepared" else None, {"part": part} if part else {})
+        for name in ("rendered", "rendered2", "prepared")
+        for part in ("", "lab", "posed", "all")
+    ]
+    assert found == [*["rendered"] * 2, "rendered/posed", "rendered/all", *["rendered2"] * 2, "rendered2/posed",
+                     "rendered2/all", *["rendered2/wild"] * 4]  # fmt: skip
+    assert catalogue.people("ck_plus", None, {"part": "wild"}) == "ck_plus"
+
+
 def test_which_frames_are_taken():
     assert catalogue.frame_rule("ck_plus", None, {"frames": "all"}) == "all"
     assert catalogue.frame_rule("folder", None, {}) == "all frames of the data set"

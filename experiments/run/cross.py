@@ -34,7 +34,7 @@ class Cross(Folds):
     @property
     def tested_name(self) -> str:
         """That of --test_on where it is given."""
-        return catalogue.place_of(self.test_on) if self.test_on else self.data_name
+        return catalogue.place_of(self.test_on) if self.test_on else self.trained_on
 
     @property
     def tested_elsewhere(self) -> bool:
@@ -89,6 +89,8 @@ def fold(
     """
     if settings.split != "auto":
         raise ValueError(f"--test_on={settings.test_on} is tested as a whole: leave --split={settings.split} out.")
+    if settings.validation:
+        raise ValueError(f"--validation is of folds, and --test_on={settings.test_on} is tested as a whole.")
     learn = [*listed, *(r for text in settings.train_on for r in load(text, shown))]
     data.refuse_one_class(learn, [c for c in shown if c in settings.labels] or shown, data.place(settings))
     test = load(settings.test_on or "", shown)

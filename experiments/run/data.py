@@ -122,6 +122,8 @@ def make_folds(
     folds, how, people = dealt(settings, listed, hashes)
     if people:
         print(f"{place(settings)}: {how}.", file=sys.stderr)
+    if settings.validation:
+        folds, how = [validated(settings, listed, fold) for fold in folds], f"{how}; {settings.validation_people}"
     for number, fold in enumerate(folds):
         for warning in records.check_fold(listed, fold, classes, hashes=hashes):
             print(f"fold {number}: {warning}", file=sys.stderr)
@@ -132,6 +134,20 @@ def make_folds(
     )
     figures.note(folder, people)
     return folds
+
+
+def validated(settings: Folds, listed: Sequence[records.Record], fold: records.Fold) -> records.Fold:
+    """--validation of the fold's training people are tested, the others train; whom the fold tests is in neither part.
+
+    Raises:
+      ValueError: a training face names nobody, or there are fewer than two people.
+    """
+    people = [listed[i].subject for i in fold.train]
+    if None in people or not {*people}.isdisjoint(listed[i].subject for i in fold.test):
+        raise ValueError("--validation holds people out, and these folds are not made of people who are named.")
+    out = protocols.held_out([p for p in people if p is not None], settings.validation, settings.seed)
+    inner, tested = ([i for i in fold.train if (listed[i].subject in out) == held] for held in (False, True))
+    return records.Fold(tuple(inner), tuple(tested))
 
 
 def refuse_one_class(listed: Sequence[records.Record], classes: Sequence[str], where: str) -> None:

@@ -107,6 +107,8 @@ def facts(settings: Folds, classes: Sequence[str], seconds: float) -> dict[str, 
         rule = f"{settings.protocol}, {order}: {chosen.source}"
     else:
         rule = f"{settings.folds} folds by subject, {order}"
+    if settings.validation:
+        rule += f"; {settings.validation_people}"
     return {
         "dataset": settings.data_name,
         "protocol": rule,
@@ -153,7 +155,7 @@ def of_weights(
 
 def of_export(settings: Folds, last: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The metadata of an exported model: what it was trained on, and the run and fold that it comes from."""
-    origin = {"trained_on": settings.data_name, "run": last["run"], "held_out_fold": last["fold"]}
+    origin = {"trained_on": settings.trained_on, "run": last["run"], "held_out_fold": last["fold"]}
     return {**origin, "commit": commit(), **more}
 
 
@@ -179,6 +181,17 @@ def how_trained(file: str | Path) -> list[list[str]]:
     return chain
 
 
+def share_people(tested: str, seen: str) -> bool:
+    """Whether weights that have seen one data set, or a part of it, may have seen the people of another.
+
+    A part counts as seen where the whole is named, or all parts; but the judge's people are in neither.
+    """
+    (one, _, part), (other, _, learnt) = tested.partition("/"), seen.partition("/")
+    if one != other or part == learnt:
+        return one == other
+    return part != "judge" and (learnt in ("", "all") or part == "all")
+
+
 def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None) -> list[str]:
     """The data sets that a weights file, and what it was started from, were trained on.
 
@@ -192,7 +205,6 @@ def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None)
     if name is None or not weights.is_ours(name):
         return []
     behind = list(weights.provenance(name).get("datasets") or [])
-    whole = "" if str(tested).endswith("/judge") else str(tested).partition("/")[0]
-    if tested and {tested, whole} & {*behind}:  # a part counts as seen where the whole is named, but for the judge's
+    if tested and any(share_people(tested, seen) for seen in behind):
         raise ValueError(f"--{flag}={name} was trained on everybody in {tested}, so it has seen who is to be tested.")
     return behind

@@ -179,6 +179,9 @@ class Folds(Training):
     folds: int = setting(5, "Number of folds by subject.", low=2)
     only_folds: str = setting("", "Run just these folds, such as 0,2; all when empty.", free=True)
     runs: int = setting(1, "Repeat everything with seeds seed, seed + 1 ...", low=1)
+    validation: float = setting(
+        0.0, "Share of a fold's training people who are tested in place of the fold's, to choose by.", low=0, high=0.9
+    )
     recalibration: int = setting(
         0, "Training batches that give batch norms their statistics anew before a test; 0 keeps training's.", low=0
     )
@@ -197,9 +200,21 @@ class Folds(Training):
         return catalogue.source(self.dataset, self.data_dir)
 
     @property
+    def trained_on(self) -> str:
+        """The data set of whose people nobody may be tested afterwards, with its part where that has its own."""
+        return catalogue.people(self.dataset, self.data_dir, catalogue.options(self.dataset, self.options))
+
+    @property
     def tested_name(self) -> str:
         """The data set whose people are tested."""
-        return self.data_name
+        return self.trained_on
+
+    @property
+    def validation_people(self) -> str:
+        """What is to be said of whom --validation tests; nothing without it."""
+        return f"tested: {100 * self.validation:g} % of each fold's training people, to choose by" * bool(
+            self.validation
+        )
 
     @property
     def tested_elsewhere(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.run import data, settings
+from experiments.run import data, provenance, settings
 from fer_tf import catalogue, records
 from fer_tf.datasets import prepared
 from fer_tf.models import fer_net
@@ -203,3 +203,34 @@ def test_a_prepared_file_is_of_the_protocols_light_and_camera(tmp_path, capsys, 
         return
     with pytest.raises(ValueError, match="is another data set than the protocol's, which has (Strong|VL): .* prepare"):
         data.load(made, ("anger", "fear"))
+
+
+def test_validation_people_are_of_the_training_part(listed, tmp_path):
+    """Whom a fold holds out is in neither part; folds.json and the protocol in words say who is tested."""
+    given = Toy(folds=3, validation=0.25, seed=1)
+    for name in ("whole", "inner"):
+        (tmp_path / name).mkdir()
+    whole = data.make_folds(Toy(folds=3), listed, ("anger", "happiness"), tmp_path / "whole")
+    inner = data.make_folds(given, listed, ("anger", "happiness"), tmp_path / "inner")
+    people = lambda part: {listed[i].subject for i in part}  # noqa: E731
+    assert len(inner) == 3
+    for fold, old in zip(inner, whole, strict=True):
+        assert len(people(fold.test)) == 1 and people(fold.train) | people(fold.test) == people(old.train)
+        assert not people(fold.train) & people(fold.test) and not people(old.test) & people(old.train)
+        assert sorted((*fold.train, *fold.test)) == sorted(old.train), "all of their faces"
+    drawn = {tuple(data.validated(Toy(validation=0.25, seed=s), listed, whole[0]).test) for s in range(8)}
+    assert len(drawn) > 1, "the seed draws them"
+    told = json.loads((tmp_path / "inner/folds.json").read_text())
+    words = "; tested: 25 % of each fold's training people, to choose by"
+    assert told["order"] == f"contiguous{words}" and told["folds"][0]["subjects"] == sorted(people(inner[0].test))
+    assert provenance.facts(given, ("anger",), 1)["protocol"] == f"3 folds by subject, contiguous{words}"
+    assert Toy().validation_people == "" and "tested:" not in provenance.facts(Toy(), ("anger",), 1)["protocol"]
+
+
+def test_validation_needs_folds_of_people(listed):
+    nameless = [replace(listed[0], subject=None), *listed[1:]]
+    same = records.Fold((0, 1, 2, 3), (4, 5))
+    assert listed[3].subject == listed[4].subject
+    for these, fold in ((nameless, records.Fold((0, 20), (30,))), (listed, same)):
+        with pytest.raises(ValueError, match="these folds are not made of people who are named"):
+            data.validated(Toy(validation=0.5), these, fold)

@@ -166,6 +166,12 @@ def test_weights_that_have_seen_the_tested_people_are_refused(tmp_path):
     assert provenance.refuse_tested_people(second, "init", "rendered2/judge") == ["rendered2"]
     with pytest.raises(ValueError, match="everybody in rendered2/wild"):
         provenance.refuse_tested_people(second, "init", "rendered2/wild")
+    everybody = saved(tmp_path / "all.h5", ["rendered/all"])
+    for file, tested in ((everybody, "rendered"), (everybody, "rendered/posed"), (part, "rendered/all")):
+        with pytest.raises(ValueError, match=f"everybody in {tested}"):
+            provenance.refuse_tested_people(file, "init", tested)
+    assert provenance.refuse_tested_people(everybody, "init", "rendered2/wild") == ["rendered/all"]
+    assert provenance.refuse_tested_people(everybody, "init", "rendered/judge") == ["rendered/all"]
     assert provenance.refuse_tested_people(None, "init", "rendered") == []
     (tmp_path / "keras.h5").write_bytes(b"another's")
     assert provenance.refuse_tested_people(tmp_path / "keras.h5", "init", "rendered") == []
