@@ -3,12 +3,16 @@
     python -m experiments.ia_gen --preset=quick                     # one fold of the rendered faces, width 1/4
     python -m experiments.ia_gen --preset=paper --dataset=ck_plus --data_dir=... --gan_init=<a --all_subjects run>
     python -m experiments.ia_gen --preset=quick --all_subjects      # weights to release, or to start from
+    python -m experiments.ia_gen --preset=quick --all_subjects --options=part=wild --workdir=runs/wild  # other people
+    python -m experiments.ia_gen --preset=quick --gan_init=runs/wild/all        # and GANs of lab that start from them
 
 Per fold: FER-Net is fine-tuned on the training people, K conditional GANs are trained on the same people, and both are
 tested on the others. So are controls, without training: class means in Feat, and eq. (8) with faces redrawn from a
 stranger, from the person's other expressions, and averaged; the leak ratio says how much of G_k follows the input's
 expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper
-pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init.
+pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init. A protocol of
+Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --lambda_consistency and --normal_norms are
+not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks their values on people of training.
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %; see experiments/RESULTS.md. Not run: `paper`.
@@ -16,14 +20,15 @@ Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import evaluation, export, records
+from fer_tf import evaluation, export, protocols, records
 from fer_tf.models import ia_gen
 
 from .parts.ia_gen import controls, gans, measures
@@ -49,6 +54,16 @@ class Settings(gans.GANs):
 
     WORKERS = True
     GROWS = ("gan_epochs", "runs")
+
+    @classmethod
+    def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """As for folds; on Oulu-CASIA the baseline and Feat are VGG-16 of ImageNet, unless something else is given."""
+        fixed = super().by_protocol(values, given)
+        name = values["protocol"]
+        if not name or protocols.PROTOCOLS[name].dataset != "oulu_casia" or "classifier" in given:
+            return fixed
+        start = {} if "init" in given or values["init"] == "none" else {"init": "imagenet"}
+        return {**fixed, "classifier": "vgg16", **start}
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -82,6 +97,14 @@ def load(settings: Settings) -> list[records.Record]:
     data.refuse_nameless(listed, "IA-gen learns from two pictures of one person")
     people = {r.subject for r in listed if r.expression in settings.labels}
     return data.first_subjects([r for r in listed if r.subject in people], settings.max_subjects)
+
+
+def tell_bare(settings: Settings) -> None:
+    """Says on stderr what pre-training of section IV-A a run of `paper` lacks."""
+    lacks = ["the GANs' on BU-4DFE (--gan_init)"] * (not settings.gan_init and not settings.all_subjects)
+    lacks += [f"{settings.classifier_name}'s (--init)"] * (settings.init == "none")
+    if settings.preset == "paper" and lacks:
+        print(f"--preset=paper WITHOUT THE PAPER'S PRE-TRAINING, section IV-A: {' and '.join(lacks)}.", file=sys.stderr)
 
 
 def check_people(settings: Settings, listed: Sequence[records.Record], fold: records.Fold, number: int) -> None:
@@ -178,6 +201,7 @@ def release(settings: Settings, listed: list[records.Record], behind: Sequence[s
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> FER-Net and K GANs each -> table, pictures, exported recogniser."""
     start, classes, listed = time.time(), settings.labels, load(settings)
+    tell_bare(settings)
     behind = gans.data_behind(settings, classes)
     if not settings.all_subjects:
         data.refuse_undealt(settings, listed, settings.loaded)

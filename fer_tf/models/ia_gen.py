@@ -24,6 +24,10 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
   test.
 - IV-A, momentum and learning rate: those of FER-Net (`fer_net.py`). The GANs have [14]'s Adam with rate 2e-4 and beta1
   0.5; `optimizer(decay=...)` lets the rate fall at the end, as its code does.
+- IV-A, "batch size is 100": one number for FER-Net's faces and the GANs' pairs. How long either is trained is not
+  printed: `paper` of `experiments/ia_gen.py` has 40 and 20 passes over all 110 views. A person's n faces, m of which
+  show the target, are n x m pairs; of 80 people with 21 and 3 that is 110,880 steps a GAN.
+- IV-A, "the VGG [2] model is used as baseline in Oulu-CASIA": there it gives phi and Feat, too.
 - IV-A, test: the centre crop; that it is neither turned nor flipped is printed.
 
 **Deviations**, where something printed is changed:
@@ -33,6 +37,14 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
 - III-A, likewise: the output has tanh in place of ReLU, as in [14], which reaches all of [-1, 1].
 - Eq. (6): the content loss is L1, as the text above eq. (5) says; the equation prints MSE (`content="mse"`).
 - IV-A: faces are found by dlib, not by TSM.
+
+Three more are options, which are off:
+
+- Eq. (5): `phi_scale` multiplies phi, whose scale the paper leaves open and which eq. (5) squares. With ours, eq. (5)
+  weighs a fourteenth of eq. (4).
+- Eq. (6): `lambda_consistency` adds `consistency_loss`, by which two faces of one person give the same redrawn face in
+  Feat. Eq. (3) to (5) let G keep what the input shows.
+- III-A: `normal_norms` draws the norms' scales, too: N(1, 0.02), as the code of [14] does. They start from one.
 """
 
 from __future__ import annotations
@@ -65,13 +77,16 @@ views = augment.ia_gen_views
 """The 110 views of section IV-A: 11 rotations x 5 crops of 64x64 x flip; the centre crop at test."""
 
 
-def build_generator(*, width: float = 1.0, dropout: float = 0.5, seed: int = 0, name: str = "generator") -> Any:
+def build_generator(
+    *, width: float = 1.0, dropout: float = 0.5, seed: int = 0, normal_norms: bool = False, name: str = "generator"
+) -> Any:
     """G of section III-A: six encoders, six decoders, 4x4, stride 2, skip connections.
 
     Args:
       width: times the printed channels; 1.0 has 29,237,888 weights.
       dropout: rate in the decoders of 512 channels.
       seed: of the dropout masks.
+      normal_norms: whether the norms' scales start from N(1, 0.02), not from one.
       name: of the net.
     Returns:
       A functional net, (N, 64, 64, 1) in [-1, 1] -> (N, 64, 64, 1) float32 in [-1, 1].
@@ -82,13 +97,13 @@ def build_generator(*, width: float = 1.0, dropout: float = 0.5, seed: int = 0, 
     for i, channels in enumerate(scaled(ENCODERS, width), 1):
         x = Conv2D(channels, 4, 2, kernel_initializer=normal(), name=f"e{i}_conv", **options)(x)
         if 1 < i < len(ENCODERS):
-            x = BatchNorm(name=f"e{i}_norm")(x)
+            x = norm(f"e{i}_norm", normal_norms)(x)
         x = keras.layers.Activation("relu", name=f"e{i}_relu")(x)
         skips.append(x)
     for i, (channels, printed) in enumerate(zip(scaled(DECODERS[:-1], width), DECODERS, strict=False), 1):
         x = skips.pop() if i == 1 else keras.layers.Concatenate(name=f"d{i}_skip")([x, skips.pop()])
         x = Conv2DTranspose(channels, 4, 2, kernel_initializer=normal(), name=f"d{i}_conv", **options)(x)
-        x = BatchNorm(name=f"d{i}_norm")(x)
+        x = norm(f"d{i}_norm", normal_norms)(x)
         if printed == 512:
             x = Dropout(dropout, seed + i, name=f"d{i}_dropout")(x)
         x = keras.layers.Activation("relu", name=f"d{i}_relu")(x)
@@ -97,12 +112,15 @@ def build_generator(*, width: float = 1.0, dropout: float = 0.5, seed: int = 0, 
     return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32", name="d6_tanh")(x), name=name)
 
 
-def build_discriminator(*, width: float = 1.0, slope: float = 0.2, name: str = "discriminator") -> Any:
+def build_discriminator(
+    *, width: float = 1.0, slope: float = 0.2, normal_norms: bool = False, name: str = "discriminator"
+) -> Any:
     """D of section III-A: judges pairs, patch by patch.
 
     Args:
       width: times the printed channels.
       slope: of the leaky ReLU below zero.
+      normal_norms: see `build_generator`.
       name: of the net.
     Returns:
       A functional net, <input, output> (N, 64, 64, 2) in [-1, 1] -> logits (N, 6, 6, 1) float32; D is their sigmoid.
@@ -118,10 +136,16 @@ def build_discriminator(*, width: float = 1.0, slope: float = 0.2, name: str = "
             channels, 4, stride, padding, use_bias=bias, kernel_initializer=normal(), name=f"c{i}_conv"
         )(x)
         if not bias:
-            x = BatchNorm(name=f"c{i}_norm")(x)
+            x = norm(f"c{i}_norm", normal_norms)(x)
         if i < last:
             x = keras.layers.LeakyReLU(slope, name=f"c{i}_relu")(x)
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=name)
+
+
+def norm(name: str, drawn: bool) -> Any:
+    """A batch norm whose scale starts from one, or is drawn from N(1, 0.02)."""
+    start = {"gamma_initializer": keras.initializers.RandomNormal(mean=1.0, stddev=0.02)} if drawn else {}
+    return BatchNorm(name=name, **start)
 
 
 def scaled(channels: Sequence[int], width: float) -> list[int]:
@@ -135,16 +159,18 @@ class ExpressionGAN(PlayersModel):
 
     Args:
       expression: the target expression, for its name alone.
-      feature_net: gives phi of eq. (5) as `maps(images in [0, 1])`; it is neither trained nor saved with this model.
-        None only where beta is 0.
+      feature_net: gives phi of eq. (5) as `maps(images in [0, 1])`, and Feat as `features`; it is neither trained nor
+        saved with this model. None only where beta and lambda_consistency are 0.
       width: times the printed channels of both nets.
       alpha, beta, lambda_: weights of content, perceptual and the whole generator loss, eq. (6) and (7).
       content: "l1", or "mse" as eq. (4) prints.
       phi_pooling: j of eq. (5): phi is the last convolution before that pooling of the feature_net.
-      dropout: see `build_generator`.
+      phi_scale: what phi is multiplied by (a deviation; the paper's is 1).
+      lambda_consistency: weight of `consistency_loss` (a deviation; the paper's is 0). Batches then have "other".
+      dropout, normal_norms: see `build_generator`.
       seed: of the dropout masks.
     Raises:
-      ValueError: an unknown content loss, or beta without a feature_net.
+      ValueError: an unknown content loss, or beta or lambda_consistency without a feature_net.
     """
 
     ANSWER = "target"
@@ -160,6 +186,9 @@ class ExpressionGAN(PlayersModel):
         lambda_: float = 1.0,
         content: str = "l1",
         phi_pooling: int = 2,
+        phi_scale: float = 1.0,
+        lambda_consistency: float = 0.0,
+        normal_norms: bool = False,
         dropout: float = 0.5,
         seed: int = 0,
         name: str = "expression_gan",
@@ -168,16 +197,21 @@ class ExpressionGAN(PlayersModel):
         super().__init__(name=name, **options)
         if content not in ("l1", "mse"):
             raise ValueError(f"Unknown content loss {content!r}: use l1 or mse.")
-        if beta and feature_net is None:
-            raise ValueError("The perceptual loss of eq. (5) needs a feature_net; without one, give beta=0.")
+        if (beta or lambda_consistency) and feature_net is None:
+            raise ValueError(
+                "The perceptual loss of eq. (5) and consistency need a feature_net; without one, give beta=0."
+            )
         self.__dict__["feature_net"] = spec.build(feature_net)  # not tracked: neither trained nor saved here
         self.expression, self.width, self.content, self.seed = expression, width, content, seed
         self.alpha, self.beta, self.lambda_, self.dropout = alpha, beta, lambda_, dropout
-        self.phi_pooling = phi_pooling
-        self.generator = build_generator(width=width, dropout=dropout, seed=seed)
-        self.discriminator = build_discriminator(width=width)
+        self.phi_pooling, self.phi_scale, self.normal_norms = phi_pooling, phi_scale, normal_norms
+        self.lambda_consistency = lambda_consistency
+        self.generator = build_generator(width=width, dropout=dropout, seed=seed, normal_norms=normal_norms)
+        self.discriminator = build_discriminator(width=width, normal_norms=normal_norms)
         self.built = True
-        self.track("discriminator_loss", "generator_loss", "adversarial_loss", "content_loss", "perceptual_loss")
+        weighted = ["content", "perceptual", *(["consistency"] if lambda_consistency else [])]
+        self.track("discriminator_loss", "generator_loss", "adversarial_loss",
+                   *(f"{n}_loss" for n in weighted), *(f"unweighted_{n}" for n in weighted))  # fmt: skip
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
         """D, then G."""
@@ -200,15 +234,38 @@ class ExpressionGAN(PlayersModel):
         if self.feature_net is None:
             return tf.zeros(())
         pair = (tf.stop_gradient(target), output)
-        phi_target, phi_output = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
-        return l2_loss(tf.cast(phi_output, tf.float32), tf.cast(phi_target, tf.float32))
+        maps = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
+        phi_target, phi_output = (self.phi_scale * tf.cast(phi, tf.float32) for phi in maps)
+        return l2_loss(phi_output, phi_target)
+
+    def consistency_loss(self, output: tf.Tensor, again: tf.Tensor) -> tf.Tensor:
+        """||Feat(G(I)) - Feat(G(I'))||^2 of two faces I and I' of one person; not in the paper.
+
+        Args:
+          output, again: (N, H, W, 1) in [-1, 1], what G makes of them.
+        Returns:
+          Scalar >= 0, the mean over the pairs: twice the variance over a person's inputs.
+        """
+        one, two = (tf.cast(self.feature_net.features((x + 1.0) / 2.0), tf.float32) for x in (output, again))
+        return tf.reduce_mean(tf.reduce_sum(tf.square(one - two), -1))
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
-        """The weighted terms of both players on a batch with image and target: `train_step` makes eq. (7) of them."""
-        image, target = grey(batch["image"]), grey(batch["target"])
-        output = self.generator(image, training=training)
+        """The weighted terms of both players on a batch with image and target: `train_step` makes eq. (7) of them.
+
+        The measures are eq. (4), eq. (5) and the consistency without lambda, alpha, beta and lambda_consistency.
+        """
+        image, target, again = grey(batch["image"]), grey(batch["target"]), None
+        if self.lambda_consistency:  # one pass: norms see both faces of a person in one batch
+            both = tf.concat([image, grey(batch["other"])], 0)
+            output, again = tf.split(self.generator(both, training=training), 2)
+        else:
+            output = self.generator(image, training=training)
         real = self.discriminator(tf.concat([image, target], -1), training=training)
         fake = self.discriminator(tf.concat([image, output], -1), training=training)
+        plain = {"content": self.content_loss(output, target), "perceptual": self.perceptual_loss(output, target)}
+        weight = {"content": self.alpha, "perceptual": self.beta, "consistency": self.lambda_consistency}
+        if again is not None:
+            plain["consistency"] = self.consistency_loss(output, again)
         return {
             "discriminator": {  # eq. (1), which D maximises: its negative
                 "real_loss": log_loss(real, True),
@@ -216,15 +273,14 @@ class ExpressionGAN(PlayersModel):
             },
             "generator": {  # eq. (6), times the lambda of eq. (7)
                 "adversarial_loss": self.lambda_ * log_loss(fake, True),  # eq. (3)
-                "content_loss": self.lambda_ * self.alpha * self.content_loss(output, target),  # eq. (4)
-                "perceptual_loss": self.lambda_ * self.beta * self.perceptual_loss(output, target),  # eq. (5)
+                **{f"{n}_loss": self.lambda_ * weight[n] * term for n, term in plain.items()},  # eq. (4), (5)
             },
-        }, {}
+        }, {f"unweighted_{name}": term for name, term in plain.items()}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ["name", "expression", "width", "alpha", "beta", "lambda_", "content", "phi_pooling"]
-        names += ["dropout", "seed"]
+        names += ["dropout", "seed", "phi_scale", "lambda_consistency", "normal_norms"]
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
 
 

@@ -194,15 +194,6 @@ def test_bad_input_gets_one_sentence(refused, tmp_path):
     refused("ia_gen", cases, *SMOKE, f"--workdir={tmp_path}", "--only_folds=0")
 
 
-def test_a_face_that_cannot_be_cut_is_named_and_left_out_on_request(capsys):
-    damaged = [Record(b"no picture", "fear", "A")]
-    assert gans.cut_faces(damaged, strict=False) == []
-    said = capsys.readouterr().err
-    assert said.startswith("left out: ") and "subject A" in said
-    with pytest.raises(ValueError, match="subject A"):
-        gans.cut_faces(damaged, strict=True)
-
-
 MARKS = {"anger": -2, "happiness": 2}
 
 
@@ -227,7 +218,8 @@ def read_marks(images):
     ]
 
 
-UNEQUAL = {"alpha": 3.0, "beta": 5.0, "lambda_": 2.0, "content": "mse", "phi_pooling": 3}
+UNEQUAL = {"alpha": 3.0, "beta": 5.0, "lambda_": 2.0, "content": "mse", "phi_pooling": 3, "phi_scale": 0.5,
+           "lambda_consistency": 7.0, "normal_norms": True}  # fmt: skip
 
 
 @pytest.fixture
@@ -237,8 +229,11 @@ def wired(planted, tmp_path, monkeypatch):
     seen, fit, measure = {}, fitting.fit, measures.measure
 
     def spy_on_gans(settings, model, data, folder, strategy, **options):
-        batches = [(read_marks(b["image"].numpy()), read_marks(b["target"].numpy())) for b in data.epoch(0)]
-        seen[model.expression] = model, [pair for batch in batches for pair in zip(*batch, strict=True)]
+        columns = ("image", "target", "other")
+        batches = [[read_marks(b[name].numpy()) for name in columns] for b in data.epoch(0)]
+        rows = [row for batch in batches for row in zip(*batch, strict=True)]
+        seen[model.expression] = model, [row[:2] for row in rows]
+        seen["others"] = seen.get("others", []) + [(image, other) for image, _, other in rows]
         fit(settings, model, data, folder, strategy, **options)
         for variable in model.generator.trainable_variables:  # GANs of one seed start alike
             variable.assign(variable * (1.0 + len(seen)))
@@ -273,6 +268,8 @@ def test_each_stage_sees_its_own_people_and_each_part_takes_its_place(wired, pla
             pair = (person, input_expression), (person, expression)
             wanted[pair] = count * shown[person, expression]
         assert Counter(seen[expression][1]) == wanted, expression
+    assert len(seen["others"]) == sum(len(seen[expression][1]) for expression in CLASSES)
+    assert all(a[0] == b[0] and a[1] != b[1] for a, b in seen["others"]), "the other expression of the same person"
     recogniser, net = results.models["IA-gen"], results.models["FER-Net"]
     assert recogniser.classes == CLASSES and recogniser.temperature == 1.5
     assert recogniser.feature_net is net and seen["judge"] is not net

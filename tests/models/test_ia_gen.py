@@ -91,10 +91,11 @@ def small(**options):
     return model
 
 
-@pytest.mark.parametrize("pooling, content", [(2, "l1"), (4, "mse"), (3, "l1")])
-def test_every_term_by_hand(pooling, content):
+@pytest.mark.parametrize("pooling, content, scale", [(2, "l1", 1.0), (4, "mse", 3.0), (3, "l1", 0.5)])
+def test_every_term_by_hand(pooling, content, scale):
     """Eq. (1), (3), (4), as L1 too, (5), (6) in NumPy from what the nets give, with unequal weights."""
-    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0, phi_pooling=pooling, content=content), ia_gen.tiny()
+    given = {"alpha": 3.0, "beta": 5.0, "lambda_": 2.0, "phi_pooling": pooling, "content": content, "phi_scale": scale}
+    model, (_, batch) = small(**given), ia_gen.tiny()
     image, target = (2 * batch[n].numpy() - 1 for n in ("image", "target"))
     output = model.generator(image, training=True).numpy()
     logits = [model.discriminator(np.concatenate([image, x], -1), training=True).numpy() for x in (target, output)]
@@ -109,10 +110,47 @@ def test_every_term_by_hand(pooling, content):
             "fake_loss": -np.log(1 - d_fake).mean(),
             "adversarial_loss": 2 * -np.log(d_fake).mean(),
             "content_loss": 2 * 3 * distance,
-            "perceptual_loss": 2 * 5 * ((phi[0] - phi[1]) ** 2).mean(),
+            "perceptual_loss": 2 * 5 * scale**2 * ((phi[0] - phi[1]) ** 2).mean(),
         },
         rel=1e-4,
     )
+    measures = {name: float(value) for name, value in model.losses(batch)[1].items()}
+    unweighted = {"content": distance, "perceptual": scale**2 * ((phi[0] - phi[1]) ** 2).mean()}
+    assert measures == pytest.approx({f"unweighted_{n}": value for n, value in unweighted.items()}, rel=1e-4)
+
+
+def test_consistency_is_of_two_faces_of_one_person_in_one_pass():
+    """||Feat(G(I)) - Feat(G(I'))||^2 by hand; D and the other terms see what G makes of the first face."""
+    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0, lambda_consistency=7.0), ia_gen.tiny()
+    batch["other"] = tf.random.stateless_uniform((6, 64, 64, 1), (1, 4))
+    image, target, other = (2 * batch[n].numpy() - 1 for n in ("image", "target", "other"))
+    both = model.generator(np.concatenate([image, other]), training=True).numpy()
+    feat = model.feature_net.features((both + 1) / 2).numpy()
+    wanted = ((feat[:6] - feat[6:]) ** 2).sum(-1).mean()
+    assert wanted > 1e-3 and np.abs(both[:6] - model.generator(image, training=True).numpy()).max() > 1e-3
+    losses, measures = model.losses(batch)
+    assert float(measures["unweighted_consistency"]) == pytest.approx(wanted, rel=1e-3)
+    assert float(losses["generator"]["consistency_loss"]) == pytest.approx(2 * 7 * wanted, rel=1e-3)
+    assert float(measures["unweighted_content"]) == pytest.approx(np.abs(both[:6] - target).mean(), rel=1e-4)
+    variables = model.generator.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = model.losses_of("generator", batch)["consistency_loss"]
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, variables))
+    model.compile(**{f"{name}_optimizer": keras.optimizers.SGD(0.1) for name, _ in model.player_variables()})
+    assert {"consistency_loss", "unweighted_consistency"} <= set(model.train_step(batch))
+    again = ia_gen.ExpressionGAN(**model.get_config())
+    assert (again.lambda_consistency, again.phi_scale, again.normal_norms) == (7.0, 1.0, False)
+
+
+def test_norms_are_drawn_on_request():
+    """N(1, 0.02) as in [14]'s code; ones by default, and all other weights as ever."""
+    for drawn in (False, True):
+        model = ia_gen.ExpressionGAN(beta=0.0, width=1 / 4, normal_norms=drawn)
+        layers = [layer for net in (model.generator, model.discriminator) for layer in net.layers]
+        scales = [np.array(layer.gamma) for layer in layers if layer.name.endswith("_norm")]
+        assert len(scales) == 12 and all(abs(s.mean() - 1) < 0.01 for s in scales)
+        assert all((0.01 < s.std() < 0.03) if drawn else s.std() == 0 for s in scales)
+        assert not drawn or np.abs(scales[0][:16] - scales[1][:16]).max() > 0, "all norms alike"
 
 
 def test_what_cannot_be_is_refused():
@@ -120,6 +158,8 @@ def test_what_cannot_be_is_refused():
         small(content="l3")
     with pytest.raises(ValueError, match="beta=0"):
         ia_gen.ExpressionGAN(width=1 / 32)
+    with pytest.raises(ValueError, match="consistency need a feature_net"):
+        ia_gen.ExpressionGAN(width=1 / 32, beta=0.0, lambda_consistency=1.0)
 
 
 def test_discriminator_is_told_which_is_input_and_which_is_output():
@@ -157,7 +197,8 @@ def test_both_players_step_down_their_own_loss_from_the_same_point():
             np.testing.assert_allclose(
                 old - np.array(variable), gradient, rtol=2e-3, atol=2e-3 * np.abs(gradient).max()
             )
-    assert {"discriminator_loss", "generator_loss", "adversarial_loss", "content_loss", "perceptual_loss"} == set(logs)
+    logged = {"discriminator_loss", "generator_loss", "adversarial_loss", "content_loss", "perceptual_loss"}
+    assert logged | {"unweighted_content", "unweighted_perceptual"} == set(logs)
 
 
 def test_feature_net_is_neither_trained_nor_saved_with_the_gan():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fer_tf import pipeline, records, weights
 from fer_tf.models import ia_gen
@@ -15,7 +18,7 @@ from ...run import classifier, data, fitting, provenance
 from ...run.settings import setting
 from . import pictures
 
-ARGUMENTS = ("alpha", "beta", "lambda_", "content", "phi_pooling")
+ARGUMENTS = ("alpha", "beta", "lambda_", "content", "phi_pooling", "phi_scale", "lambda_consistency", "normal_norms")
 """Settings that `ia_gen.ExpressionGAN` takes under the same names."""
 
 
@@ -34,6 +37,13 @@ class GANs(classifier.Classifier):
     lambda_: float = setting(1.0, "Weight of the generator's loss, eq. (7); Adam hardly feels it.")
     content: str = setting("l1", "Content loss.", choices=("l1", "mse"))
     phi_pooling: int = setting(2, "phi of eq. (5): the convolution before this pooling of the classifier.")
+    phi_scale: float = setting(
+        1.0, "What phi is multiplied by; 0: so that eq. (5) weighs as much as eq. (4) for a face left as it is.", low=0
+    )
+    lambda_consistency: float = setting(
+        0.0, "Weight of a term that is not in the paper: two faces of one person are redrawn alike in Feat.", low=0
+    )
+    normal_norms: bool = setting(False, "Norms' scales start from N(1, 0.02), as all other weights do from N(0, 0.02).")
     temperature: float = setting(1.0, "Divides the distances in the recogniser's softmax.", low=1e-3, free=True)
     inputs: tuple[str, ...] = setting((), "Expressions that serve as inputs besides --classes, such as neutral.")
     expressions: tuple[str, ...] = setting(
@@ -106,12 +116,52 @@ def build(settings: GANs, expression: str, net: Any, steps: int, seed: int) -> i
       seed: of the dropout masks.
     """
     given = {name: getattr(settings, name) for name in ARGUMENTS}
+    given["phi_scale"] = given["phi_scale"] or 1.0
     model = ia_gen.ExpressionGAN(expression=expression, feature_net=net, width=settings.gan_width, seed=seed, **given)
     if file := start(settings, expression):
         weights.load(model, file)
     rate = {"rate": settings.gan_rate, "steps": steps, "decay": settings.gan_decay}
     model.compile(**{f"{name}_optimizer": ia_gen.optimizer(**rate) for name in model.players()})
     return model
+
+
+def second_inputs(people: Sequence[records.Record], image: Sequence[int], seed: int) -> list[int]:
+    """For each input another one of the person, for `lambda_consistency`: of another expression, where there is one.
+
+    Args:
+      people: the records.
+      image: places of the inputs.
+      seed: of the draws.
+    Returns:
+      Places in `people`; the input's own where the person has no other face.
+    """
+    own: dict[str | None, list[int]] = {}
+    for i, record in enumerate(people):
+        own.setdefault(record.subject, []).append(i)
+    rng, drawn = np.random.default_rng(seed), []
+    for i in image:
+        near = [j for j in own[people[i].subject] if j != i] or [i]
+        far = [j for j in near if people[j].expression != people[i].expression] or near
+        drawn.append(far[rng.integers(len(far))])
+    return drawn
+
+
+def start_phi_scale(model: ia_gen.ExpressionGAN, learn: pipeline.Batches, batches: int = 4) -> float:
+    """What phi has to be multiplied by for eq. (5) to weigh as much as eq. (4), were every face left as it is.
+
+    Args:
+      model: whose phi is multiplied by one.
+      learn: to train on.
+      batches: of the first epoch.
+    Returns:
+      A positive number; 1 where beta or eq. (5) is 0.
+    """
+    content, perceptual = 0.0, 0.0
+    for batch in itertools.islice(learn.epoch(0), batches):
+        image, target = (ia_gen.grey(batch[name]) for name in ("image", "target"))
+        content += float(model.alpha * model.content_loss(image, target))
+        perceptual += float(model.beta * model.perceptual_loss(image, target))
+    return (content / perceptual) ** 0.5 if content > 0 and perceptual > 0 else 1.0
 
 
 def train(
@@ -122,11 +172,16 @@ def train(
     pairs, left_out = records.expression_pairs(people, expression)
     if left_out:
         print(f"{expression}: {len(left_out)} people without it are left out: {', '.join(left_out)}", file=sys.stderr)
+    if settings.lambda_consistency:
+        pairs["other"] = second_inputs(people, pairs["image"], seed)
     views = {"pairs": pairs, "batch_size": settings.gan_batch_size, "views_per_image": settings.gan_views or None}
     learn = data.batches(settings, people, records.EXPRESSIONS, ia_gen, seed, True, **views)
     steps = min(settings.gan_epochs * len(learn), settings.max_steps or sys.maxsize)
     with strategy.scope():
         model = build(settings, expression, net, steps, seed)
+    if not settings.phi_scale:
+        model.phi_scale = start_phi_scale(model, learn)
+        print(f"{folder}: phi is multiplied by {model.phi_scale:.3g}", flush=True)
     shown = next(iter(learn.epoch(0)))
     fitting.fit(
         settings,
@@ -164,7 +219,7 @@ def release(
     Returns:
       The recogniser, or None where a GAN is missing.
     """
-    about = {"data": f"{settings.data_name}, all subjects", "datasets": [settings.data_name, *behind]}
+    about = {"data": f"{settings.trained_on}, all subjects", "datasets": [settings.trained_on, *behind]}
     for expression, gan in gans.items():
         origin = provenance.of_weights(settings, "ia_gen", **about, expression=expression)
         weights.save(gan, folder / f"gan_{expression}.h5", provenance=origin)

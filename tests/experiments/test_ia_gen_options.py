@@ -1,0 +1,105 @@
+"""IA-gen's options: pre-training on other people, phi's scale, second inputs, Oulu's VGG; and a bare `paper`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import ia_gen as script
+from experiments.parts.ia_gen import gans
+from fer_tf import weights
+from fer_tf.models import ia_gen as ia_gen_model
+from fer_tf.records import Record
+
+CLASSES = ("anger", "happiness")
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"protocol": "oulu_strong_10fold"}, ("vgg16", "imagenet")),
+        ({"protocol": "oulu_strong_10fold", "init": "none"}, ("vgg16", "none")),
+        ({"protocol": "oulu_strong_10fold", "classifier": "fer_net"}, ("fer_net", "fer_net_fer2013")),
+        ({"protocol": "ck_plus_7_10fold"}, ("fer_net", "fer_net_fer2013")),
+        ({}, ("fer_net", "fer_net_fer2013")),
+    ],
+)
+def test_oulus_protocol_takes_vgg_by_itself(given, expected):
+    settings = script.Settings(preset="paper", **given)
+    assert (settings.classifier, settings.init) == expected and settings.runs == (1 if "oulu" in str(given) else 8)
+
+
+def test_paper_without_its_pre_training_says_so(capsys):
+    """On stderr, in capitals, and what is missing; not where it is given, nor for another preset."""
+    for given, said in (
+        ({}, "section IV-A: the GANs' on BU-4DFE (--gan_init).\n"),
+        ({"init": "none"}, "section IV-A: the GANs' on BU-4DFE (--gan_init) and FER-Net's (--init).\n"),
+        ({"gan_init": "there"}, ""),
+        ({"all_subjects": True}, ""),
+        ({"preset": "quick"}, ""),
+    ):
+        script.tell_bare(script.Settings(**{"preset": "paper", **given}))
+        found = capsys.readouterr()
+        assert found.err == (f"--preset=paper WITHOUT THE PAPER'S PRE-TRAINING, {said}" if said else "")
+
+
+def test_gans_pre_trained_on_one_part_start_those_of_another(tmp_path):
+    """Of wild, whose people are not those of lab: what was trained there says so, and starts no fold of wild."""
+    given = {"preset": "smoke", "expressions": ("anger",), "all_subjects": True, "dataset": "rendered2"}
+    wild = script.Settings(**given, options=("part=wild",))
+    model = ia_gen_model.ExpressionGAN(feature_net=ia_gen_model.tiny_features(), width=1 / 32)
+    assert gans.release(wild, {"anger": model}, None, CLASSES, ["fer2013"], tmp_path) is None
+    origin = weights.provenance(tmp_path / "gan_anger.h5")
+    assert origin["datasets"] == ["fer2013", "rendered2/wild"] and origin["data"] == "rendered2/wild, all subjects"
+    now = {**given, "all_subjects": False, "gan_init": str(tmp_path)}
+    assert gans.data_behind(script.Settings(**now), CLASSES) == ["fer2013", "rendered2/wild"]
+    for part in ("wild", "all"):
+        with pytest.raises(ValueError, match=f"everybody in rendered2/{part}, so it has seen who is to be tested"):
+            gans.data_behind(script.Settings(**now, options=(f"part={part}",)), CLASSES)
+    settings = script.Settings(**{**now, "dataset": "rendered", "gan_width": 1 / 32})
+    built = gans.build(settings, "anger", ia_gen_model.tiny_features(), 1, 3)
+    for a, b in zip(built.generator.get_weights(), model.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_second_inputs_are_drawn_among_the_persons_others(planted):
+    listed = planted.people(2)  # 1 + 3 and 2 + 1 faces
+    listed += [Record(b"", "anger", "P8"), Record(b"", "anger", "P9"), Record(b"", "anger", "P9")]
+    drawn, everybody = {i: set() for i in range(len(listed))}, [*range(len(listed))] * 30
+    for i, j in zip(everybody, gans.second_inputs(listed, everybody, 0), strict=True):
+        drawn[i].add(j)
+    for i, found in drawn.items():
+        a = listed[i]
+        own = {j for j, b in enumerate(listed) if b.subject == a.subject and j != i}
+        assert found == ({j for j in own if listed[j].expression != a.expression} or own or {i})
+    assert gans.second_inputs(listed, everybody, 0) == gans.second_inputs(listed, everybody, 0)
+
+
+@pytest.mark.parametrize("content", ["l1", "mse"])
+def test_phi_is_scaled_so_that_both_content_losses_weigh_alike(content):
+    """Were every face left as it is: L1 or MSE of the pairs by hand, over the first two batches."""
+    rng, net = np.random.default_rng(0), ia_gen_model.tiny_features()
+    faces = rng.uniform(0, 1, (3, 2, 4, 64, 64, 1)).astype(np.float32)
+    batches = [{"image": tf.constant(a), "target": tf.constant(b)} for a, b in faces]
+    model = ia_gen_model.ExpressionGAN(
+        feature_net=net, width=1 / 32, alpha=3.0, beta=5.0, lambda_=2.0, content=content, phi_pooling=3
+    )
+    learn = SimpleNamespace(epoch=lambda number: batches)
+    gap = 2 * np.abs(faces[:2, 0] - faces[:2, 1])
+    eq_4 = 3.0 * (gap if content == "l1" else gap**2).mean()
+    a, b = (np.concatenate([net.maps(x, 3).numpy() for x in faces[:2, i]]) for i in (0, 1))
+    eq_5 = 5.0 * np.square(a - b).mean()
+    found = gans.start_phi_scale(model, learn, 2)
+    assert found == pytest.approx((eq_4 / eq_5) ** 0.5, rel=1e-4) and abs(found - 1) > 0.1
+    model.beta = 0.0
+    assert gans.start_phi_scale(model, learn, 2) == 1.0
+
+
+def test_a_face_that_cannot_be_cut_is_named_and_left_out_on_request(capsys):
+    damaged = [Record(b"no picture", "fear", "A")]
+    assert gans.cut_faces(damaged, strict=False) == []
+    said = capsys.readouterr().err
+    assert said.startswith("left out: ") and "subject A" in said
+    with pytest.raises(ValueError, match="subject A"):
+        gans.cut_faces(damaged, strict=True)
