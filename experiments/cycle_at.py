@@ -21,7 +21,7 @@ gan_alone/ (stage I goes on, for S2T_att_gen, as long as stage II takes), gan2/ 
 (which generated faces are selected, selected.npy; f_T). --stages=source, generation, selection or target is the last
 that is run; what is on disk of those before is taken from there. In parts/cycle_at/, `domains.py` says what the domains
 are, `gan.py` what the stages train, `row.py` and `rows.py` what a row is, `features.py` how generated faces are
-selected, and `judges.py` measures what they are worth.
+selected, `judges.py` measures what they are worth, and `shared.py` takes f_S and generators from another run.
 
 RESULTS.md has what was run, and what its controls say. Runs before f_T learnt from the source (`quick` with
 --gan_epochs=4, seeds 0 to 2, two folds; now --f_t_start=nothing) took 38 to 54 minutes a seed on one CPU core (Xeon
@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 from fer_tf import catalogue, export, metrics, pipeline, protocols, records
 from fer_tf.nets.backbones import NETWORKS, RESIDUAL
 
-from .parts.cycle_at import classifiers, domains, gan, judges, pictures, tables
+from .parts.cycle_at import classifiers, domains, gan, judges, pictures, shared, tables
 from .parts.cycle_at.classifiers import Source
 from .parts.cycle_at.row import Row, rows_of
 from .parts.cycle_at.rows import Rows, one_row, selected
@@ -124,6 +124,8 @@ def stages(settings: Settings) -> tuple[list[jobs.Stage], list[jobs.Stage]]:
     """What is trained up to --stages: (of each fold, of each run before that); the judges are left to the table."""
     upto, networks, rows = STAGES.index(settings.stages), source_networks(settings), rows_of(settings.rows)
     of_run = [jobs.Stage(f"source/{network}", "source", settings.epochs) for network in networks]
+    if settings.source_run:
+        return [jobs.Stage(row.folder, "target") for row in rows if row.kind not in ("S2T", "svm")], []
     first, own = (f"source/{network}" for network in (networks[0], settings.target_network))
     gans = [which for which in GANS if any(row.gan == which for row in rows)]
     if gans and upto >= STAGES.index("generation"):
@@ -142,13 +144,16 @@ def stages(settings: Settings) -> tuple[list[jobs.Stage], list[jobs.Stage]]:
 def train_gans(settings: Settings, source: Source, auxiliary: Sequence[records.Record], seed: int, place: Path) -> None:
     """The generators that --rows ask for, into `source.gans`: "alone" without f_W, "with f_W"."""
     asked = {row.gan for row in rows_of(settings.rows)} - {None}
-    if not asked or not jobs.wanted(place / "gan1"):
+    home = shared.home(settings, place)
+    if not asked or not jobs.wanted(home / "gan1"):
         return
-    first = gan.train(settings, source, auxiliary, 1, seed, place / "gan1")
+    shared.refuse_undone(settings, home / "gan1")
+    first = gan.train(settings, source, auxiliary, 1, seed, home / "gan1")
     for which, folder in GANS.items():
-        if which in asked and jobs.wanted(place / folder):
+        if which in asked and jobs.wanted(home / folder):
+            shared.refuse_undone(settings, home / folder)
             stage = 2 if which == "with f_W" else 1
-            source.gans[which] = gan.train(settings, source, auxiliary, stage, seed, place / folder, first)
+            source.gans[which] = gan.train(settings, source, auxiliary, stage, seed, home / folder, first)
 
 
 def learnt(settings: Settings, listed: domains.Domains, number: int, seed: int) -> list[records.Record]:
@@ -188,7 +193,7 @@ def one_fold(
 @work.alone
 def run(settings: Settings) -> report.Results:
     """Three domains -> f_S -> GANs -> target classifiers -> tables, pictures, measures, exported models."""
-    start, classes = time.time(), checked(settings).labels
+    start, classes = time.time(), shared.classes(checked(settings))
     folder = work.folder(settings, "cycle_at")
     listed = domains.load(settings, classes, folder)
     pairs = jobs.pairs(settings, folder, data.chosen_folds(settings, len(listed.folds)), *stages(settings))

@@ -396,10 +396,17 @@ def align(
         points = _points(landmarks, (5, 68))
         points = five_points(points) if len(points) == 68 else points
     else:
-        box = _largest(image, detector) if box is None else box
-        points = _points_in(image, box, use_landmarks)
+        points = find_points(image, box, use_landmarks=use_landmarks, detector=detector)
     warped = _warp(image, similarity(points, np.array(template.points)), template.size)
     return warped[:, :, None] if len(shape) == 3 and shape[2] == 1 else warped
+
+
+def find_points(
+    image: np.ndarray, box: Face | Box | None = None, *, use_landmarks: bool = True, detector: str = "dlib"
+) -> np.ndarray:
+    """The points by which `align` turns a face, (5, 2) float64, as its `landmarks`; arguments and errors as there."""
+    image = _checked(image)
+    return _points_in(image, _largest(image, detector) if box is None else box, use_landmarks)
 
 
 def _points_in(image: np.ndarray, face: Face | Box, use_landmarks: bool) -> np.ndarray:

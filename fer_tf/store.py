@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -89,13 +89,29 @@ def face(record: Record, template: str | faces.Template, channels: int = 1, file
             wide = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
             cut = np.asarray(wide.resize((width, height), Image.Resampling.BICUBIC))
         else:
-            known = {name: record.info[name] for name in ("landmarks", "box", "detector") if name in record.info}
-            cut = faces.align(picture, template, **known)
+            cut = faces.align(picture, template, **_known(record, picture))
     except (ValueError, OSError) as error:
         raise ValueError(str(error) if record.name in str(error) else f"{record.name}: {error}") from error
     if channels == 1:
         cut = np.asarray(Image.fromarray(cut).convert("L"))[..., None]
     return cut
+
+
+_found: dict[Any, np.ndarray] = {}
+"""Where faces were found in this process: a file as it is or a place in it, turn and detector -> (5, 2)."""
+
+
+def _known(record: Record, picture: np.ndarray) -> dict[str, Any]:
+    """What `faces.align` is given of a record: a face in a file that has to be searched for is searched for once."""
+    known = {name: record.info[name] for name in ("landmarks", "box", "detector") if name in record.info}
+    path = record.image[0] if isinstance(record.image, tuple) else record.image
+    if "landmarks" in known or "box" in known or not isinstance(path, (str, os.PathLike)):
+        return known
+    stamp, detector = os.stat(path), known.get("detector", "dlib")
+    key = (record.image, stamp.st_size, stamp.st_mtime_ns, record.info.get("turn", 0), detector)
+    if key not in _found:
+        _found[key] = faces.find_points(picture, detector=detector)
+    return {"landmarks": _found[key]}
 
 
 def with_faces(records: Sequence[Record], template: str, channels: int = 1) -> list[Record]:
@@ -144,10 +160,25 @@ class Store:
         Raises:
           ValueError: `strict`, and some cannot be cut; the message counts them and names the first.
         """
+        images = self._all(lambda part: part)
+        with tf.device("CPU:0"):  # where the pipeline runs
+            self._kept = tf.constant(np.concatenate(images))
+
+    def check(self) -> None:
+        """As `keep`, but keeps none: where faces are, and which are left out, is known from then on."""
+        self._all(lambda part: None)
+
+    def _all(self, of: Callable[[np.ndarray], Any]) -> list[Any]:
+        """`of` the faces of one part of the records after the other, as they are read; `skipped` is complete then."""
         parts = np.array_split(np.arange(len(self.records)), max(1, len(self.records) // 256))
+
+        def read(places: np.ndarray) -> tuple[Any, dict[int, str]]:
+            images, missed = self.cut(places, strict=False)
+            return of(images), missed
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            cuts = list(pool.map(functools.partial(self.cut, strict=False), parts))
-        missed = {place: why for _, part in cuts for place, why in part.items()}
+            made = list(pool.map(read, parts))
+        missed = {place: why for _, part in made for place, why in part.items()}
         if missed and self.strict:
             first = " ".join(list(missed.values())[:3])
             raise ValueError(
@@ -155,8 +186,7 @@ class Store:
                 "Repair or remove them, or pass --strict=false to go on without them."
             )
         self.skipped = missed
-        with tf.device("CPU:0"):  # where the pipeline runs
-            self._kept = tf.constant(np.concatenate([images for images, _ in cuts]))
+        return [kept for kept, _ in made]
 
     @functools.cached_property
     def on_device(self) -> tf.Tensor:

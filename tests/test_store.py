@@ -82,3 +82,61 @@ def test_reading_ahead_leaves_strict_alone(monkeypatch, strict):
     monkeypatch.setattr(store, "read_image", lambda *args: asked.add(kept.strict) or read(*args))
     kept.keep()
     assert asked == {strict} and kept.kept and kept.strict is strict
+
+
+@pytest.fixture
+def sought(monkeypatch, tmp_path):
+    """Five pictures in files, in which faces are found at one place; and the grey values of those searched so far."""
+    seen = []
+
+    def find(picture, box=None, *, use_landmarks=True, detector="dlib"):
+        seen.append((int(picture[0, 0, 0]), detector))
+        if picture[0, 0, 0] > 200:
+            raise faces.FaceNotFound("no face was found in the picture")
+        return 48.0 * np.array(faces.FER_POINTS) + picture[0, 0, 0] / 10
+
+    monkeypatch.setattr(faces, "find_points", find)
+    monkeypatch.setattr(store, "_found", {})
+    made = []
+    for value in (10, 20, 30, 40, 50):
+        picture = np.full((48, 48, 3), value, np.uint8) + np.uint8(np.arange(48)[:, None])
+        picture[0, 0] = value
+        Image.fromarray(picture).save(tmp_path / f"{value}.png")
+        made.append(Record(str(tmp_path / f"{value}.png"), "fear"))
+    return made, seen, tmp_path
+
+
+def test_a_face_in_a_file_is_searched_for_once(sought):
+    """However often it is read, by whichever store and for whichever frame; the same bits as without its memory."""
+    made, seen, folder = sought
+    first = store.Store(made, TEMPLATE, 1, True)
+    first.check()
+    assert sorted(seen) == [(v, "dlib") for v in (10, 20, 30, 40, 50)] and not first.kept
+    again = [store.Store(made, TEMPLATE, 1, True).cut(np.arange(5), True)[0] for _ in range(2)]
+    store.face(made[0], "ia_gen")
+    assert len(seen) == 5
+    np.testing.assert_array_equal(*again)
+    picture = store.read_image(made[2])
+    alone = faces.align(picture, TEMPLATE, 48.0 * np.array(faces.FER_POINTS) + 3)
+    np.testing.assert_array_equal(again[0][2], np.asarray(Image.fromarray(alone).convert("L"))[..., None])
+    store.face(Record(made[0].image, info={"detector": "mtcnn"}), TEMPLATE)
+    store.face(Record(made[0].image, info={"turn": 90}), TEMPLATE)
+    assert seen[5:] == [(10, "mtcnn"), (int(np.rot90(store.read_image(made[0]), -1)[0, 0, 0]), "dlib")]
+    Image.fromarray(np.full((40, 48, 3), 77, np.uint8)).save(folder / "10.png")  # another picture now
+    store.face(made[0], TEMPLATE)
+    assert seen[7:] == [(77, "dlib")]
+    store.face(Record(np.full((48, 48), 60, np.uint8)), TEMPLATE)  # in memory: no name, no memory
+    store.face(Record(np.full((48, 48), 60, np.uint8)), TEMPLATE)
+    assert seen[8:] == 2 * [(60, "dlib")]
+
+
+def test_a_check_names_all_that_cannot_be_cut(sought):
+    made, _, folder = sought
+    for name in ("x", "y"):
+        Image.fromarray(np.full((48, 48, 3), 250, np.uint8)).save(folder / f"{name}.png")
+    listed = [made[0], Record(str(folder / "x.png"), "fear"), made[1], Record(str(folder / "y.png"), "fear")]
+    with pytest.raises(ValueError, match=r"2 of 4 records cannot be used: .*x.png.*no face.*y.png"):
+        store.Store(listed, TEMPLATE, 3, True).check()
+    lenient = store.Store(listed, TEMPLATE, 3, False)
+    lenient.check()
+    assert [*lenient.skipped] == [1, 3] and not lenient.kept

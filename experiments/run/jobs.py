@@ -192,9 +192,14 @@ def _few(places: Sequence[str]) -> str:
 
 
 def wanted(folder: Path) -> bool:
-    """Whether the training in a folder is to be had: without --job each is, with it that one and those before it."""
+    """Whether the training in a folder is to be had: without --job each is, with it that one and those before it.
+
+    One in another run's folder is: it is done there.
+    """
     own = _own.get()
-    return own is None or _place(own, folder) in (own.job.place, *own.job.after)
+    return (
+        own is None or not folder.is_relative_to(own.folder) or _place(own, folder) in (own.job.place, *own.job.after)
+    )
 
 
 def _place(own: _Own, folder: Path) -> str:
@@ -215,6 +220,9 @@ def training(settings: Any, folder: Path) -> Iterator[None]:
     own = _own.get()
     if own is None and (listing(settings) or is_one(settings)):
         raise ValueError("This command is not made of jobs that could be shared out: run it by itself.")
+    if own is not None and not folder.is_relative_to(own.folder):  # another run's, of which nothing is trained
+        yield
+        return
     place = "" if own is None else _place(own, folder)
     if own is not None and place != own.job.place:
         if not wanted(folder):

@@ -111,6 +111,22 @@ def test_results_for_python(run):
     assert results.models["CycleAT"].teacher is results.models["with f_W"].f_w
 
 
+def test_another_target_takes_f_s_from_this_run(run, tmp_path):
+    """--source_run: the same weights, and no file is written in that run's folder but its pictures."""
+    results, given, _ = run
+    before = {
+        file: file.stat().st_mtime_ns
+        for file in results.folder.rglob("*.*")
+        if file.is_file() and file.suffix != ".png"
+    }
+    more = {"source_run": str(results.folder), "rows": ("S2T",), "stages": "source", "workdir": str(tmp_path)}
+    again = script.run(script.Settings(**{**given, **more, "max_subjects": 4}))
+    assert not list(tmp_path.rglob("checkpoint*"))
+    for mine, theirs in zip(again.models["f_S"].weights, results.models["f_S"].weights, strict=True):
+        np.testing.assert_array_equal(np.array(mine), np.array(theirs))
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
 def test_samples_show_what_the_generators_make(run):
     """Kept after the last epoch: the same held-out faces, and those that the exported generators redraw of them."""
     kept, folder = {}, run[0].folder
@@ -248,6 +264,9 @@ def test_a_protocol_is_the_sources_or_the_targets():
     assert (of_target.dataset, of_target.classes, of_target.folds) == ("folder", "six", 5)
     assert of_target.data_protocol is None and of_target.target_protocol is protocols.PROTOCOLS["emotionet_5fold"]
     assert of_target.tested_name == "emotionet"
+    emotionet, sfew = {"protocol": "emotionet_5fold", "target": "emotionet=/e"}, {"target": "sfew=/s"}
+    assert [script.Settings(**emotionet).t, script.Settings(**emotionet, t=5).t] == [3, 5]  # section 4.2
+    assert script.Settings(protocol="sfew_2fold", **sfew).t == script.Settings(**sfew).t == 8
     share = script.Settings(protocol="bu3dfe_80_20", preset="smoke")
     assert (share.dataset, share.classes, share.source_test) == ("bu3dfe", "six_neutral", 0.2)
     assert share.data_protocol is protocols.PROTOCOLS["bu3dfe_80_20"] and share.target_protocol is None

@@ -14,7 +14,7 @@ from fer_tf.models import cycle_at
 
 from ...run import fitting, jobs
 from ...run.settings import setting
-from . import domains
+from . import domains, shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,10 @@ def train_source(
     test, tested, models = domains.batches(settings, held_out, classes, seed), {}, {}
     networks = networks or settings.source_network
     for network in networks:
-        if not jobs.wanted(place / "source" / network):
+        folder = shared.home(settings, place) / "source" / network
+        if not jobs.wanted(folder):
             continue
+        shared.refuse_undone(settings, folder)
         make = functools.partial(build, settings, network, classes, seed)
-        folder = place / "source" / network
         models[network], tested[network] = train(settings, learn, test, folder, seed, settings.epochs, make)
     return Source(models[networks[0]], tested, {}, train_part, held_out, models.get(settings.target_network))

@@ -21,6 +21,7 @@ import numpy as np
 
 from fer_tf import catalogue, faces, figures, pipeline, protocols, records
 from fer_tf.models import cycle_at
+from fer_tf.store import Store
 
 from ...run import cross, data, foldings, jobs
 from ...run.settings import FEEDS, Folds, setting
@@ -43,6 +44,9 @@ class Wild(Folds):
         0.0, "Share of a fold's training people who are tested in place of the fold's, to choose by.", low=0, high=0.9
     )
     source_test: float = setting(0.2, "Share of the source's people who are tested (Table 2).", low=0.01, high=0.9)
+    source_run: str = setting(
+        "", "Folder of a finished run whose f_S and generators are taken, on another target.", place="path"
+    )
     size: int = setting(256, "Pixels a side of a face.", low=16)
     epoch_views: int = setting(0, "Views of a target epoch, about: few faces are shown more often; 0: once.", low=0)
 
@@ -107,7 +111,7 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
 
     Args:
       settings: dataset, auxiliary, target, max_subjects, strict, and what deals the target.
-      classes: of the source and of the target.
+      classes: of the source; the target's are those of the settings.
       folder: of the run.
     Raises:
       ValueError: a person or a picture of the test is in the training part or in another domain; too few people.
@@ -121,7 +125,7 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
     else:
         auxiliary = [r for place in settings.auxiliary for r in cross.load(place, None, settings.detector)]
         target = cross.load(settings.target, None, settings.detector)
-    target = records.of_classes(target, classes)
+    target = records.of_classes(target, settings.labels)
     if not source or not auxiliary or not target:
         raise ValueError(f"A domain is empty: source {len(source)}, auxiliary {len(auxiliary)}, target {len(target)}.")
     data.refuse_one_class(source, classes, data.place(settings))
@@ -148,16 +152,23 @@ def halves(listed: Sequence[records.Record]) -> tuple[list[records.Record], list
 
 
 def usable(settings: Wild, listed: list[records.Record]) -> list[records.Record]:
-    """All of them; with --strict=false those whose face can be cut, the others are named on stderr."""
-    if settings.strict:
+    """Those whose face can be cut; the others are named on stderr with --strict=false, and refused without it.
+
+    So one of 200,000 auxiliary pictures does not end a run that has trained f_S by then. A job of the grid leaves it to
+    those that train on the source, which come first.
+    """
+    later = jobs.listing(settings) or (jobs.is_one(settings) and "/source/" not in settings.job)
+    if later and settings.strict:
         return listed
-    kept, files = [], {}
-    for record in listed:
-        try:
-            pipeline.face(record, settings.template, 3, files)
-            kept.append(record)
-        except ValueError as error:
-            print(f"left out: {error}", file=sys.stderr)
+    doubtful = [i for i, r in enumerate(listed) if not {"framed", "landmarks"} & {*r.info} or not settings.strict]
+    if not doubtful:
+        return listed
+    store = Store([listed[i] for i in doubtful], settings.template, 3, settings.strict)
+    store.check()
+    for error in store.skipped.values():
+        print(f"left out: {error}", file=sys.stderr)
+    missed = {doubtful[place] for place in store.skipped}
+    kept = [r for i, r in enumerate(listed) if i not in missed]
     if not kept:
         raise ValueError(f"None of {len(listed)} pictures shows a face that can be cut.")
     return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from . import classifiers, domains, features, gan
 from .row import ROWS, Row
 
 STARTS = ("source", "nothing")
+T_OF = {"sfew_2fold": 8, "emotionet_5fold": 3}
+"""Protocol of a target -> the printed t."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,12 @@ class Rows(gan.Gan):
     )
     t: int = setting(8, "Generated faces that each target face selects (SFEW: 8, EmotioNet: 3).", low=1)
     candidates: int = setting(2000, "Generated faces among which is selected.", low=1)
+
+    @classmethod
+    def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """As for the domains; t of section 4.2 is each target's own."""
+        own = {"t": T_OF[values["protocol"]]} if values["protocol"] in T_OF and "t" not in given else {}
+        return {**super().by_protocol(values, given), **own}
 
 
 def selected(

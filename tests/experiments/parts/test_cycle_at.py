@@ -137,7 +137,12 @@ def test_copies_of_training_pictures_are_not_tested(capsys):
 
 def test_what_cannot_be_cut_is_left_out_and_named(capsys):
     good, bad = flat(0, 24), Record("nowhere.png", "fear")
-    assert domains.usable(given(size=24), [good, bad]) == [good, bad]
+    with pytest.raises(ValueError, match="1 of 1 records cannot be used: nowhere.png"):
+        domains.usable(given(size=24), [good, bad])  # before anything is trained
+    for job in ("list", "run0/gan1", "run0/fold0/CycleAT"):  # the first jobs have looked
+        assert domains.usable(given(size=24, job=job), [good, bad]) == [good, bad]
+    with pytest.raises(ValueError, match="cannot be used"):
+        domains.usable(given(size=24, job="run0/source/resnet10"), [good, bad])
     loose = given(size=24, strict=False)
     assert domains.usable(loose, [good, bad]) == [good] and "left out: nowhere.png" in capsys.readouterr().err
     with pytest.raises(ValueError, match="None of 1 pictures"):
