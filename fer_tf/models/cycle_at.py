@@ -30,7 +30,11 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
 - Section 4.2, augmentation: views are mirrored, and moved by up to 15 of 256 pixels each way, as [67]'s are. The face
   as it is is tested.
 - Section 4.2, "momentum 0.5": Adam's beta1, in all trainings. The rate stays as it is.
-- Section 4.2, batches: 1 for the GAN, as in [67], and 32 for the classifiers. Epochs are those of `--preset=paper`.
+- Section 4.2, batches: 1 for the GAN, as in [67], and 32 for the classifiers.
+- Section 4.2, epochs: 20 of f_S, and of what f_T starts from; 15 of 10,000 steps each in stage I and again in stage II;
+  50 of f_T, about 3,150 views each.
+- Section 4.2, "all the generated images": t nearest out of 20,000 that are drawn by the seed, as t-SNE of 150,000 is no
+  matter of hours. Both are of `--preset=paper`.
 - Section 4.2, selection: the maps are averaged over 4x4 cells and standardised. t-SNE starts from 50 principal
   components and has three dimensions, as in section 4.4. A face that several choose counts once.
 - Section 4.5, "voting": over one picture it is the largest score.
@@ -52,7 +56,6 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
   and Glorot's distributions, f_W from f_S's weights: with norms that do not move it cannot start from nothing.
 - Section 4.2, selection: features are those of f_S's first convolution, where the paper has AlexNet's of ImageNet; so
   in Fig. 4.
-- Section 4.2, "all the generated images": --candidates of them are drawn, 20,000 in `--preset=paper`.
 - Section 4.2, "the techniques in the CycleGAN", all off by default: `upsampling` against a grid of dots,
   `discriminator_layers=2` (34x34 pixels a score) for faces of 64, `lambda_identity` for [67]'s identity loss, which
   holds G_SW to leave faces in the wild as they are, and G_WS those of the laboratory. What they gain is not measured.
