@@ -286,7 +286,7 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
         rule = settings.protocol
     entries["target"]["folds"] = Path(settings.manifest).name if settings.manifest else rule
     if settings.validation:
-        entries["target"]["folds"] += f"; tested: {100 * settings.validation:g} % of each fold's training people"
+        entries["target"]["folds"] += f"; {settings.validation_people}"
     return entries
 
 

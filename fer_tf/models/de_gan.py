@@ -29,8 +29,8 @@ and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3
 - All norms have a momentum of 0.9 and an epsilon of 1e-5.
 - Section 4.1, batches and epochs: 150 in both stages; each of the 300 and 50 epochs shows all 110 views of every face,
   so stage one has 647 steps an epoch on nine tenths of CK+'s 981 faces. Pre-training has as many epochs.
-- Tables 1 to 3, "CNN (baseline)": the encoder's convolutions, and a softmax on the mean of the last maps. It starts from
-  nothing at a constant rate, for as many epochs as both stages together. `--baselines=strong` is a stronger one.
+- Tables 1 to 3, "CNN (baseline)": the encoder's convolutions, and a softmax on the mean of the last maps. It starts
+  from nothing at a constant rate, for as many epochs as both stages together. `--baselines=strong` is a stronger one.
 
 **Deviations** (what is printed and differs here)
 

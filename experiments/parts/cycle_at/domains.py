@@ -40,9 +40,6 @@ class Wild(Folds):
     )
     target: str = setting("rendered/wild", "Faces in the wild with labels: name[/part][=folder].", place="named")
     target_labels: int = setting(0, "Draw so many labelled ones of a fold's training part; 0 for all.", low=0)
-    validation: float = setting(
-        0.0, "Share of a fold's training people who are tested in place of the fold's, to choose by.", low=0, high=0.9
-    )
     source_test: float = setting(0.2, "Share of the source's people who are tested (Table 2).", low=0.01, high=0.9)
     source_run: str = setting(
         "", "Folder of a finished run whose f_S and generators are taken, on another target.", place="path"
@@ -205,7 +202,7 @@ def target_folds(
     else:
         parts, order, people = own_parts(settings, target), OWN_PARTS, protocols.OWN
     if settings.validation:
-        parts = [validated(settings, target, fold) for fold in parts]
+        parts = [data.validated(settings, target, fold) for fold in parts]
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
     everything = [*target, *seen]
     hashes = records.content_hashes(everything)
@@ -225,20 +222,6 @@ def target_folds(
     foldings.write(folder, target, parts, **given)
     figures.note(folder, people)
     return parts
-
-
-def validated(settings: Wild, target: Sequence[records.Record], fold: records.Fold) -> records.Fold:
-    """--validation of the fold's training people are tested, the others train; whom the fold tests is in neither part.
-
-    Raises:
-      ValueError: a training face names nobody, or there are fewer than two people.
-    """
-    people = [target[i].subject for i in fold.train]
-    if None in people:
-        raise ValueError(f"--validation holds people out, and --target={settings.target} does not name them all.")
-    out = protocols.held_out([p for p in people if p is not None], settings.validation, settings.seed)
-    inner, tested = ([i for i in fold.train if (target[i].subject in out) == held] for held in (False, True))
-    return records.Fold(tuple(inner), tuple(tested))
 
 
 OWN_PARTS = "the data set's own parts"

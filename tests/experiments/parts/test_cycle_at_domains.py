@@ -8,7 +8,7 @@ from experiments.parts.cycle_at import classifiers, domains, gan
 from experiments.run import fitting
 from fer_tf import catalogue, protocols
 from fer_tf.models import cycle_at
-from fer_tf.records import Fold, Record
+from fer_tf.records import Record
 
 TWO = ("anger", "happiness")
 
@@ -97,13 +97,15 @@ def test_stage_two_starts_from_the_nets_of_stage_one_and_is_bound_to_them(monkey
     np.testing.assert_array_equal(second.f_w.head.bias, [0.25, -0.5])
 
 
-def test_validation_people_are_of_the_training_part():
+def test_validation_people_are_of_the_training_part(sets, tmp_path):
     """--validation tests a share of the fold's training people; whom the fold holds out is in neither part."""
-    people = [Record(f"{i}.png", "anger", subject=f"P{i // 2}") for i in range(20)]
-    fold = Fold(tuple(range(12)), tuple(range(12, 20)))
-    inner = domains.validated(script.Settings(preset="smoke", validation=0.34, seed=3), people, fold)
-    out = {people[i].subject for i in inner.test}
-    assert out == protocols.held_out([f"P{i}" for i in range(6)], 0.34, 3) and len(out) == 2 and len(inner.test) == 4
-    assert {*inner.train} == {*range(12)} - {*inner.test} and not {people[i].subject for i in inner.train} & out
-    with pytest.raises(ValueError, match="does not name them all"):
-        domains.validated(script.Settings(validation=0.5), [*people[:11], Record("x.png", "anger")], Fold((3, 11), ()))
+    settings = script.Settings(preset="smoke", validation=0.34, seed=3, folds=2)
+    target = part(range(40, 64))
+    plain = settings.replace(validation=0)
+    inner, whole = (domains.target_folds(s, [], [], target, TWO, tmp_path) for s in (settings, plain))
+    for fold, outer in zip(inner, whole, strict=True):
+        people = [sorted({target[i].subject for i in side}) for side in (*fold, outer.train)]
+        assert {*fold.train} | {*fold.test} == {*outer.train} and len(people[2]) == 6
+        assert {*people[1]} == protocols.held_out(people[2], 0.34, 3) and not {*people[0]} & {*people[1]}
+    about = script.about(settings, domains.Domains([], [], target, inner))
+    assert about["target"]["folds"].endswith("contiguous; tested: 34 % of each fold's training people, to choose by")
