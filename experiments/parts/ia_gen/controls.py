@@ -121,7 +121,7 @@ def named(faces: Embedded, means: np.ndarray, seed: int) -> tuple[dict[str, np.n
     return found, kept_own
 
 
-def leak(faces: Embedded) -> dict[str, float]:
+def leak(faces: Embedded) -> dict[str, float | None]:
     """How much of Feat(G_k) follows the input that it is redrawn from, and how much the person.
 
     A variance is the mean squared distance from the mean; both are means over k.
@@ -130,8 +130,8 @@ def leak(faces: Embedded) -> dict[str, float]:
       faces: of people.
     Returns:
       {"over_inputs": variance over one person's inputs, the mean over people; "over_people": variance of the people's
-      means; "ratio": the first over the second, 0 for generators that see the person alone; "real_over_people":
-      variance of the people's means of real faces, the mean over the expressions}.
+      means; "ratio": the first over the second, 0 for generators that see the person alone, None where nothing varies
+      over people; "real_over_people": variance of the people's means of real faces, the mean over the expressions}.
     """
     people = np.array([str(r.subject) for r in faces.kept])
     each = [faces.made[people == person] for person in np.unique(people)]
@@ -142,7 +142,7 @@ def leak(faces: Embedded) -> dict[str, float]:
         own = [faces.own[(people == p) & (faces.labels == k)] for p in np.unique(people)]
         known = [one.mean(0) for one in own if len(one)]
         real += [scatter(np.stack(known)[:, None])] if known else []
-    ratio = float(over_inputs / over_people) if over_people > 0 else float("inf")
+    ratio = float(over_inputs / over_people) if over_people > 0 else None
     values = {"over_inputs": over_inputs, "over_people": over_people, "real_over_people": np.mean(real)}
     return {**{name: float(value) for name, value in values.items()}, "ratio": ratio}
 
@@ -179,27 +179,28 @@ def measure(
 def table(folds: Sequence[Mapping[str, Any]], net: str) -> str:
     """The controls of all folds, their mean, as lines to print; `net` is the name of the network of Feat."""
 
-    def mean(part: str, *path: str) -> float:
-        values: list[Any] = [fold[part] for fold in folds]
+    def line(words: str, form: str, scale: int, *path: str) -> str:
+        return f"{words:48}" + "".join(f"{mean(form, scale, part, *path):>10}" for part in ("held_out", "training"))
+
+    def mean(form: str, scale: int, *path: str) -> str:
+        values: list[Any] = list(folds)
         for key in path:
             values = [value[key] for value in values]
-        return float(np.mean(values))
+        return "-" if None in values else format(scale * np.mean(values), form)
 
     rows = {"softmax": f"{net}'s softmax", "eq8": "IA-gen: eq. (8), redrawn from the input", **NAMES}
-    lines = ["controls, mean over the folds, percent", f"{'':48}{'held-out':>10}{'training':>10}"]
-    for name, words in rows.items():
-        lines.append(f"{words:48}{100 * mean('held_out', name):10.1f}{100 * mean('training', name):10.1f}")
     kinds = {
         "over_inputs": "variance in Feat of G_k over a person's inputs",
         "over_people": "variance in Feat of G_k over people",
         "ratio": "leak ratio, the first over the second",
         "real_over_people": "variance in Feat of real faces over people",
     }
-    for name, words in kinds.items():
-        lines.append(f"{words:48}{mean('held_out', 'leak', name):10.2f}{mean('training', 'leak', name):10.2f}")
-    if own := {
-        n: c for n in folds[0]["held_out"]["kept_own"] if (c := sum(f["held_out"]["kept_own"][n] for f in folds))
-    }:
-        said = ", ".join(f"{count} in '{NAMES[name]}'" for name, count in own.items())
+    lines = ["controls, mean over the folds, percent", f"{'':48}{'held-out':>10}{'training':>10}"]
+    lines += [line(words, ".1f", 100, name) for name, words in rows.items()]
+    lines += [line(words, ".2f", 1, "leak", name) for name, words in kinds.items()]
+    kept = [fold["held_out"]["kept_own"] for fold in folds]
+    own = {name: sum(counts[name] for counts in kept) for name in kept[0]}
+    if any(own.values()):
+        said = ", ".join(f"{count} in '{NAMES[name]}'" for name, count in own.items() if count)
         lines.append(f"held-out inputs without such a face keep their own: {said}")
     return "\n".join(lines)
