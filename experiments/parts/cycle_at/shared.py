@@ -13,8 +13,8 @@ from typing import Any
 
 from fer_tf import records
 
-from ...run import settings as flags
 from ...run import work
+from ...run.settings import bound
 
 OF_THE_TARGET = {
     "candidates", "classes", "epoch_views", "f_t_start", "fold_order", "folds", "imagenet", "judge_epochs", "manifest",
@@ -44,7 +44,7 @@ def classes(settings: Any) -> tuple[str, ...]:
     if not settings.source_run:
         return settings.labels
     folder = Path(settings.source_run)
-    before, now = work.read(folder / "flags.json"), flags.bound(settings)
+    before, now = work.read(folder / "flags.json"), bound(settings)
     for name in sorted({*before, *now} - OF_THE_TARGET):
         if before.get(name) != now.get(name):
             raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import shared
 from experiments.run import jobs
-from experiments.run import settings as flags
+from experiments.run.settings import bound
 
 SFEW = {"preset": "smoke", "protocol": "sfew_2fold", "target": "sfew=/s", "dataset": "rendered"}
 SFEW |= {"classes": "six_neutral", "precision": "float32"}
@@ -18,7 +18,7 @@ def first(tmp_path):
     """The folder of a run on SFEW, its flags.json alone."""
     folder = tmp_path / "sfew"
     folder.mkdir()
-    (folder / "flags.json").write_text(json.dumps(flags.bound(script.Settings(**SFEW, rows=("CycleAT",)))))
+    (folder / "flags.json").write_text(json.dumps(bound(script.Settings(**SFEW, rows=("CycleAT",)))))
     return folder
 
 
