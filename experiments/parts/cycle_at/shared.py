@@ -18,7 +18,7 @@ from ...run.settings import bound
 
 OF_THE_TARGET = {
     "candidates", "classes", "epoch_views", "f_t_start", "fold_order", "folds", "imagenet", "judge_epochs", "manifest",
-    "max_steps", "preset", "protocol", "rows", "runs", "source_run", "split", "t", "target", "target_epochs",
+    "preset", "protocol", "rows", "runs", "source_run", "split", "t", "target", "target_epochs",
     "target_labels", "target_network", "validation",
 }  # fmt: skip
 """Flags in which a run may differ from the one whose f_S and generators it has."""
