@@ -16,8 +16,9 @@ Transfer Approach" (ACM MM 2018). Eq. (1): `attention`. The last sum of eq. (7) 
   printed; [67] has 10.
 - Eq. (7), (10), I: the ends of the four residual stages. E: the mean over the batch; the norm is not squared.
 - Eq. (7), (10), beta: 0.1. `at_reduction="mean_square"` is [51]'s mean over the pixels of the squared difference, with
-  [51]'s beta of 1000. The printed 1/2 stays, so that it weighs half of what it does there. Maps stay sums of absolute
-  values, eq. (1), where [51] has squares.
+  [51]'s beta of 1000; at the start it weighs 9 to 17 times as much. The printed 1/2 stays, so that it weighs half of
+  what it does there. Maps stay sums of absolute values, eq. (1), where [51] has squares. On 84 faces of validation
+  people f_T names 76.2 % by the first, 73.8 by the second, 73.8 without attention: two faces apart, so the first stays.
 - Eq. (7), (10), the teacher: it does not move, and its norms use their moving statistics. f_S sees x_s while f_W sees
   G_SW(x_s); f_W sees the x_t that f_T sees.
 - Eq. (7), f_W: its norms use their moving statistics, as batches have one picture (`batch_statistics`).

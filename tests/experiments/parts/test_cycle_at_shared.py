@@ -42,7 +42,8 @@ def test_another_target_has_the_first_ones_networks(first):
 
 def test_what_would_be_another_f_s_is_refused(first):
     for more, sentence in {
-        ("size", 48): "--size=32, and here it is 48", ("max_steps", 3): "--max_steps=2", ("seed", 3): "--seed=0, and here it is 3",
+        ("size", 48): "--size=32, and here it is 48", ("max_steps", 3): "--max_steps=2",
+        ("seed", 3): "--seed=0, and here it is 3",
         ("gan_loss", "least_squares"): "--gan_loss=log", ("upsampling", "resized"): "--upsampling=transposed",
         ("auxiliary", ("lfw=/l",)): "--auxiliary", ("batch_size", 9): "--batch_size=4", ("beta", 0.5): "--beta=None",
     }.items():  # fmt: skip
