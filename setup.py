@@ -74,9 +74,10 @@ setup(
         ],  # dlib's 68 points and its face embedding; non-commercial training data
         "mtcnn": ["mtcnn==1.0.0"],  # --detector=mtcnn: ED2L's face detector, with five points of each face
         "export": [  # fer-tf export to ONNX and to a page; LiteRT is in TensorFlow itself
-            "tf2onnx>=1.17",  # turns graphs into ONNX; earlier ones want protobuf 3, TensorFlow a newer one
-            "onnx!=1.19.0",  # stores them; 1.19.0 needs newer ml_dtypes than TensorFlow 2.15 has, and does not say so
-            "onnxruntime",  # compares what is written with the model, and predicts by it
+            # with tensorflow 2.15.1 (numpy 1.26, onnx 1.18.0) and 2.21.0 (numpy 2.4, onnx 1.23.2)
+            "tf2onnx==1.17.0",  # turns graphs into ONNX; earlier ones want protobuf 3, TensorFlow a newer one
+            "onnx>=1.18,!=1.19.0,<1.24",  # stores them; 1.19.0 needs newer ml_dtypes than TensorFlow 2.15 has, unsaid
+            "onnxruntime>=1.32,<2",  # compares what is written with the model, and predicts by it
         ],
         "heic": ["pillow-heif"],  # reads the photographs of iPhones
         "render": ["mitsuba"],  # renders the faces of fer_tf/datasets/rendered.h5 anew

@@ -310,7 +310,10 @@ def _serving(path: Path, kind: str) -> Callable[..., Mapping[str, tf.Tensor]]:
 
 def _by_onnx(path: Path) -> Callable[..., Mapping[str, tf.Tensor]]:
     runtime = _needed("onnxruntime")
-    session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    options = runtime.SessionOptions()
+    if hasattr(os, "sched_getaffinity"):  # its own choice is all cores, also those that the process may not use
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def serve(faces: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return {"probabilities": tf.constant(session.run(["probabilities"], {"faces": _three(faces)})[0])}

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fer_tf import conversion, export, pipeline, recognise
+from fer_tf import conversion, export, pipeline, recognise, weights
 from fer_tf.compat import keras
 from fer_tf.datasets import rendered
 from fer_tf.framing import framed
@@ -17,9 +17,15 @@ from fer_tf.records import CLASSES
 
 
 @pytest.fixture(scope="module")
-def se():
+def net():
     """The released SE-ResNet: eight classes, a temperature, and a balance."""
-    return export.released("se_resnet_ferplus")
+    return export.rebuild(weights.released("se_resnet_ferplus"))
+
+
+@pytest.fixture(scope="module")
+def se(net):
+    """The same, which takes faces as they are."""
+    return export.predictor(net)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,16 @@ def with_onnx():
     """Skips where the extra `export` is not installed."""
     for name in conversion.PACKAGES["onnx"]:
         pytest.importorskip(name, reason=f"the extra `export` ({name}) is not installed")
+
+
+def test_what_is_converted_says_what_the_network_says(net, se, shown):
+    """With its temperature and balance; grey and resizing are Pillow's."""
+    faces = [Image.fromarray(face).convert("RGB") for face in (*shown[:2], *shown[8:])]
+    grey = [np.asarray(f.resize((70, f.height), 3).resize((70, 70), 3).convert("L")) for f in faces]
+    view = tf.constant(np.stack(grey)[..., None] / 255.0, tf.float32)
+    expected, plain = net.classify(view).numpy(), tf.nn.softmax(net.logits(view)).numpy()
+    assert np.abs(expected - plain).max() > 0.1
+    np.testing.assert_allclose(se([*shown[:2], *shown[8:]]), expected, atol=1e-5)
 
 
 def test_a_litert_file_says_what_the_model_says(se, shown, lite_file):
