@@ -156,6 +156,7 @@ def test_an_onnx_file_of_a_small_net(shown, tmp_path):
     made = onnx.load(str(path))
     before = {t.name: tuple(t.dims) for t in made.graph.initializer}
     conversion._halve(made.graph, onnx)
+    onnx.checker.check_model(made)  # the order of its steps, for one
     kinds = {t.name: (t.data_type, int(np.prod(t.dims))) for t in made.graph.initializer}
     assert all((kind == 10) == name.endswith("__half") for name, (kind, _) in kinds.items())  # 10: float16
     assert {name for name, (_, size) in kinds.items() if size >= 1024} == {

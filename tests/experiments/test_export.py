@@ -99,7 +99,7 @@ def planted(model, monkeypatch) -> dict:
         Record(p, a if i < 5 else b, split="private_test", info={"framed": True, "votes": v})
         for i, (p, a, b, v) in enumerate(zip(pixels, named, others, votes, strict=True))
     ]
-    trained = [Record(p, "fear", split="train", info={"framed": True}) for p in pixels]
+    trained = [Record(255 - p, "fear", split="train", info={"framed": True}) for p in pixels]
     monkeypatch.setattr(fer2013, "records", lambda root, splits: listed if splits == ("private_test",) else trained)
     counts = {"pictures": 8, "pictures_with_a_majority": 6}
     return {"data": "FER-2013 private test", "accuracy": 0.625, "accuracy_by_votes": 0.3333, **counts}
