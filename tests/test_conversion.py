@@ -56,9 +56,8 @@ def test_what_is_converted_says_what_the_network_says(net, se, shown):
     faces = [Image.fromarray(face).convert("RGB") for face in (*shown[:2], *shown[8:])]
     grey = [np.asarray(f.resize((70, f.height), 3).resize((70, 70), 3).convert("L")) for f in faces]
     view = tf.constant(np.stack(grey)[..., None] / 255.0, tf.float32)
-    expected, plain = net.classify(view).numpy(), tf.nn.softmax(net.logits(view)).numpy()
-    assert np.abs(expected - plain).max() > 0.1
-    np.testing.assert_allclose(se([*shown[:2], *shown[8:]]), expected, atol=1e-5)
+    assert net.temperature < 0.9 and net.balance == 1  # leaving either out is seen
+    np.testing.assert_allclose(se([*shown[:2], *shown[8:]]), net.classify(view).numpy(), atol=1e-5)
 
 
 def test_a_litert_file_says_what_the_model_says(se, shown, lite_file):
