@@ -39,7 +39,7 @@ def recalibrate(model: Any, data: Any, batches: int, epoch: int = 0) -> Any:
         return model
     statistics = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
     own, momenta = {id(v) for v in statistics}, [layer.momentum for layer in layers]
-    others = [(v, np.array(v)) for v in model.variables if id(v) not in own]
+    others = [(v, v.numpy()) for v in model.variables if id(v) not in own]
     totals, count = [np.zeros(v.shape, np.float64) for v in statistics], 0
 
     @tf.function(reduce_retracing=True)
@@ -51,7 +51,7 @@ def recalibrate(model: Any, data: Any, batches: int, epoch: int = 0) -> Any:
             layer.momentum = 0.0  # each batch's own statistics
         for batch in itertools.islice(data.epoch(epoch), batches):
             see(batch)
-            totals, count = [t + np.array(v) for t, v in zip(totals, statistics, strict=True)], count + 1
+            totals, count = [t + v.numpy() for t, v in zip(totals, statistics, strict=True)], count + 1
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

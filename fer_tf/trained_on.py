@@ -130,7 +130,7 @@ def weights_digest(nets: Any) -> str:
     digest = hashlib.sha256()
     for net in nets if isinstance(nets, Sequence) else [nets]:
         for weight in net.weights:
-            value = np.asarray(weight)
+            value = weight.numpy()
             if value.dtype.kind == "f":
                 digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,7 +94,7 @@ class Worker:
         command = [sys.executable, *map(str, words)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.said[0], stderr=self.said[1])
 
-    def end(self, seconds: float = 500) -> tuple[int, str, str]:
+    def end(self, seconds: float = 900) -> tuple[int, str, str]:
         """(exit code, stdout, stderr); it has to end in so many seconds."""
         try:
             code = self.process.wait(seconds)
@@ -117,20 +117,25 @@ def free_addresses(count: int) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def start_workers() -> Callable:
+def start_workers() -> Iterator[Callable]:
     """`start_workers(words, words ...)` starts Python as the workers of one training on this machine, the chief first.
 
-    One alone is no worker.
+    One alone is no worker. None outlives the tests, whatever fails.
     """
+    begun: list[Worker] = []
 
     def start(*commands: list[str]) -> list[Worker]:
         from fer_tf import clusters
 
         hosts = free_addresses(len(commands))
         configs = [clusters.tf_config(hosts, i) if len(hosts) > 1 else "" for i in range(len(hosts))]
-        return [Worker(words, config) for words, config in zip(commands, configs, strict=True)]
+        started = [Worker(words, config) for words, config in zip(commands, configs, strict=True)]
+        begun.extend(started)
+        return started
 
-    return start
+    yield start
+    for worker in begun:
+        worker.process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 import numpy as np
+import tensorflow as tf
 from fer_tf import evaluation, pipeline, training, workers
 from fer_tf.compat import keras, optimizer_variables
 from fer_tf.models import fer_net, ia_gen
@@ -35,12 +36,12 @@ def train(name, model, data, **options):
     history = training.fit(
         model, data, workdir=shared / name, epochs=epochs, strategy=strategy, checkpoint_steps=2, **options
     )
-    saved.update({f"{name}/{i:03d}": np.array(v) for i, v in enumerate(model.weights)})
+    saved.update({f"{name}/{i:03d}": tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.weights)})
     slots = [v for own in optimizer_variables(model).values() for v in own]
-    saved.update({f"{name}/slots/{i:03d}": np.array(v) for i, v in enumerate(slots)})
+    saved.update({f"{name}/slots/{i:03d}": tf.convert_to_tensor(v).numpy() for i, v in enumerate(slots)})
     saved[name] = [[v for k, v in row.items() if k != "seconds"] for row in history]
     training.restore(model, shared / name, "best" if "validation" in options else "last")
-    saved[f"{name}/kept"] = np.array(model.trainable_variables[0])
+    saved[f"{name}/kept"] = tf.convert_to_tensor(model.trainable_variables[0]).numpy()
 
 
 def classifier(name, **options):

@@ -64,7 +64,7 @@ def start_margin(model: gcnet.GCNet, data: pipeline.Batches, batches: int = 4) -
     Returns:
       The median over faces that are not neutral and have a reference; the model's own margin where there are none.
     """
-    before, distances = [(v, np.array(v)) for v in model.variables], []
+    before, distances = [(v, v.numpy()) for v in model.variables], []
     for number, batch in enumerate(itertools.islice(data.epoch(0), len(data))):
         if number >= batches and distances:
             break
