@@ -1,5 +1,7 @@
 """fer_tf.store: pictures read, cut and kept; frames of films; what is left out, and that nobody is told otherwise."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -125,9 +127,12 @@ def test_a_face_in_a_file_is_searched_for_once(sought):
     Image.fromarray(np.full((40, 48, 3), 77, np.uint8)).save(folder / "10.png")  # another picture now
     store.face(made[0], TEMPLATE)
     assert seen[7:] == [(77, "dlib")]
+    os.utime(folder / "10.png", ns=(5, 5))  # of the same size, it may be another one again
+    store.face(made[0], TEMPLATE)
+    assert seen[8:] == [(77, "dlib")]
     store.face(Record(np.full((48, 48), 60, np.uint8)), TEMPLATE)  # in memory: no name, no memory
     store.face(Record(np.full((48, 48), 60, np.uint8)), TEMPLATE)
-    assert seen[8:] == 2 * [(60, "dlib")]
+    assert seen[9:] == 2 * [(60, "dlib")]
 
 
 def test_a_check_names_all_that_cannot_be_cut(sought):
