@@ -49,6 +49,8 @@ TOLERANCES = {
 """Format -> quantisations -> largest difference of a probability from the model's; int8 is as far off as it is."""
 PACKAGES: dict[str, tuple[str, ...]] = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ()}
 """Format -> what it needs of the extra `export`."""
+ALIKE = {"int8": 0.75}
+"""Quantisation -> smallest share of faces that are named as the model names them."""
 OPSET = 17
 """Version of ONNX's operations, of 2022: onnxruntime 1.12 and later reads it."""
 SMALLEST = 1024
@@ -98,7 +100,8 @@ def save(
     Raises:
       ImportError: a package is missing; the message says which.
       ValueError: a format, or quantisation, that there is none of, no faces for int8, a place that nothing can be
-        written to, or a file that differs from the model by more than TOLERANCES. What stood at `path` stays.
+        written to, or a file that differs from the model by more than TOLERANCES and ALIKE allow. What stood at `path`
+        stays.
     """
     path, kind = Path(path), format_of(path)
     check_quantisation(kind, quantize)
@@ -114,7 +117,7 @@ def save(
     with files.replacing(path) as part, files.replacing(beside_of(path)) as beside:
         part.write_bytes(data)
         beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return check(model, export.Predictor(_serving(part, kind), about), shown, TOLERANCES[kind][quantize])
+        return check(model, export.Predictor(_serving(part, kind), about), shown, kind, quantize)
 
 
 def beside_of(path: str | os.PathLike[str]) -> Path:
@@ -140,18 +143,27 @@ def make_room(path: Path) -> None:
         raise ValueError(f"{path}: the folder {path.parent} cannot be made ({error.strerror}).") from error
 
 
-def check(model: export.Predictor, other: export.Predictor, faces: Sequence[np.ndarray], tolerance: float) -> float:
-    """The largest difference of a probability between two models on faces.
+def check(
+    model: export.Predictor, other: export.Predictor, faces: Sequence[np.ndarray], kind: str, quantize: str
+) -> float:
+    """The largest difference of a probability between a model and what is made of it, on faces.
 
     Raises:
-      ValueError: it is larger than `tolerance`, or not a number.
+      ValueError: it is not a number or above TOLERANCES, or fewer faces than ALIKE says are named alike.
     """
     with devices.whole_float32():
-        difference = float(np.abs(model(list(faces)) - other(list(faces))).max())
+        expected, found = model(list(faces)), other(list(faces))
+    difference, tolerance = float(np.abs(expected - found).max()), TOLERANCES[kind][quantize]
     if not difference <= tolerance:
         raise ValueError(
             f"The export is wrong: on {len(faces)} faces it differs from the model by {difference:.3g} where at most "
             f"{tolerance:g} is allowed. Nothing was written."
+        )
+    same = int((expected.argmax(-1) == found.argmax(-1)).sum())
+    if same < ALIKE.get(quantize, 0.0) * len(faces):
+        raise ValueError(
+            f"{quantize} names only {same} of {len(faces)} faces as the model does, and nothing was written: give more "
+            "faces, of all expressions, or quantise less."
         )
     return difference
 

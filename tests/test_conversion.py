@@ -110,6 +110,8 @@ def test_a_file_of_another_model_is_not_written(se, shown, lite_file, tmp_path, 
     other = export.Predictor(lambda faces: {"probabilities": se._serve(faces)["probabilities"][:, ::-1]}, se.metadata)
     with pytest.raises(ValueError, match=r"on 12 faces it differs from the model by 0\.\d+ where at most 0\.001"):
         conversion.save(other, tmp_path / "net.tflite", faces=shown)
+    with pytest.raises(ValueError, match=r"int8 names only \d of 12 faces as the model does, and nothing was written"):
+        conversion.save(other, tmp_path / "net.tflite", faces=shown, quantize="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["net.tflite"]
     assert (tmp_path / "net.tflite").read_bytes() == b"of before"
 
