@@ -253,7 +253,10 @@ def test_what_cannot_be_is_said_before_work_begins(run, given, sentence, monkeyp
     [
         (("--format=gif",), "--format=gif"),
         (("--format=onnx",), 'ONNX needs onnx: `pip install "fer-tf[export]"`.'),
-        (("--format=litert", "--quantize=int8", "--calibrate=nowhere"), "nowhere"),
+        (
+            ("--format=litert", "--quantize=int8", "--calibrate=nowhere"),
+            "--calibrate=nowhere: there are no such pictures.",
+        ),
     ],
 )
 def test_a_sentence_and_exit_code_1(monkeypatch, tmp_path, plain, capsys, words, sentence):

@@ -32,9 +32,11 @@ def own_faces(name: str, template: Any, count: int) -> list[np.ndarray]:
     """The faces of the first `count` of one's own pictures, found and framed: (H, W, 3) uint8.
 
     Raises:
-      ValueError: none of them shows a face; a sentence on stderr says how many do not.
+      ValueError: there are none, or none of them shows a face; a sentence on stderr says how many do not.
     """
     paths = albums.meant(name, pictures.endings()).files[:count]
+    if not paths:
+        raise ValueError(f"--calibrate={name}: there are no such pictures.")
     faces, without = [], 0
     for path in paths:
         try:
