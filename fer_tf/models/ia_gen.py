@@ -40,8 +40,8 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
 
 Three more are options, which are off:
 
-- Eq. (5): `phi_scale` multiplies phi, whose scale the paper leaves open and which eq. (5) squares. With ours, eq. (5)
-  weighs a fourteenth of eq. (4).
+- Eq. (5): `phi_scale` multiplies phi, whose scale the paper leaves open and which eq. (5) squares. In
+  `quick`, eq. (5) weighs a twelfth of eq. (4).
 - Eq. (6): `lambda_consistency` adds `consistency_loss`, by which two faces of one person give the same redrawn face in
   Feat. Eq. (3) to (5) let G keep what the input shows.
 - III-A: `normal_norms` draws the norms' scales, too: N(1, 0.02), as the code of [14] does. They start from one.
