@@ -36,7 +36,9 @@ def train(name, model, data, **options):
     history = training.fit(
         model, data, workdir=shared / name, epochs=epochs, strategy=strategy, checkpoint_steps=2, **options
     )
-    saved.update({f"{name}/{i:03d}": tf.convert_to_tensor(v).numpy() for i, v in enumerate(model.weights)})
+    sums = {id(v) for metric in model.metrics for v in metric.variables}  # weights, to Keras 2
+    learnt = [v for v in model.weights if id(v) not in sums]
+    saved.update({f"{name}/{i:03d}": tf.convert_to_tensor(v).numpy() for i, v in enumerate(learnt)})
     slots = [v for own in optimizer_variables(model).values() for v in own]
     saved.update({f"{name}/slots/{i:03d}": tf.convert_to_tensor(v).numpy() for i, v in enumerate(slots)})
     saved[name] = [[v for k, v in row.items() if k != "seconds"] for row in history]
