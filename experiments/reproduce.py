@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_tf import catalogue, files
+from fer_tf import catalogue, files, locks
 
 from .parts.reproduce import papers, step, table
 from .parts.reproduce.step import Chosen, Paper, Step
@@ -286,7 +286,9 @@ def run(settings: Settings) -> int:
         chosen = chosen._replace(places={name: f"<{name}>" for one in paper.steps for name in one.wanted})
     made = Run(settings, paper, chosen, gone)
     if asked and not settings.list_:
-        return made.all()
+        made.folder.mkdir(parents=True, exist_ok=True)
+        with locks.alone(made.folder):
+            return made.all()
     lines = {one.name: f"python -m {shlex.join(made.line(one))}" for one in made.steps()}
     lacks = {one.name: made.lacks(one) for one in made.steps()}
     print(table.listing(paper, made.steps(), lines, lacks))

@@ -12,7 +12,7 @@ from experiments import cycle_at, de_gan, ed2l, gcnet, grid, reproduce
 from experiments.parts.de_gan import networks
 from experiments.parts.reproduce import papers, step, table
 from experiments.run import command_line
-from fer_tf import metrics
+from fer_tf import locks, metrics
 
 STEPS = [(name, one.name) for name, make in papers.PAPERS.items() for one in make().steps]
 COUNTS = {
@@ -317,6 +317,12 @@ def test_bad_input_is_one_sentence(said, fake, words, sentence):
 def test_data_for_no_row_is_a_sentence(said, fake, tmp_path):
     code, _, errors = said("--paper=ed2l", f"--data_dir=fer2013={tmp_path}", f"--workdir={tmp_path}/w")
     assert code == 1 and fake.lines == [] and "No row can be run: ck_plus: no data: ck_plus" in errors.splitlines()[-1]
+
+
+def test_two_calls_do_not_share_a_folder(said, fake, tmp_path):
+    with locks.alone(tmp_path):
+        code, _, errors = said("--paper=ed2l", "--dataset=rendered", f"--workdir={tmp_path}")
+    assert code == 1 and fake.lines == [] and str(tmp_path) in errors and errors.count("\n") == 1
 
 
 def test_flags_of_the_grid_are_known():

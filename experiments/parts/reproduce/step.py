@@ -180,10 +180,10 @@ def read_places(given: Sequence[str], dataset: str, known: set[str]) -> dict[str
                              f"on {', '.join(sorted(known))}.")  # fmt: skip
         if name in places or not place:
             raise ValueError(f"--data_dir={text}: {'one place a data set' if place else 'the place is left out'}.")
-        places[name] = place
+        places[name] = str(Path(place).expanduser())
     return places
 
 
 def there(places: Mapping[str, str]) -> dict[str, str]:
     """Those that are there."""
-    return {name: place for name, place in places.items() if Path(place).expanduser().exists()}
+    return {name: place for name, place in places.items() if Path(place).exists()}
