@@ -235,11 +235,19 @@ def run(settings: Settings) -> report.Results:
         about = {"run": number_of_run, "fold": number}
         tested.append({**about, "methods": fold.methods, "generation": fold.measures})
     measured = [t["generation"] for t in tested]
-    methods = report.write(settings, tested, classes, folder, time.time() - start, generation=measured)
+    more = {"generation": measured, "baselines": held_against([*tested[-1]["methods"]])}
+    methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
     print(measures.text(measured))
     held_out = [listed[i] for i in folds[tested[-1]["fold"]].test]
     save(settings, fold, tested[-1], held_out, folder)
     return report.Results(folder, methods, models_of(fold), folder / "export", measured)
+
+
+def held_against(methods: list[str]) -> dict[str, str]:
+    """Name of each method -> that of the first, which is a baseline; of the control -> that of f(x) as it is trained."""
+    code, fitted = networks.NAMES["code"], networks.NAMES[networks.CONVERGED]
+    beside = dict.fromkeys(methods[1:], methods[0])
+    return beside | ({fitted: code} if {code, fitted} <= {*methods} else {})
 
 
 def save(settings: Settings, fold: Fold, last: dict[str, Any], held_out: list[records.Record], folder: Path) -> None:

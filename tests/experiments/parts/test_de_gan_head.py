@@ -110,6 +110,12 @@ def test_it_is_fitted_to_training_people_and_names_the_tested(monkeypatch, tmp_p
     assert "of 378 views" in capsys.readouterr().out
 
 
+def test_the_control_is_held_against_f_x_as_it_is_trained():
+    names = ["CNN (baseline), strong", "DE-GAN", "DE-GAN, f(x) alone", "DE-GAN, f(x) alone, softmax at convergence"]
+    assert script.held_against(names) == {names[1]: names[0], names[2]: names[0], names[3]: names[2]}
+    assert script.held_against([names[0], names[3]]) == {names[3]: names[0]} and script.held_against(names[:1]) == {}
+
+
 def test_a_job_of_the_grid_leaves_it_to_the_table():
     """It trains nothing in a folder of its own."""
     settings = script.Settings(preset="smoke", uses=("code", "code:converged"), baselines=("printed",))
