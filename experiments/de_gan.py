@@ -244,7 +244,7 @@ def run(settings: Settings) -> report.Results:
 
 
 def held_against(methods: list[str]) -> dict[str, str]:
-    """Name of each method -> that of the first, which is a baseline; of the control -> that of f(x) as it is trained."""
+    """Name of each method -> that of the first, a baseline; of the control -> that of f(x) as it is trained."""
     code, fitted = networks.NAMES["code"], networks.NAMES[networks.CONVERGED]
     beside = dict.fromkeys(methods[1:], methods[0])
     return beside | ({fitted: code} if {code, fitted} <= {*methods} else {})
