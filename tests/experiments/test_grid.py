@@ -49,7 +49,7 @@ def test_dry_run_lists_the_jobs_and_writes_nothing(said, tmp_path, name):
     code, out, errors = said("--preset=smoke", f"--experiment={name}", "--dry_run", f"--workdir={place}")
     assert code == 0 and not place.exists() and "error" not in errors
     lines = out.splitlines()
-    count = {"ia_gen": 8, "de_gan": 12, "ed2l": 4, "gcnet": 4, "gcnet_generators": 6, "cycle_at": 12, "fer_net": 2}
+    count = {"ia_gen": 8, "de_gan": 14, "ed2l": 4, "gcnet": 4, "gcnet_generators": 6, "cycle_at": 12, "fer_net": 2}
     assert lines[-2].split() == ["table", "to", "do", "table"] and len(lines) == count[name] + 2
     assert lines[-1] == f"{count[name] + 1} of {count[name] + 1} to do in {place}, cpu=1 each, --engine=local."
 
