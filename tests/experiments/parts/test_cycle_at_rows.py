@@ -22,7 +22,7 @@ class Redraws:
 
     def __init__(self, level, f_w=None):
         self.level, self.f_w = level, f_w
-        self.g_sw = SimpleNamespace(weights=[np.float32([level])])
+        self.g_sw = SimpleNamespace(weights=[tf.constant([level])])
 
     def translate(self, x):
         made = np.full(x.shape, self.level, np.float32)
@@ -163,7 +163,7 @@ def test_what_a_row_selects_among(monkeypatch, tmp_path):
         return np.array([0, 2])
 
     monkeypatch.setattr(features, "select", select)
-    f_s = SimpleNamespace(weights=[np.float32([1])])
+    f_s = SimpleNamespace(weights=[tf.constant([1.0])])
     source = classifiers.Source(f_s, {}, {"alone": Redraws(0.2), "with f_W": Redraws(0.6)}, train, part([99]))
     settings = script.Settings(preset="smoke", t=3, candidates=7)
     order = sorted(np.random.default_rng(5).permutation(30)[:7])
@@ -182,7 +182,7 @@ def test_what_a_row_selects_among(monkeypatch, tmp_path):
         assert chosen == [train[order[0]], train[order[2]]]
     # whatever the answer depends on is in its mark: target faces, candidates, f_S, the generator
     swapped = train[::-1]
-    others = source._replace(f_s=SimpleNamespace(weights=[np.float32([2])])), source._replace(train=swapped)
+    others = source._replace(f_s=SimpleNamespace(weights=[tf.constant([2.0])])), source._replace(train=swapped)
     for one, faces in ((source, learn[::-1]), (source, learn[:1]), (others[0], learn), (others[1], learn)):
         rows.selected(settings, one, Row.read("CycleAT"), faces, 5, tmp_path)
     rows.selected(settings, source, Row.read("CycleAT"), learn, 5, tmp_path)
