@@ -70,6 +70,7 @@ def test_a_plan_is_small_and_follows_from_the_epoch():
     assert np.any(first["view"] != other["view"])
 
 
+@pytest.mark.slow
 def test_unpaired_streams_are_resident_too():
     """More steps than a pass, batches that straddle the ends of passes, and others that are fewer."""
     one = {"views": WHOLE, "views_per_image": 1}

@@ -157,6 +157,7 @@ def test_what_lives_on_the_device_is_not_fed(tmp_path, per_call):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_replicas_compile_and_step_as_one(tmp_path):
     """Forward and backward pass by XLA on each of two devices, the optimizer's step of both outside of it."""
     made = {}
@@ -192,6 +193,7 @@ class Fixed:
         return tf.data.Dataset.from_tensors(self.batch).repeat(2)
 
 
+@pytest.mark.slow
 def test_several_steps_a_call_on_two_replicas(tmp_path):
     weights = []
     for per_call in (1, 4):

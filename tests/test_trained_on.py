@@ -35,8 +35,10 @@ def people(*names, shift=0):
     ]
 
 
-def net(value):
-    return SimpleNamespace(weights=[np.float32([value]), np.int64(7)])
+def net(value, counter=7):
+    """A stand-in of one with a weight and a counter."""
+    values = np.float32([value]), np.int64(counter)
+    return SimpleNamespace(weights=[SimpleNamespace(numpy=lambda value=value: value) for value in values])
 
 
 @pytest.fixture
@@ -102,8 +104,7 @@ def test_what_does_not_matter(bound):
     """The order of pictures, counters of a network, and whatever comes before a checkpoint is there."""
     trained_on.bind(bound, described())
     trained_on.bind(bound, described(learn=people("P3", "P1", "P2")[::-1]))
-    other = SimpleNamespace(weights=[np.float32([0.5]), np.int64(9)])
-    trained_on.bind(bound, described(follows={"f_S": other}))
+    trained_on.bind(bound, described(follows={"f_S": net(0.5, counter=9)}))
     trained_on.bind(bound, {})
     fresh = bound.parent / "fresh"
     for who in ("P1", "P2"):
