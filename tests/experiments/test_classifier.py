@@ -13,6 +13,7 @@ from fer_tf.models import vgg
 SMOKE = ("fer_net", "--preset=smoke", "--precision=float32", "--classifier=vgg16")
 
 
+@pytest.mark.slow
 def test_vgg_takes_the_place_of_fer_net(cli, tmp_path):
     """From weights of ours with other classes; table, files and the exported model are those of a VGG-16."""
     weights.save(vgg.VGGNet(width=4 / 64, hidden=256), tmp_path / "own.h5", provenance={})

@@ -1,6 +1,7 @@
 """A run that is taken up again: on other people, pictures, labels or folds it is refused, and nothing is written."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,25 +14,35 @@ from fer_tf import records
 TWO = ("anger", "happiness")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One folder for all tests, since a run knows its manifest by its path; kept/ is as the first run left run/."""
+    return tmp_path_factory.mktemp("place")
+
+
 @pytest.fixture
-def begun(planted, tmp_path):
+def begun(planted, place):
     """`run(listed, **changes)` on these planted people in one folder, where a run on all six has ended.
 
     Their folds are those of a manifest.
     """
-    listed, file = planted.people(), tmp_path / "mine.json"
+    listed, file = planted.people(), place / "mine.json"
     folds = records.subject_folds(listed, 3)
     records.write_manifest(file, listed, folds, frames="all", order="by hand")
     planted.steps = True
 
     def run(shown=listed, **changes):
         planted.plant(shown)
-        given = {"preset": "smoke", "precision": "float32", "workdir": str(tmp_path / "run"), "max_subjects": 0}
+        given = {"preset": "smoke", "precision": "float32", "workdir": str(place / "run"), "max_subjects": 0}
         given |= {"manifest": file, "classes": "anger,happiness", "max_steps": 1, "epochs": 1, "only_folds": "1"}
         return script.run(script.Settings(**{**given, **changes}))
 
-    run()
-    run.file, run.listed, run.folder, run.planted = file, listed, tmp_path / "run", planted
+    if not (place / "kept").is_dir():
+        run()
+        shutil.copytree(place / "run", place / "kept")
+    shutil.rmtree(place / "run")
+    shutil.copytree(place / "kept", place / "run")
+    run.file, run.listed, run.folder, run.planted = file, listed, place / "run", planted
     return run
 
 
