@@ -106,7 +106,7 @@ def test_two_processes_train_as_one(trained, name):
     """The same weights, optimizer and means on both; those of one process to 1e-4, of their size where above one.
 
     But for the slots of the GAN's optimizers: Adam moves a weight by its rate whatever the gradient's size, so that
-    after six steps rounding is a hundredth of D's gradients. After the first step they agree to 2e-5 of their size.
+    after six steps rounding is a hundredth of D's gradients. After the first step they agree to 4e-5 of their size.
     """
     saved, _ = trained
     keys = [key for key in saved["alone"] if key.partition("/")[0] == name]
