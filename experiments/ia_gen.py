@@ -32,8 +32,9 @@ import numpy as np
 from fer_tf import evaluation, export, protocols, records
 from fer_tf.models import ia_gen
 
-from .parts.ia_gen import controls, gans, measures
+from .parts.ia_gen import controls, gans, measures, namings
 from .run import classifier, command_line, data, jobs, provenance, report, settings, work
+from .run.settings import setting
 
 PRESETS = {
     "paper": {"folds": 10, "runs": 8, "epochs": 40, "gan_epochs": 20},
@@ -55,6 +56,19 @@ class Settings(gans.GANs):
 
     WORKERS = True
     GROWS = ("gan_epochs", "runs")
+
+    named_by: tuple[str, ...] = setting(
+        (),
+        "Further ways to name a face, which are not in the paper: rows of the table.",
+        choices=namings.NAMES,
+        free=True,
+    )
+    kept_back: float = setting(
+        0.0,
+        "Share of a fold's training people kept from all nets, to fit --named_by to; 0: fitted to those who train.",
+        low=0,
+        high=0.9,
+    )
 
     @classmethod
     def by_protocol(cls, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,6 +137,25 @@ def labelled(listed: Sequence[records.Record], fold: records.Fold, classes: Sequ
     return records.Fold(*(tuple(i for i in part if listed[i].expression in classes) for part in fold))
 
 
+def parted(settings: Settings, listed: Sequence[records.Record], fold: records.Fold) -> tuple[records.Fold, list[int]]:
+    """(the fold without those of --kept_back, whom --named_by is fitted to: these, or else all who train).
+
+    Raises:
+      ValueError: --kept_back without --named_by, or fewer than two people to fit to, of whom none could be left out.
+    """
+    people = {str(listed[i].subject) for i in fold.train}
+    if settings.kept_back and not settings.named_by:
+        raise ValueError(f"--kept_back={settings.kept_back:g} keeps people for --named_by, which is left out.")
+    out = protocols.held_out([*people], settings.kept_back, settings.seed) if settings.kept_back else people
+    if settings.named_by and len(out) < 2:
+        raise ValueError(
+            f"--named_by is fitted to {len(out)} of {len(people)} training people, and leaves some out of the fit to "
+            "choose: two or more are needed, by another --kept_back."
+        )
+    learn, kept = ([i for i in fold.train if (listed[i].subject in out) == held] for held in (False, True))
+    return records.Fold(tuple(learn) if settings.kept_back else fold.train, fold.test), kept
+
+
 def stages(settings: Settings) -> list[jobs.Stage]:
     """What is trained of a fold: FER-Net, the GANs after it, and where all of these are the judge of their faces."""
     net = classifier.stage(settings)
@@ -157,34 +190,64 @@ class Tested(NamedTuple):
       methods: name in the table -> {"last": answers}, IA-gen and its controls.
       generation: measures of what it regenerates.
       controls: as of `controls.measure`.
+      named_by: as of `namings.measure`; None where nothing is asked for.
     """
 
     model: ia_gen.IAGen
     methods: dict[str, dict[str, evaluation.Pair]]
     generation: dict[str, Any]
     controls: dict[str, Any]
+    named_by: dict[str, Any] | None
 
 
 def test(
-    settings: Settings, trained: Trained, listed: list[records.Record], fold: records.Fold, seed: int, place: Path
+    settings: Settings,
+    trained: Trained,
+    listed: list[records.Record],
+    fold: records.Fold,
+    fitting: Sequence[int],
+    seed: int,
+    place: Path,
 ) -> Tested:
-    """Puts the recogniser together and tests it, and its controls, on the held-out people."""
+    """Puts the recogniser together and tests it, its controls, and --named_by, on the held-out people.
+
+    Args:
+      settings: of the run.
+      trained: on `fold`.
+      listed: all records.
+      fold: of `parted`.
+      fitting: places of those whom --named_by is fitted to.
+      seed: of the run.
+      place: folder of the fold.
+    """
     own, classes = labelled(listed, fold, settings.labels), settings.labels
     model = gans.assemble(settings, trained.gans, trained.net, classes)
     judge, _ = classifier.one_fold(settings, listed, own, classes, seed + 1000, place / "judge")
     learn, held_out = ([listed[i] for i in part] for part in own)
     pair, measured = measures.measure(settings, model, judge, held_out, place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
-    views = (data.batches(settings, part, classes, ia_gen, seed, False) for part in (learn, held_out))
-    answers, controlled = controls.measure(model, *views, seed)
+    seen = [embed(settings, model, part, seed) for part in (learn, held_out)]
+    answers, controlled = controls.measure(*seen, seed)
+    named_by = None
+    if settings.named_by:
+        kept = [listed[i] for i in fitting if listed[i].expression in classes]
+        fitted = embed(settings, model, kept, seed) if settings.kept_back else seen[0]
+        more, named_by = namings.measure(settings.named_by, seen[0], fitted, seen[1])
+        answers = {**answers, **more}
     methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
-    return Tested(model, methods, measured, controlled)
+    return Tested(model, methods, measured, controlled, named_by)
+
+
+def embed(settings: Settings, model: ia_gen.IAGen, people: list[records.Record], seed: int) -> controls.Embedded:
+    """One test view of each face in Feat, and what is redrawn from it."""
+    return controls.embed(model, data.batches(settings, people, model.classes, ia_gen, seed, False))
 
 
 def baselines(settings: Settings) -> dict[str, str]:
-    """IA-gen and each control -> what the report holds it against: eq. (8) on other faces against eq. (8)."""
+    """Each row -> what the report holds it against: eq. (8) on other faces against eq. (8), the rest the softmax."""
     beside = {name: "IA-gen" for name in controls.NAMES.values()}
-    return {"IA-gen": settings.classifier_name, **beside, controls.NAMES["class_means"]: settings.classifier_name}
+    beside |= {"IA-gen": settings.classifier_name, controls.NAMES["class_means"]: settings.classifier_name}
+    return {**beside, **namings.baselines(settings.named_by, settings.classifier_name)}
 
 
 def release(settings: Settings, listed: list[records.Record], behind: Sequence[str], folder: Path) -> report.Results:
@@ -212,25 +275,29 @@ def run(settings: Settings) -> report.Results:
     folds, tested = data.make_folds(settings, listed, settings.loaded, folder), []
     numbers = data.chosen_folds(settings, len(folds))
     for number in numbers:
-        check_people(settings, listed, folds[number], number)
+        check_people(settings, listed, parted(settings, listed, folds[number])[0], number)
     for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-        trained = train(settings, listed, folds[number], seed, place)
+        fold, fitting = parted(settings, listed, folds[number])
+        trained = train(settings, listed, fold, seed, place)
         if set(trained.gans) != {*classes}:
             print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
                   "on to the test.")  # fmt: skip
             continue
-        last = test(settings, trained, listed, folds[number], seed, place)
+        last = test(settings, trained, listed, fold, fitting, seed, place)
         methods = {settings.classifier_name: trained.tested, **last.methods}
-        generation = {"generation": last.generation, "controls": last.controls}
-        tested.append({"run": number_of_run, "fold": number, "methods": methods, **generation})
+        more = {"generation": last.generation, "controls": last.controls, "named_by": last.named_by}
+        tested.append({"run": number_of_run, "fold": number, "methods": methods, **more})
     if not tested:
         return report.Results(folder, models={settings.classifier_name: trained.net})
-    more = {name: [entry[name] for entry in tested] for name in ("generation", "controls")}
+    kinds = ("generation", "controls", *(["named_by"] if settings.named_by else []))
+    more = {name: [entry[name] for entry in tested] for name in kinds}
     seconds = time.time() - start
     methods = report.write(settings, tested, classes, folder, seconds, baselines=baselines(settings), **more)
     print(measures.table(more["generation"]))
     print(controls.table(more["controls"], settings.classifier_name))
+    if settings.named_by:
+        print(namings.table(more["named_by"], settings.named_by, settings.classifier_name))
     held_out = labelled(listed, folds[tested[-1]["fold"]], classes).test
     faces = data.some_faces([listed[i] for i in held_out], ia_gen.TEMPLATE)
     export.save(last.model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)

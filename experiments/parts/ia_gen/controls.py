@@ -42,7 +42,7 @@ class Embedded(NamedTuple):
       labels: (N,) int in [0, K).
       own: (N, F) float32, Feat(I).
       made: (N, K, F) float32, Feat(G_k(I)).
-      softmax: (N,) int, what the feature network's own softmax names each face.
+      softmax: (N, K) float32, the feature network's own probabilities.
     """
 
     kept: Sequence[Record]
@@ -60,7 +60,7 @@ def embed(model: ia_gen.IAGen, faces: pipeline.Batches) -> Embedded:
         named = model.feature_net.classify(batch["image"])
         parts.append([x.numpy() for x in (batch["index"], batch["label"], own, made, named)])
     index, labels, own, made, named = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Embedded([faces.records[i] for i in index], labels.astype(int), own, made, named.argmax(-1))
+    return Embedded([faces.records[i] for i in index], labels.astype(int), own, made, named)
 
 
 def class_means(learnt: Embedded) -> np.ndarray:
@@ -152,24 +152,21 @@ def scatter(features: np.ndarray) -> float:
     return float(np.square(features - features.mean(0)).sum(-1).mean())
 
 
-def measure(
-    model: ia_gen.IAGen, learn: pipeline.Batches, test: pipeline.Batches, seed: int
-) -> tuple[dict[str, Answers], dict[str, Any]]:
+def measure(learn: Embedded, test: Embedded, seed: int) -> tuple[dict[str, Answers], dict[str, Any]]:
     """The controls on held-out people, and on those of training.
 
     Args:
-      model: the recogniser.
       learn, test: one test view of each face of the training people, and of the held-out ones.
       seed: of the draws.
     Returns:
       ({name in the table: what it names the held-out people}, {"held_out", "training": {"softmax", "eq8" and each of
       `NAMES`: share named right, "kept_own", "leak"}}).
     """
-    parts = {"training": embed(model, learn), "held_out": embed(model, test)}
-    means, answers, measured = class_means(parts["training"]), {}, {}
+    parts = {"training": learn, "held_out": test}
+    means, answers, measured = class_means(learn), {}, {}
     for part, faces in parts.items():
         found, kept_own = named(faces, means, seed)
-        everything = {"softmax": faces.softmax, "eq8": nearest(faces.own, faces.made), **found}
+        everything = {"softmax": faces.softmax.argmax(-1), "eq8": nearest(faces.own, faces.made), **found}
         right = {name: float(np.mean(one == faces.labels)) for name, one in everything.items()}
         measured[part] = {**right, "kept_own": kept_own, "leak": leak(faces)}
         answers = {NAMES[n]: Answers(faces.labels, one.astype(int), faces.kept) for n, one in found.items()}
