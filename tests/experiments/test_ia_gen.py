@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import ia_gen as script
-from experiments.parts.ia_gen import controls, gans, measures
+from experiments.parts.ia_gen import controls, gans, measures, namings
 from experiments.run import classifier, fitting, regeneration
 from fer_tf import export, faces, weights
 from fer_tf.compat import keras
@@ -30,7 +30,7 @@ def ia_gen(cli):
 def folder(ia_gen, tmp_path_factory):
     """A finished smoke run of one fold, and what it printed."""
     path = tmp_path_factory.mktemp("ia_gen")
-    done = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2")
+    done = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2", "--named_by=combined")
     assert done.returncode == 0, done.stderr[-3000:]
     return path, done.stdout
 
@@ -54,9 +54,10 @@ def fold_of(path):
 def test_both_methods_are_in_the_table_and_the_files(folder):
     path, printed = folder
     found = json.loads((path / "metrics.json").read_text())
-    assert [*found["methods"]] == ["FER-Net", "IA-gen", *controls.NAMES.values()] and found["classes"] == list(CLASSES)
-    tested = [np.sum(m["last"]["confusion"]) for m in found["methods"].values()]
-    assert tested == [12] * 7  # two people x two expressions x three frames
+    rows = ["FER-Net", "IA-gen", *controls.NAMES.values(), *namings.NAMES["combined"]]
+    assert [*found["methods"]] == rows and found["classes"] == list(CLASSES)
+    tested = {np.sum(m["last"]["confusion"]) for m in found["methods"].values()}
+    assert tested == {12}  # two people x two expressions x three frames
     generation = found["generation"][0]
     assert set(generation["l1"]["generated"]) == {*CLASSES, "mean"} and 0 <= generation["target_rate"]["mean"] <= 1
     assert generation["calibration"]["temperature"] > 0
@@ -71,7 +72,8 @@ def test_both_methods_are_in_the_table_and_the_files(folder):
         assert held_out[words] == pytest.approx(controlled["held_out"][name]) and words in printed
     beside = {name: entry["baseline"] for name, entry in found["paired"].items()}
     assert beside.pop("IA-gen") == beside.pop(controls.NAMES["class_means"]) == "FER-Net"
-    assert set(beside.values()) == {"IA-gen"} and len(beside) == 4
+    assert [beside.pop(name) for name in rows[-2:]] == ["FER-Net", rows[-2]]
+    assert set(beside.values()) == {"IA-gen"} and len(beside) == 4 and len(found["named_by"][0]["people"]) == 2
     assert "FER-Net" in printed and "IA-gen" in printed and "SSIM" in printed
     assert json.loads((path / "flags.json").read_text())["lambda"] == 2
     fold = fold_of(path)

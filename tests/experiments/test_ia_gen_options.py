@@ -1,4 +1,4 @@
-"""IA-gen's options: pre-training on other people, phi's scale, second inputs, Oulu's VGG; and a bare `paper`."""
+"""IA-gen's options: other people before, phi's scale, second inputs, Oulu's VGG, --named_by; and a bare `paper`."""
 
 from types import SimpleNamespace
 
@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 
 from experiments import ia_gen as script
-from experiments.parts.ia_gen import gans
+from experiments.parts.ia_gen import controls, gans, measures, namings
+from experiments.run import classifier
 from fer_tf import weights
 from fer_tf.models import ia_gen as ia_gen_model
-from fer_tf.records import Record
+from fer_tf.predictions import Answers
+from fer_tf.records import Fold, Record
 
 CLASSES = ("anger", "happiness")
 
@@ -103,3 +105,81 @@ def test_a_face_that_cannot_be_cut_is_named_and_left_out_on_request(capsys):
     assert said.startswith("left out: ") and "subject A" in said
     with pytest.raises(ValueError, match="subject A"):
         gans.cut_faces(damaged, strict=True)
+
+
+KEPT = {"preset": "smoke", "max_subjects": 0, "folds": 4, "named_by": ("combined", "averaged"), "kept_back": 0.5}
+"""Eight planted people, two of whom are tested: three of the others train, three are kept back."""
+
+
+def people_of(listed, places):
+    return {listed[i].subject for i in places}
+
+
+@pytest.mark.parametrize("kept_back", [0.5, 0.0])
+def test_who_is_kept_back_is_neither_trained_on_nor_tested_and_is_whom_a_way_is_fitted_to(
+    planted, tmp_path, monkeypatch, kept_back
+):
+    """By what each stage is given; without --kept_back, it is fitted to those who train."""
+    listed, given = planted.people(8), {}
+    planted.plant(listed)
+
+    def train(settings, all_records, fold, seed, place):
+        given["fold"] = fold
+        return script.Trained("net", {"last": "softmax"}, dict.fromkeys(CLASSES))
+
+    def test(settings, trained, all_records, fold, fitting, seed, place):
+        given["tested"], given["fitting"] = fold, fitting
+        raise InterruptedError
+
+    monkeypatch.setattr(script, "train", train)
+    monkeypatch.setattr(script, "test", test)
+    settings = script.Settings(**{**KEPT, "kept_back": kept_back}, only_folds="1", workdir=str(tmp_path))
+    with pytest.raises(InterruptedError):
+        script.run(settings)
+    learn, held_out = (people_of(listed, part) for part in given["fold"])
+    kept = people_of(listed, given["fitting"])
+    assert held_out == {"P2", "P3"} and given["tested"] == given["fold"]
+    assert learn | kept == {f"P{p}" for p in (0, 1, 4, 5, 6, 7)}
+    assert (len(learn), len(kept), len(learn & kept)) == ((3, 3, 0) if kept_back else (6, 6, 6))
+    assert {i for i, r in enumerate(listed) if r.subject in kept} == {*given["fitting"]}, "with all their faces"
+
+
+@pytest.mark.parametrize("kept_back", [0.5, 0.0])
+def test_each_part_of_a_fold_goes_to_its_own_argument(planted, tmp_path, monkeypatch, kept_back):
+    """Means from who trains, fits to who is kept back, answers of who is tested: the records say so."""
+    listed, given = planted.people(6), {}
+    settings = script.Settings(**{**KEPT, "kept_back": kept_back}, workdir=str(tmp_path))
+    parts = [[i for i, r in enumerate(listed) if r.subject in who] for who in (("P0", "P1"), ("P2", "P3"))]
+    fitting = [i for i, r in enumerate(listed) if r.subject in ("P4", "P5")] if kept_back else parts[0]
+    model = SimpleNamespace(classes=CLASSES)
+
+    def embed(model, batches):
+        labels = np.array([CLASSES.index(r.expression) for r in batches.records])
+        feature = np.random.default_rng(len(labels)).normal(size=(len(labels), 3))
+        return controls.Embedded(batches.records, labels, feature[:, :1], feature[:, 1:, None], abs(feature[:, 1:]))
+
+    def measure(ways, *faces, wrapped=namings.measure):
+        given["faces"] = [{r.subject for r in part.kept} for part in faces]
+        return wrapped(ways, *faces)
+
+    monkeypatch.setattr(gans, "assemble", lambda *args: model)
+    monkeypatch.setattr(classifier, "one_fold", lambda *args: (None, {}))
+    monkeypatch.setattr(measures, "measure", lambda *args: (Answers(np.zeros(3), np.zeros(3), listed[:3]), {}))
+    monkeypatch.setattr(controls, "embed", embed)
+    monkeypatch.setattr(namings, "measure", measure)
+    trained = script.Trained(None, {}, {})
+    found = script.test(settings, trained, listed, Fold(*map(tuple, parts)), fitting, 0, tmp_path)
+    fitted = {"P4", "P5"} if kept_back else {"P0", "P1"}
+    assert given["faces"] == [{"P0", "P1"}, fitted, {"P2", "P3"}]
+    assert {*found.named_by["people"]} == fitted
+    for row in (name for way in settings.named_by for name in namings.NAMES[way]):
+        assert {r.subject for r in found.methods[row]["last"].records} == {"P2", "P3"}, row
+
+
+def test_people_are_kept_back_for_something_and_in_twos(planted):
+    listed = planted.people(6)
+    fold = Fold(tuple(range(len(listed) - 3)), ())
+    with pytest.raises(ValueError, match="--kept_back=0.5 keeps people for --named_by, which is left out"):
+        script.parted(script.Settings(**{**KEPT, "named_by": ()}), listed, fold)
+    with pytest.raises(ValueError, match="--named_by is fitted to 1 of 6 training people"):
+        script.parted(script.Settings(**{**KEPT, "kept_back": 0.1}), listed, fold)

@@ -44,6 +44,7 @@ GRID: dict[str, tuple[tuple[float, ...], ...]] = {
 }
 """Way -> the values to choose from: (weight of the distances, temperature), (shrinkage, temperature), (C,)."""
 VALUES = {"combined": ("weight", "temperature"), "learnt": ("shrinkage", "temperature"), "differences": ("C",)}
+"""Way -> what its values are called."""
 GROUPS = 8
 """Parts that the fitting people are dealt to; each is left out once."""
 FLOOR = -20.0
@@ -221,9 +222,10 @@ def table(folds: Sequence[Mapping[str, Any]], ways: Sequence[str], net: str) -> 
     """What the fitting people say of each way, as lines to print."""
 
     def line(words: str, each: Sequence[Mapping[str, Any]]) -> str:
-        values = [",".join(f"{k} {one[k]:g}" for k in one if k in ("weight", "temperature", "shrinkage", "C"))
-                  for one in each]  # fmt: skip
-        return f"{words:48}{100 * np.mean([one['left_out'] for one in each]):>10.1f}  {'; '.join(values)}".rstrip()
+        values = (
+            " ".join(f"{k} {one[k]:g}" for k in ("weight", "shrinkage", "temperature", "C") if k in one) for one in each
+        )
+        return f"{words:48}{100 * np.mean([one['left_out'] for one in each]):>10.1f}  {'; '.join(filter(None, values))}"
 
     lines = ["who --named_by is fitted to, named by a fit that lacks them, mean over the folds, percent"]
     for key, words in (("softmax", f"{net}'s softmax"), ("eq8", "IA-gen: eq. (8)")):

@@ -30,7 +30,9 @@ def embedded(listed, own, made):
     who = [(int(r.subject[1:]), CLASSES.index(r.expression)) for r in listed]
     features = np.array([own(*one) for one in who], np.float32)
     redrawn = np.array([[made(*one, k) for k in (0, 1)] for one in who], np.float32)
-    return controls.Embedded(listed, np.array([e for _, e in who]), features, redrawn, np.zeros(len(who), int))
+    return controls.Embedded(
+        listed, np.array([e for _, e in who]), features, redrawn, np.eye(2)[np.zeros(len(who), int)]
+    )
 
 
 SHIFT = {0: 0.0, 1: 5.0}
@@ -152,7 +154,7 @@ def measured():
     learn, test = people([2, 3, 4], lambda p, e: 1 + p % 2), people([0, 1], lambda p, e: 1 + p * e)
     views = {"classes": CLASSES, "template": "ia_gen", "views": ia_gen.views, "batch_size": 3, "seed": 0}
     parts = [pipeline.batches(part, training=False, **views) for part in (learn, test)]
-    return test, *controls.measure(Reads(), *parts, seed=0)
+    return test, *controls.measure(*(controls.embed(Reads(), part) for part in parts), seed=0)
 
 
 def test_class_means_are_those_of_training_people_and_answers_of_held_out_ones(measured):
