@@ -117,6 +117,19 @@ def test_differences_are_to_the_persons_own_generated_faces():
     assert right(answers[namings.NAMES["differences"][0]]) < 0.5
 
 
+@pytest.mark.parametrize("way", ["differences", "learnt"])
+def test_nothing_is_fitted_to_who_is_tested(way):
+    """What the fitting people teach is wrong for the tested: the other way round, or another feature varies."""
+    fitting = embedded((0, 1, 2, 3), personal, regenerated)
+    test = embedded((4, 5), lambda p, e: personal(p, -e), lambda p, e, k: personal(p, -k))
+    if way == "learnt":
+        turned = lambda faces: faces._replace(own=faces.own[:, ::-1], made=faces.made[:, :, ::-1])  # noqa: E731
+        made = lambda p, e, k: [k, 3 * np.sin(5 * p + 2 * k)]  # noqa: E731
+        fitting, test = embedded((0, 1, 2, 3), noisy, made), turned(embedded((4, 5), noisy, made))
+    answers, told = namings.measure([way], fitting, fitting, test)
+    assert told[way]["left_out"] == 1 and right(answers[namings.NAMES[way][0]]) < 0.7
+
+
 def test_who_is_left_out_is_not_in_the_fit():
     """Everybody shows expressions by a code of their own, which is known to a fit that has the person alone."""
     code = lambda p, e: np.eye(12)[3 * p + (e + p) % 3]  # noqa: E731
