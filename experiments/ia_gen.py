@@ -12,7 +12,9 @@ stranger, from the person's other expressions, and averaged; the leak ratio says
 expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper
 pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init. A protocol of
 Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --lambda_consistency and --normal_norms are
-not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks their values on people of training.
+not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks their values on people of training. Nor
+are the ways to name of --named_by (`parts/ia_gen/namings.py`), which train no GAN: a finished run that is started again
+with them tests anew. --kept_back keeps people from all nets for them to be fitted to.
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %. One core of an AMD EPYC beside other work, with
