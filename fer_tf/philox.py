@@ -18,32 +18,57 @@ WEYL = np.array([0x9E3779B9, 0xBB67AE85], np.uint64)[:, None]
 SCRAMBLER = np.array([0x3EC8F720, 0x02461E29], np.uint64)[:, None]
 """The key by which TensorFlow turns a seed into key and counter."""
 
-LOW = np.uint64(0xFFFFFFFF)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def uniform(seed: tf.Tensor, count: int | tf.Tensor, width: int, purpose: str) -> tf.Tensor:
+class AtOnce(dict[str, tf.Tensor]):
+    """Seeds whose numbers are drawn already: purpose -> (count, width) float32. Made by `at_once`."""
+
+
+def at_once(seed: tf.Tensor, **widths: int) -> AtOnce:
+    """Draws for several purposes in one pass: `uniform` gives the same numbers of it as of the seeds themselves.
+
+    A pass is some 170 operations, however many numbers it draws, and the start of each epoch pays for them.
+
+    Args:
+      seed: (N, 2) int.
+      **widths: purpose -> numbers a row.
+    """
+    seeds = tf.bitwise.bitwise_xor(tf.cast(seed, tf.int64), np.stack([_salt(purpose) for purpose in widths])[:, None])
+    numbers = _numbers(tf.reshape(seeds, (-1, 2)), max(widths.values()))
+    numbers = tf.unstack(tf.reshape(numbers, (len(widths), -1, max(widths.values()))))
+    return AtOnce({name: drawn[:, :width] for (name, width), drawn in zip(widths.items(), numbers, strict=True)})
+
+
+def uniform(seed: tf.Tensor | AtOnce, count: int | tf.Tensor, width: int, purpose: str) -> tf.Tensor:
     """Uniform numbers in [0, 1), whole multiples of 2**-23.
 
     Args:
-      seed: (2,) int for all rows, or (count, 2) with a seed per row.
+      seed: (2,) int for all rows, or (count, 2) with a seed per row, or what `at_once` made of these.
       count: rows.
       width: numbers a row.
       purpose: mixed in, so that functions draw independently of each other.
     Returns:
       (count, width) float32.
     """
-    salt = np.array([zlib.crc32(purpose.encode()) << 31, 0], np.int64)
-    seed = tf.bitwise.bitwise_xor(tf.cast(seed, tf.int64), salt)
+    if isinstance(seed, AtOnce):
+        return tf.ensure_shape(seed[purpose], (None, width))
+    seed = tf.bitwise.bitwise_xor(tf.cast(seed, tf.int64), _salt(purpose))
     if seed.shape.rank == 1:
         return tf.reshape(_numbers(seed[None], count * width), (count, width))
     return _numbers(seed, width)
+
+
+def _salt(purpose: str) -> np.ndarray:
+    return np.array([zlib.crc32(purpose.encode()) << 31, 0], np.int64)
 
 
 def _numbers(seeds: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     """What `tf.random.stateless_uniform((width,), s)` gives for each s of (N, 2) int64: (N, width) float32."""
     groups = (width + 3) // 4
     words = tf.cast(tf.transpose(seeds)[:, :, None], tf.uint64)  # (2, N, 1)
-    mixed, more = _philox(_low(words), _high(words), tf.constant(SCRAMBLER))
+    low, high = tf.bitwise.bitwise_and(words, LOW), tf.bitwise.right_shift(words, HALF)
+    mixed, more = _philox(low, high, tf.constant(SCRAMBLER))
     key, (third, fourth) = tf.stack([mixed[0, :, 0], more[0, :, 0]]), (mixed[1], more[1])
     group = tf.cast(tf.range(groups), tf.uint64)[None] + tf.zeros_like(third)
     even, odd = _philox(tf.stack([group, third + tf.zeros_like(group)]),
@@ -63,15 +88,10 @@ def _philox(even: tf.Tensor, odd: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor,
       Words 0 and 2, and words 1 and 3.
     """
     steps = np.arange(ROUNDS, dtype=np.uint64)[:, None, None] * WEYL
-    for step in tf.unstack(_low(key[None] + steps)[..., None]):
-        product = tf.reverse(even * MULTIPLIERS, [0])
-        even, odd = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(product), odd), step), _low(product)
+    low, half, multipliers, axis = (tf.constant(v) for v in (LOW, HALF, MULTIPLIERS, [0]))  # once, not in each round
+    xor = tf.bitwise.bitwise_xor
+    for step in tf.unstack(tf.bitwise.bitwise_and(key[None] + steps, low)[..., None]):
+        product = tf.reverse(even * multipliers, axis)
+        even = xor(xor(tf.bitwise.right_shift(product, half), odd), step)
+        odd = tf.bitwise.bitwise_and(product, low)
     return even, odd
-
-
-def _low(words: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(words, LOW)
-
-
-def _high(words: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.right_shift(words, np.uint64(32))

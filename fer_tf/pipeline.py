@@ -99,6 +99,8 @@ class Batches:
         where all are asked for, more views than there are, or "resident" for faces that are not kept or such views.
     """
 
+    goes_on = True  # see `steps.Steps`
+
     def __init__(
         self,
         records: Sequence[Record],
@@ -207,13 +209,13 @@ class Batches:
             stream = stream.apply(tf.data.experimental.assert_cardinality(len(self)))
         return untuned(stream)
 
-    def epoch(self, epoch: int) -> tf.data.Dataset:
+    def epoch(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
-        return untuned(self._stream(tf.constant(epoch, tf.int64)))
+        return untuned(self._stream(tf.cast(epoch, tf.int64)))
 
-    def plans(self, epoch: int) -> tf.data.Dataset:
+    def plans(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """What `epoch` shows, as a few numbers a view for `assemble`: batch by batch the same, in the same order."""
-        return untuned(self._plans(tf.constant(epoch, tf.int64)))
+        return untuned(self._plans(tf.cast(epoch, tf.int64)))
 
     def assemble(self, plan: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The batch of a plan, bit for bit that of `epoch`; a graph that XLA compiles, of faces on the device."""
@@ -368,6 +370,8 @@ class Unpaired:
       steps: batches of an epoch, fewer or more than a pass through `first`, which it is when left out.
     """
 
+    goes_on = True
+
     def __init__(self, first: Batches, second: Batches, name: str = "auxiliary", steps: int | None = None):
         self.first, self.second, self.name, self.records = first, second, name, first.records
         self.steps = steps or len(first)
@@ -395,7 +399,7 @@ class Unpaired:
         """Whether a batch of an epoch has fewer rows than `batch_size`: the last of a pass through `first` may."""
         return self.first.short(step % len(self.first))
 
-    def epoch(self, epoch: int) -> tf.data.Dataset:
+    def epoch(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """Exactly this epoch's batches, the same ones at every call."""
         first = _rounds(self.first, epoch, -(-self.steps // len(self.first)))
         others = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
@@ -411,7 +415,7 @@ class Unpaired:
         forced = self.first.device == "resident" == self.second.device
         return forced or resident.fits(size, resident.memory_bytes())
 
-    def plans(self, epoch: int) -> tf.data.Dataset:
+    def plans(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """What `epoch` shows, as `Batches.plans`."""
         first = _rounds(self.first, epoch, -(-self.steps // len(self.first)), plans=True)
         others = -(-self.steps * self.first.batch_size // self.second.views_per_epoch)
@@ -439,7 +443,7 @@ class Unpaired:
         return pairs.map(lambda batch, other: {**batch, self.name: other[: tf.shape(batch["label"])[0]]})
 
 
-def _rounds(data: Batches, epoch: int, count: int, plans: bool = False) -> tf.data.Dataset:
+def _rounds(data: Batches, epoch: int | tf.Tensor, count: int, plans: bool = False) -> tf.data.Dataset:
     """Epoch `epoch` of a stream (or its plans) whose epochs are `count` passes through `data`, one after the other."""
     passes = tf.data.Dataset.range(epoch * count, (epoch + 1) * count)
     return passes.flat_map(data._plans if plans else data._stream)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fer_tf import devices, replicas
+from fer_tf.pipeline import untuned
 
 
 class Call(NamedTuple):
@@ -32,6 +33,19 @@ class Call(NamedTuple):
         return [] if self.index is None else self.index.numpy().tolist()
 
 
+def onward(stream: Callable[[tf.Tensor], tf.data.Dataset], number: int) -> tf.data.Dataset:
+    """The stream of an epoch and of all that follow, one after the other.
+
+    Each new iterator instantiates all graphs of its stream, which takes 0.1 to 0.4 s of CPU time: more than many an
+    epoch. One that goes on has them.
+
+    Args:
+      stream: number of an epoch () int64 -> its batches, or plans.
+      number: of the first.
+    """
+    return untuned(tf.data.Dataset.range(number, tf.int64.max).flat_map(stream))
+
+
 class Steps:
     """The steps of a model on some data.
 
@@ -39,7 +53,8 @@ class Steps:
       model: built and compiled, with a `train_step`; under XLA on several replicas, a `PlayersModel`.
       data: has `epoch(number)` and a length. `even` says that the length is exact and `short(step)` which batches of
         an epoch have fewer rows than `batch_size`: without these, steps are called one by one. `resident` says that
-        `plans(number)` and `assemble(plan)` make the batches on the device.
+        `plans(number)` and `assemble(plan)` make the batches on the device. `goes_on` says that epochs have exactly
+        `len` batches and `number` may be a tensor: one stream serves all epochs then.
       strategy: whose replicas share each batch.
       per_call: steps a call, at most.
     """
@@ -56,6 +71,8 @@ class Steps:
         self.plain = self._step(False) if self.xla else self.compiled  # XLA would compile each shape anew
         self.several = tf.function(self._several)
         self.full = getattr(data, "batch_size", 0)
+        self.goes_on = self.even and getattr(data, "goes_on", False)
+        self.following: tuple[int, Any] = (-1, None)  # what goes on with an epoch's batches, and which epoch's
 
     def epoch(self, number: int, first: int, until: Callable[[int], int]) -> Iterator[Call]:
         """Makes the steps of an epoch from step `first` on.
@@ -67,8 +84,7 @@ class Steps:
         Raises:
           devices.OutOfMemory: the device's memory does not hold a step.
         """
-        stream = self.data.plans(number) if self.resident else self.data.epoch(number)
-        batches = iter(stream.skip(first))
+        batches = self._from(number, first)
         with devices.memory_named(self.full):
             if not self.even:
                 for batch in batches:
@@ -84,6 +100,15 @@ class Steps:
                 else:
                     yield self._one(self.next_of(batches), whole == 0)
                 step += max(whole, 1)
+            self.following = (number + 1, batches)
+
+    def _from(self, number: int, first: int) -> Any:
+        """An iterator over the batches, or plans, of an epoch from step `first` on; the last epoch's, if it goes on."""
+        (follows, batches), self.following = self.following, (-1, None)
+        if self.goes_on and follows == number and not first:
+            return batches
+        stream = self.data.plans if self.resident else self.data.epoch
+        return iter((onward(stream, number) if self.goes_on else stream(number)).skip(first))
 
     def next_of(self, batches: Any) -> Any:
         """The next batch, or plan, of an iterator."""

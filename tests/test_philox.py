@@ -36,3 +36,19 @@ def test_one_seed_for_all_rows_and_purposes_apart():
     made = philox.uniform((3, -4), 7, 3, "flip").numpy()
     np.testing.assert_array_equal(made, tf.random.stateless_uniform((7, 3), salted(np.array([3, -4]), "flip")))
     assert np.all(made != philox.uniform((3, -4), 7, 3, "crop").numpy())
+
+
+def test_at_once_are_the_same_numbers():
+    """For widths of one group of four and of several, and nothing that was not asked for."""
+    given = seeds(50)
+    made = philox.at_once(given, crop=2, flip=1, affine=4, views=9)
+    for purpose, width in (("crop", 2), ("flip", 1), ("affine", 4), ("views", 9)):
+        own = philox.uniform(made, 50, width, purpose)
+        np.testing.assert_array_equal(own, philox.uniform(given, 50, width, purpose))
+    for purpose, width, error in (
+        ("intensity", 1, KeyError),
+        ("crop", 3, (ValueError, tf.errors.InvalidArgumentError)),
+    ):
+        with pytest.raises(error):
+            philox.uniform(made, 50, width, purpose)
+    assert philox.at_once(given[:0], crop=2, flip=1)["crop"].shape == (0, 2)

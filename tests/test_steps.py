@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import compat, devices, pipeline, steps, training
+from fer_tf import augment, compat, devices, faces, pipeline, steps, training
 from fer_tf.compat import keras, optimizer_variables
 from fer_tf.models import fer_net
 from fer_tf.records import Record
 
 
-def data(count=22, batch_size=4):
+def data(count=22, batch_size=4, **given):
     """Six batches of random faces, the last one of two."""
     rng = np.random.default_rng(0)
     records = [
@@ -20,7 +20,7 @@ def data(count=22, batch_size=4):
         for i in range(count)
     ]
     options = {"classes": ("anger", "fear"), "template": "ia_gen", "views": fer_net.views, "seed": 5}
-    return pipeline.batches(records, batch_size=batch_size, **options)
+    return pipeline.batches(records, batch_size=batch_size, **{**options, **given})
 
 
 def net(xla=False, rate=0.05):
@@ -37,8 +37,12 @@ def xla_as_it_was():
     compat.set_xla(None)
 
 
+def variables(model):
+    return [*model.weights, *optimizer_variables(model)["classifier"]]
+
+
 def everything(model):
-    return [np.array(v) for v in [*model.weights, *optimizer_variables(model)["classifier"]]]
+    return [np.array(v) for v in variables(model)]
 
 
 def test_several_steps_a_call_are_the_same_bits(tmp_path):
@@ -68,6 +72,65 @@ def test_calls_end_where_something_is_due():
     order = [int(i) for batch in data().epoch(0) for i in batch["index"]]
     assert sum(seen, []) == order
     assert [call.steps for call in made.epoch(0, 4, lambda step: 6)] == [1, 1]
+
+
+class Numbered:
+    """Six batches an epoch of places in an order of its own, the last one of two."""
+
+    even, goes_on, batch_size = True, True, 4
+
+    def __init__(self):
+        self.begun = 0
+
+    def __len__(self):
+        return 6
+
+    def short(self, step):
+        return step == 5
+
+    def epoch(self, number):
+        self.begun += 1
+        order = tf.random.experimental.stateless_shuffle(tf.range(22), tf.stack([5, tf.cast(number, tf.int32)]))
+        return tf.data.Dataset.from_tensor_slices({"index": order}).batch(4)
+
+
+class Counting:
+    """A model that learns nothing."""
+
+    def train_step(self, batch):
+        return {"loss": tf.cast(batch["index"][0], tf.float32)}
+
+
+def test_one_stream_goes_on_through_the_epochs():
+    """As long as each follows the last, from its first step; else there is a new one."""
+    source = Numbered()
+    orders = [np.concatenate([b["index"] for b in source.epoch(number)]).tolist() for number in range(7)]
+    assert len({tuple(order) for order in orders}) == 7
+    made, source.begun = steps.Steps(Counting(), source, tf.distribute.get_strategy(), 4), 0
+
+    def places(number, first=0):
+        return sum((call.places() for call in made.epoch(number, first, lambda step: 6)), [])
+
+    assert [places(number) for number in range(3)] == orders[:3] and source.begun == 1
+    assert places(3, first=2) == orders[3][8:] and source.begun == 2
+    assert places(4) == orders[4] and source.begun == 2
+    assert next(made.epoch(5, 0, lambda step: 6)).places() == orders[5][:16] and source.begun == 2  # left there
+    assert places(6) == orders[6] and places(6) == orders[6] and source.begun == 4
+    source.goes_on = False
+    made = steps.Steps(Counting(), source, tf.distribute.get_strategy(), 4)
+    assert [places(number) for number in range(2)] == orders[:2] and source.begun == 6
+
+
+def test_what_goes_on_has_the_bits_of_each_epoch():
+    small = {"views": augment.Views((14, 12), (10, 9)), "template": faces.Template.fer2013("small", (14, 12))}
+    one = data(14, **small)
+    for stream in (one.epoch, one.plans, pipeline.Unpaired(one, data(6, **small), steps=5).epoch):
+        apart = [batch for number in (3, 4) for batch in stream(number)]
+        assert len(apart) in (8, 10)
+        for batch, own in zip(steps.onward(stream, 3), apart, strict=False):
+            assert batch.keys() == own.keys()
+            for name, value in own.items():
+                np.testing.assert_array_equal(batch[name], value, err_msg=name)
 
 
 def test_a_resumed_run_may_call_other_numbers_of_steps(tmp_path):
@@ -101,17 +164,27 @@ def test_nan_within_a_call_is_found_and_its_records_named(tmp_path):
 
 
 def test_xla_compiles_full_batches_alone():
-    """The two images at an epoch's end take the step that is not compiled; the weights are those of no XLA at all."""
+    """The two images at an epoch's end take the step that is not compiled; the weights are those of no XLA at all.
+
+    Several compiled steps in a call are the bits of one a call.
+    """
     weights = []
     for xla in (False, True):
         model = net(xla, 1e-3)  # on two threads TensorFlow's own gradients differ in the third digit from those on one
         made = steps.Steps(model, data(), tf.distribute.get_strategy(), 3)
-        plain, sizes = made.plain, []
+        plain, sizes, start = made.plain, [], everything(model)
         made.plain = lambda batch, plain=plain, sizes=sizes: (sizes.append(len(batch["label"])), plain(batch))[1]
         calls = list(made.epoch(0, 0, lambda step: 6))
         assert [call.steps for call in calls] == [3, 2, 1]
         assert sizes == [2]
         weights.append(everything(model))
+        if xla:  # one by one, the same compiled step
+            for variable, value in zip(variables(model), start, strict=True):
+                variable.assign(value)
+            made.per_call = 1
+            assert [call.steps for call in made.epoch(0, 0, lambda step: 6)] == [1] * 6
+            for a, b in zip(weights[-1], everything(model), strict=True):
+                np.testing.assert_array_equal(a, b)
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 

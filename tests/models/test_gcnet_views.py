@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from fer_tf import augment
+from fer_tf import augment, equalise
 from fer_tf.models import gcnet
 
 
@@ -36,3 +36,18 @@ def test_views_are_shared_by_image_and_reference():
     np.testing.assert_array_equal(pair["image"], pair["reference"])
     other, _ = gcnet.views.random({"image": images}, seed, tf.ones(4, tf.int32), 2)
     assert np.any(other["image"].numpy() != pair["image"].numpy())
+
+
+def test_views_are_equalised_by_opencv_on_the_host_alone(monkeypatch):
+    """What the device makes of the same draws are the same bits, without it."""
+    asked, opencv = [], equalise._opencv
+    monkeypatch.setattr(equalise, "_opencv", lambda *words: (asked.append(words), opencv(*words))[1])
+    images = np.random.default_rng(1).integers(0, 256, (5, 66, 66, 1), dtype=np.uint8)
+    seed, turn = tf.constant([[0, i] for i in range(5)], tf.int64), tf.zeros(5, tf.int32)
+    host, _ = gcnet.views.random({"image": images, "reference": images[::-1]}, seed, turn, 1)
+    assert [words[1:] for words in asked] == [(2.0, (8, 8))] * 2
+    chosen = gcnet.views.chosen(seed, turn, 1, (66, 66))
+    device = gcnet.views.shown({"image": images, "reference": images[::-1]}, chosen, compiled=True)
+    assert len(asked) == 2
+    for name in host:
+        np.testing.assert_array_equal(host[name], device[name])

@@ -116,19 +116,19 @@ class Feed:
         """Batches an epoch, all of them whole."""
         return self.data.views_per_epoch // self.batch_size
 
-    even = True
+    even = goes_on = True
 
     def short(self, step: int) -> bool:
         """No batch is."""
         return False
 
-    def epoch(self, epoch: int) -> tf.data.Dataset:
+    def epoch(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """Batches of an epoch, as the model takes them."""
-        return self.data.epoch(epoch).map(self._completed, 2)
+        return self.data.epoch(epoch).take(len(self)).map(self._completed, 2)
 
-    def plans(self, epoch: int) -> tf.data.Dataset:
+    def plans(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """Where the faces are on the device: what `assemble` makes each batch from."""
-        return self.data.plans(epoch)
+        return self.data.plans(epoch).take(len(self))
 
     def assemble(self, plan: Any) -> dict[str, tf.Tensor]:
         """A batch, as the model takes it, on the device."""

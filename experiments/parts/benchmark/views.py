@@ -6,12 +6,14 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from fer_tf import augment
 from fer_tf.records import CLASSES
+from fer_tf.steps import onward
 
 from .clock import rate
 from .feed import Feed
@@ -24,10 +26,10 @@ def measure(name: str, settings: Any) -> dict[str, dict[str, float]]:
     """Views a second of wall and of CPU time: the pipeline alone, through to batches, and the plain loops."""
     module = importlib.import_module(f"fer_tf.models.{name}")
     feed = Feed(name, module, {"image": tf.zeros((1, 1, 1, 1))}, CLASSES["seven"], settings, resize=False)
-    epochs = iter(range(settings.repeats + 1))
+    batches = iter(onward(feed.data.epoch, 0))  # as in training
 
     def epoch() -> int:
-        return sum(len(batch["image"]) for batch in feed.data.epoch(next(epochs)))
+        return sum(len(next(batches)["image"]) for _ in range(len(feed.data)))
 
     epoch()
     rates = {"pipeline": rate(epoch, settings.repeats)}
@@ -41,12 +43,8 @@ def measure(name: str, settings: Any) -> dict[str, dict[str, float]]:
 
 
 def plain_turns() -> dict[str, Turn]:
-    """Library name -> its rotation: Pillow, and OpenCV if installed."""
+    """Library name -> its rotation."""
     turns = {"pillow": lambda face, angle: np.asarray(Image.fromarray(face).rotate(angle, Image.Resampling.BILINEAR))}
-    try:
-        import cv2
-    except ImportError:
-        return turns
     cv2.setNumThreads(1)
 
     def turn(face: np.ndarray, angle: float) -> np.ndarray:

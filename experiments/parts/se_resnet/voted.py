@@ -23,6 +23,8 @@ class Voted:
       classes: that the votes are counted for.
     """
 
+    goes_on = True
+
     def __init__(self, batches: pipeline.Batches, classes: Sequence[str]):
         self.batches, self.full = batches, batches.rows // batches.batch_size
         self.table = fer2013.vote_counts(batches.records, classes)
@@ -59,7 +61,7 @@ class Voted:
         """Whether a batch of an epoch has fewer rows than `batch_size`."""
         return not self.full
 
-    def plans(self, epoch: int) -> tf.data.Dataset:
+    def plans(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
         """What `epoch` shows, as a few numbers a face."""
         return self.batches.plans(epoch).take(len(self))
 
@@ -67,7 +69,7 @@ class Voted:
         """The batch of a plan."""
         return self._voted(self.batches.assemble(plan))
 
-    def epoch(self, number: int) -> tf.data.Dataset:
+    def epoch(self, number: int | tf.Tensor) -> tf.data.Dataset:
         """The batches of an epoch."""
         return self.batches.epoch(number).take(len(self)).map(self._voted, pipeline.PARALLEL, deterministic=True)
 
