@@ -115,7 +115,8 @@ def test_one_stream_goes_on_through_the_epochs():
     assert places(3, first=2) == orders[3][8:] and source.begun == 2
     assert places(4) == orders[4] and source.begun == 2
     assert next(made.epoch(5, 0, lambda step: 6)).places() == orders[5][:16] and source.begun == 2  # left there
-    assert places(6) == orders[6] and places(6) == orders[6] and source.begun == 4
+    assert places(5) == orders[5] and places(6) == orders[6] and source.begun == 3
+    assert places(6) == orders[6] and source.begun == 4
     source.goes_on = False
     made = steps.Steps(Counting(), source, tf.distribute.get_strategy(), 4)
     assert [places(number) for number in range(2)] == orders[:2] and source.begun == 6
