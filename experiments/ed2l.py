@@ -4,6 +4,8 @@
     python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
 
     python -m experiments.ed2l --preset=quick --dispeller_steps=5                       # its dispeller is a player
+    python -m experiments.ed2l --preset=quick --dispeller_steps=5 --warm_up=4           # and learns before it is fooled
+    python -m experiments.ed2l --preset=quick --lambda_identity=1                       # f_t hides who is shown, too
 
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
 FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. The paper trained both starts alike.
@@ -66,6 +68,9 @@ class Settings(net.Net, settings.Views, settings.Init, settings.Folds):
     init: str = "ed2l_fer2013"
     batch_size: int = 64
     rows: tuple[str, ...] = setting(tuple(ROWS), "Which networks.", low=1, choices=ROWS)
+    lambda_identity: float = setting(
+        0.0, "Weight of dispelling who is shown from f_t, in the rows of ED2L; 0, as printed: none.", low=0
+    )
     baseline_init: str = setting("ed2l_baseline_fer2013", "What the baseline starts from, as --init.", place="path")
 
 
@@ -119,12 +124,22 @@ def tell_unequal(files: Mapping[str, Path]) -> str:
     return said
 
 
-def build(settings: Settings, row: str, classes: tuple[str, ...], steps: int, start: Path | None) -> ed2l.ED2L:
-    """The compiled network of a row, to be trained for so many steps; from `start` all but what names expressions."""
-    dispelling = row.startswith("ed2l")
-    model = net.build(settings, classes, dispelling)
+def build(
+    settings: Settings, row: str, classes: tuple[str, ...], steps: int, start: Path | None, people: int = 0
+) -> ed2l.ED2L:
+    """The compiled network of a row, to be trained for so many steps; from `start` all but what names expressions.
+
+    Args:
+      settings, row, classes, steps: as said.
+      start: weights, or None.
+      people: in training, of whom --lambda_identity has a classifier; none where nothing is trained.
+    """
+    dispelling, identity = row.startswith("ed2l"), {}
+    if dispelling and people and settings.lambda_identity:
+        identity = {"lambda_identity": settings.lambda_identity, "identities": people}
+    model = net.build(settings, classes, dispelling, steps // settings.epochs, **identity)
     if start:
-        weights.load(model, start, skip=("classifier", "dispeller") if dispelling else "classifier")
+        weights.load(model, start, skip=["classifier", *["dispeller"] * dispelling, *["identifier"] * bool(identity)])
     net.compile(settings, model, steps)
     return model
 
@@ -147,7 +162,8 @@ def one_fold(
         if not jobs.wanted(place / row):
             continue
         strategy = fitting.setup(settings, seed)
-        make = functools.partial(build, settings, row, classes, settings.epochs * len(learn), start.get(row))
+        steps, people = settings.epochs * len(learn), len(learn.subjects)
+        make = functools.partial(build, settings, row, classes, steps, start.get(row), people)
         models[row], methods[ROWS[row]] = fitting.fit_and_test(settings, make, learn, test, place / row, strategy)
         accuracy = 100 * np.mean(np.equal(*methods[ROWS[row]]["last"]))
         print(f"{place}: {ROWS[row]} names {accuracy:.1f} %", flush=True)
@@ -194,6 +210,9 @@ def run(settings: Settings) -> report.Results:
     data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "ed2l")
     folds, tested = data.make_folds(settings, listed, classes, folder), []
+    if settings.lambda_identity:
+        for fold in folds:
+            data.refuse_nameless([listed[i] for i in fold.train], "--lambda_identity dispels who is shown")
     stages = [jobs.Stage(row, "networks", settings.epochs) for row in settings.rows]
     for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run

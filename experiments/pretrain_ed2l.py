@@ -55,7 +55,7 @@ def run(settings: Settings) -> Path:
         device=FEEDS[settings.feed],
     )
     with strategy.scope():
-        model = net.build(settings, on_fer2013.SHOWN, settings.dispelling)
+        model = net.build(settings, on_fer2013.SHOWN, settings.dispelling, len(data))
         if start := provenance.weights_file(settings.init):
             weights.load(model, start)
         net.compile(settings, model, settings.epochs * len(data))

@@ -22,6 +22,7 @@ __all__ = [
     "ReflectionPadding",
     "conv_bn",
     "grey",
+    "logits_of",
     "normal",
     "residual_block",
     "scaled",
@@ -51,6 +52,14 @@ def scaled(channels: int, width: float) -> int:
 def normal() -> Any:
     """N(0, 0.02), from which a GAN's kernels start: an instance for each, since one gives all the same numbers."""
     return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def logits_of(layer: Any, features: tf.Tensor, *, frozen: bool = False) -> tf.Tensor:
+    """W f + b of a Dense layer: (N, F) -> (N, K) float32; `frozen` keeps gradients from W and b."""
+    weights, bias = (tf.convert_to_tensor(v) for v in (layer.kernel, layer.bias))
+    if frozen:
+        weights, bias = tf.stop_gradient(weights), tf.stop_gradient(bias)
+    return tf.matmul(features, weights) + bias
 
 
 @keras.utils.register_keras_serializable("fer_tf")

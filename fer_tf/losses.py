@@ -23,6 +23,19 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, weight: tf.Tensor | None
     return weighted_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weight)
 
 
+def confusion_loss(logits: tf.Tensor) -> tf.Tensor:
+    """The cross-entropy to the uniform distribution, the mean over the batch: a net descends it to fool a classifier.
+
+    ED2L: l_p, eq. (5) of section 2.3, and likewise of people. DE-GAN: of people, beside the paper.
+
+    Args:
+      logits: (N, K) float32 of the classifier.
+    Returns:
+      Scalar float32 >= log K: -1/K sum_j log y^j.
+    """
+    return -tf.reduce_mean(tf.nn.log_softmax(logits))
+
+
 def weighted_mean(losses: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
     """sum(weight * losses) / N, as Keras has it; (N,) float32 twice -> scalar."""
     return tf.reduce_mean(losses if weight is None else losses * weight)

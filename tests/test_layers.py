@@ -356,3 +356,16 @@ def test_widths_and_the_start_of_a_gan():
     assert [layers.scaled(64, width) for width in (1.0, 1 / 2, 1 / 40, 0.0)] == [64, 32, 2, 1]
     first, second = (np.array(layers.normal()((50, 400))) for _ in range(2))
     assert abs(first.mean()) < 5e-4 and first.std() == pytest.approx(0.02, rel=0.03) and np.any(first != second)
+
+
+def test_logits_of_a_frozen_layer_move_its_features_alone():
+    layer = keras.layers.Dense(3, bias_initializer="ones")
+    layer.build((None, 4))
+    f = tf.constant(np.random.default_rng(0).normal(size=(5, 4)), tf.float32)
+    for frozen in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(f)
+            logits = layers.logits_of(layer, f, frozen=frozen)
+        np.testing.assert_allclose(logits, layer(f), atol=1e-6)
+        to_f, *to_layer = tape.gradient(logits, [f, *layer.trainable_variables])
+        assert np.abs(to_f).max() > 0 and [g is None for g in to_layer] == [frozen] * 2

@@ -19,6 +19,7 @@ CASES = {
     "cross_entropy": (losses.cross_entropy, (LOGITS, LABELS), -LOG_P[np.arange(5), LABELS].mean()),
     "smoothed": (losses.smoothed_cross_entropy, (LOGITS, LABELS, 0.2), -(SPREAD * LOG_P).sum(-1).mean()),
     "not smoothed": (losses.smoothed_cross_entropy, (LOGITS, LABELS, 0.0), -LOG_P[np.arange(5), LABELS].mean()),
+    "confusion_loss": (losses.confusion_loss, (LOGITS,), -LOG_P.mean()),
     "log_loss of real": (losses.log_loss, (SCORES, True), -np.log(D).mean()),
     "log_loss of fake": (losses.log_loss, (SCORES, False), -np.log(1 - D).mean()),
     "log_loss of some": (losses.log_loss, (SCORES, True, COUNTED), -np.log(D)[[0, 2, 3]].sum() / D.size),
@@ -47,6 +48,11 @@ def test_no_two_cases_expect_the_same():
     """So that a term in another's place is seen; without smoothing the two cross-entropies are one."""
     values = [float(expected) for name, (_, _, expected) in CASES.items() if name != "not smoothed"]
     assert len({round(v, 3) for v in values}) == len(values)
+
+
+def test_the_confusion_loss_is_least_where_all_classes_are_equal():
+    assert float(losses.confusion_loss(tf.fill((3, 5), 7.0))) == pytest.approx(np.log(5), rel=1e-6)
+    assert -LOG_P.mean() > np.log(4)
 
 
 def test_log_losses_stay_finite_where_d_is_sure_of_the_contrary():

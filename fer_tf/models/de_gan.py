@@ -38,6 +38,8 @@ and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3
 - Eq. (2): `lambda_own` and `own_share` add an L1 distance to the source, for fakes that keep their own identity. Both
   are 0 by default, as printed. The term shows the decoder faces within two thousand steps and makes f(x) hold who is
   seen, which eq. (1) and (2) alone then drive out again: for pre-training only.
+- Eq. (2): `lambda_identity` adds a term by which f(x) hides who is seen. A linear classifier of the training people is
+  a third player; it sees f(x) at length one. 0 by default, as printed. What it gains is not yet measured.
 """
 
 from __future__ import annotations
@@ -48,11 +50,11 @@ from typing import Any
 import tensorflow as tf
 
 from fer_tf import augment, draws
-from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Terms, keras
-from fer_tf.layers import Noise, normal, scaled, step_seed
+from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
+from fer_tf.layers import Noise, logits_of, normal, step_seed
 from fer_tf.layers import signed_grey as grey
-from fer_tf.losses import cross_entropy
-from fer_tf.nets.dr_gan import CODE, NOISE, SIZE, STAGES, build_decoder, build_discriminator, build_encoder
+from fer_tf.losses import confusion_loss, cross_entropy
+from fer_tf.nets.dr_gan import CODE, NOISE, SIZE, STAGES, build_decoder, build_discriminator, build_encoder, build_local
 from fer_tf.records import CLASSES
 from fer_tf.softmax import SoftmaxClassifier, accuracy
 
@@ -157,6 +159,7 @@ class DEGAN(PlayersModel):
       code, noise: lengths of f(x) and z.
       own_share: share of fakes that keep their own identity.
       lambda_own: weight of those fakes' distance (L1) to their source; 0, as in the paper, for no such term.
+      lambda_identity: weight of eq. (5) of ED2L for people on f(x), by which G fools the player "identifier".
       ratio, near: of `Pace`.
       seed: of z and of the identities that are drawn.
     Raises:
@@ -173,6 +176,7 @@ class DEGAN(PlayersModel):
         noise: int = NOISE,
         own_share: float = 0.0,
         lambda_own: float = 0.0,
+        lambda_identity: float = 0.0,
         ratio: int = 4,
         near: float = 0.9,
         seed: int = 0,
@@ -185,6 +189,7 @@ class DEGAN(PlayersModel):
         self.classes, self.subjects, self.width = tuple(classes), tuple(subjects), width
         self.code, self.noise, self.seed = code, noise, seed
         self.own_share, self.lambda_own, self.ratio, self.near = own_share, lambda_own, ratio, near
+        self.lambda_identity = lambda_identity
         count = len(self.subjects)
         self.encoder = build_encoder(width=width, code=code)
         self.decoder = build_decoder(count, width=width, code=code, noise=noise)
@@ -194,15 +199,20 @@ class DEGAN(PlayersModel):
         self.pace = Pace(ratio, near, dtype="float32", name="pace_of_d")
         for layer in (self.identities, self.z, self.pace):
             layer.build(())
+        if lambda_identity:
+            self.identifier = keras.layers.Dense(count, kernel_initializer=normal(), dtype="float32", name="identifier")
+            self.identifier.build((None, code))
         self.built = True
         logged = ["discriminator", "generator", "real_expression", "real_identity", "fake", "expression", "identity"]
-        logged += ["own"] * (lambda_own > 0)
-        self.track(*(f"{n}_loss" for n in logged), "accuracy", "identity_accuracy", "discriminator_share")
+        logged += ["own"] * (lambda_own > 0) + ["identifier", "code_identity", "confusion"] * (lambda_identity > 0)
+        shares = ["identity_accuracy", *["code_identity_accuracy"] * (lambda_identity > 0), "discriminator_share"]
+        self.track(*(f"{n}_loss" for n in logged), "accuracy", *shares)
 
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
-        """D; then G, which is encoder and decoder."""
+        """D; the classifier that G fools, if any; then G, which is encoder and decoder."""
         generator = [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
-        return [("discriminator", self.discriminator.trainable_variables), ("generator", generator)]
+        fooled = [("identifier", self.identifier.trainable_variables)] if self.lambda_identity else []
+        return [("discriminator", self.discriminator.trainable_variables), *fooled, ("generator", generator)]
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """f(x): (N, 96, 96, 1|3) float32 in [0, 1] -> (N, code) float32."""
@@ -253,7 +263,15 @@ class DEGAN(PlayersModel):
             away = tf.reduce_sum(keeps * tf.reduce_mean(tf.abs(fake - image), (1, 2, 3)))
             generator["own_loss"] = self.lambda_own * tf.math.divide_no_nan(away, tf.reduce_sum(keeps))
         measures = {"accuracy": accuracy(e, expression), "identity_accuracy": accuracy(i, own)}
-        return {"discriminator": discriminator, "generator": generator}, measures
+        players = {"discriminator": discriminator, "generator": generator}
+        if self.lambda_identity:
+            unit = tf.math.l2_normalize(f, -1)
+            said = logits_of(self.identifier, tf.stop_gradient(unit))
+            players["identifier"] = {"code_identity_loss": cross_entropy(said, own)}
+            measures["confusion_loss"] = confusion_loss(logits_of(self.identifier, unit, frozen=True))
+            generator["confusion_loss"] = self.lambda_identity * measures["confusion_loss"]
+            measures["code_identity_accuracy"] = accuracy(said, own)
+        return players, measures
 
     def turns(self, measures: Terms) -> dict[str, tf.Tensor]:
         """D moves when it is its turn (`Pace`), G at every step."""
@@ -267,22 +285,8 @@ class DEGAN(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("name", "classes", "subjects", "width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
-        return {n: getattr(self, n) for n in (*names, "seed")}
-
-
-def build_local(maps: Any, *, width: float = 1.0, name: str = "local") -> Any:
-    """A local CNN of Fig. 3 on one stage's maps: (N, s, s, C) -> its last fully connected layer (N, 128) float32."""
-    inputs = x = keras.Input(tuple(maps.shape[1:]), name="residue")
-    for i in (1, 2):
-        options = {"use_bias": False, "kernel_initializer": normal(), "name": f"conv{i}"}
-        x = keras.layers.Conv2D(scaled(64, width), 3, padding="same", **options)(x)
-        x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(epsilon=1e-5, name=f"norm{i}")(x))
-        x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
-    x = keras.layers.AveragePooling2D(x.shape[1] // 3, name="mean")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    options = {"kernel_initializer": normal(), "dtype": "float32"}
-    return keras.Model(inputs, keras.layers.Dense(scaled(128, width), "relu", name="fc", **options)(x), name=name)
+        names = ("name", "classes", "subjects", "width", "code", "noise", "own_share", "lambda_own", "lambda_identity")
+        return {n: getattr(self, n) for n in (*names, "ratio", "near", "seed")}
 
 
 @keras.utils.register_keras_serializable("fer_tf")

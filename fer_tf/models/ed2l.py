@@ -34,19 +34,23 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
 **Deviations**, where something printed is changed:
 
 - 3.1: faces are found by MTCNN where it is installed (`--preset=paper`; `--detector=mtcnn`), else by dlib.
+- Eq. (6), `warm_up`: eq. (5)'s weight rises from 0 over the first steps, l_a's is whole, so that the dispeller has
+  learnt something before it is fooled. 0 by default, as printed. What it gains is not yet measured.
+- Eq. (5), `lambda_identity`: f_t is to hide who is shown, by l_a and l_p with the training people in the place of the
+  expressions. 0 by default, as printed. What it gains is not yet measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from fer_tf import augment
 from fer_tf.compat import Adam, Batch, BatchNorm, PlayersModel, Step, Terms, keras, minimize
-from fer_tf.layers import PReLU, scaled, signed_grey
-from fer_tf.losses import cross_entropy, decay_loss
+from fer_tf.layers import PReLU, logits_of, scaled, signed_grey
+from fer_tf.losses import confusion_loss, cross_entropy, decay_loss
 from fer_tf.records import CLASSES
 from fer_tf.softmax import accuracy
 
@@ -126,15 +130,52 @@ def am_softmax_logits(cosines: tf.Tensor, labels: tf.Tensor | None, margin: floa
     return scale * cosines
 
 
-def confusion_loss(logits: tf.Tensor) -> tf.Tensor:
-    """l_p, the cross-entropy to the uniform distribution. Eq. (5), section 2.3.
+@keras.utils.register_keras_serializable("fer_tf")
+class WarmUp(keras.layers.Layer):
+    """The share of a weight that rises linearly over training: 0 at the first step, 1 from step `steps` + 1 on.
+
+    The step count is a variable of the layer: checkpoints hold it, `weights.save` leaves it out.
 
     Args:
-      logits: (N, K) float32 of the dispeller.
-    Returns:
-      Scalar float32 >= log K: -1/K sum_j log y^j, the mean over the batch.
+      steps: over which it rises; 0 for 1 from the first.
     """
-    return -tf.reduce_mean(tf.nn.log_softmax(logits))
+
+    def __init__(self, steps: int, **options: Any):
+        super().__init__(**options)
+        self.steps = steps
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the step counter."""
+        self.seed_step = self.add_weight(
+            name="seed_step", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def share(self) -> tf.Tensor:
+        """The share of this training step, scalar float32 in [0, 1]; counts the step."""
+        step = tf.convert_to_tensor(self.seed_step)
+        self.seed_step.assign(step + 1)
+        return tf.minimum(tf.cast(step, tf.float32) / max(self.steps, 1), 1.0) if self.steps else tf.ones(())
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "steps": self.steps}
+
+
+class Judge(NamedTuple):
+    """A linear classifier that is a player of its own, and that the net fools.
+
+    Attributes:
+      layer: its weights.
+      loss: name of its loss among the terms.
+      seen: names of the features and of the answers from which it makes its further steps.
+      factor: of its loss.
+    """
+
+    layer: Any
+    loss: str
+    seen: tuple[str, str]
+    factor: float
 
 
 @keras.utils.register_keras_serializable("fer_tf")
@@ -149,9 +190,17 @@ class ED2L(PlayersModel):
       confusion_updates_dispeller: whether l_p moves the dispeller's weights too; never, where it is a player.
       dispeller_steps: 0 as printed: one player moves all by eq. (6). k: the dispeller is a player of its own,
         "adversary", that descends l_a k times for each step of the others, on the same features.
+      warm_up: steps over which eq. (5)'s weights rise linearly, from 0 at the first; 0, as printed, has them whole.
+      lambda_identity: 0 as printed. Else who is shown is dispelled from f_t, as the expression is from f_p: a linear
+        classifier of people is a player of its own, "identifier", with as many steps as the dispeller has and at least
+        one, and its eq. (5) with this weight moves base and distilling branch. It sees f_t at length one, as eq. (2)
+        does: a shorter f_t hides nobody. A training batch then has subject, (N,) int in 0 .. identities - 1.
+      identities: people in training, with lambda_identity.
       weight_decay: of the L2 term, weight_decay / 2 * ||theta||^2 over every trainable variable.
       width: times the printed channels and FC units; 1.0 is the paper's.
       size: (h, w) of a patch.
+    Raises:
+      ValueError: lambda_identity with fewer than two people.
     """
 
     def __init__(
@@ -165,6 +214,9 @@ class ED2L(PlayersModel):
         lambda_p: float = 10.0,
         confusion_updates_dispeller: bool = True,
         dispeller_steps: int = 0,
+        warm_up: int = 0,
+        lambda_identity: float = 0.0,
+        identities: int = 0,
         weight_decay: float = 5e-4,
         width: float = 1.0,
         size: Sequence[int] = SIZE,
@@ -172,11 +224,14 @@ class ED2L(PlayersModel):
         **options: Any,
     ):
         super().__init__(name=name, **options)
+        if lambda_identity and identities < 2:
+            raise ValueError(f"lambda_identity dispels who is shown: it needs two people or more, not {identities}.")
         height, breadth = size
         self.classes, self.dispelling, self.width, self.size = tuple(classes), dispelling, width, (height, breadth)
         self.margin, self.scale, self.lambda_t, self.lambda_p = margin, scale, lambda_t, lambda_p
         self.confusion_updates_dispeller, self.weight_decay = confusion_updates_dispeller, weight_decay
-        self.dispeller_steps = dispeller_steps
+        self.dispeller_steps, self.warm_up = dispeller_steps, warm_up
+        self.lambda_identity, self.identities = lambda_identity, identities
         self.base = build_base(width=width, size=self.size)
         self.distilling_branch = build_branch(width=width, size=self.size, name="distilling")
         count, hidden = len(self.classes), scaled(HIDDEN, width)
@@ -186,23 +241,39 @@ class ED2L(PlayersModel):
             self.dispelling_branch = build_branch(width=width, size=self.size, name="dispelling")
             self.dispeller = dense(count, dtype="float32", name="dispeller")
             self.dispeller.build((None, hidden))
+        if lambda_identity:
+            self.identifier = dense(identities, dtype="float32", name="identifier")
+            self.identifier.build((None, hidden))
+        if warm_up:
+            self.rise = WarmUp(warm_up, name="rise")
+            self.rise.build(())
         self.built = True
-        dispelled = ["dispeller_loss", "confusion_loss"] * dispelling + ["adversary_loss"] * self.plays
-        accuracies = ["accuracy", *["dispeller_accuracy"] * dispelling]
-        self.track("classifier_loss", "distilling_loss", *dispelled, "decay_loss", *accuracies)
+        logged = ["classifier_loss", "distilling_loss", *["dispeller_loss", "confusion_loss"] * dispelling]
+        logged += ["adversary_loss"] * self.plays
+        logged += ["identifier_loss", "identity_loss", "identity_confusion_loss"] * bool(lambda_identity)
+        accuracies = ["accuracy", *["dispeller_accuracy"] * dispelling, *["identity_accuracy"] * bool(lambda_identity)]
+        self.track(*logged, "decay_loss", *accuracies)
 
     @property
     def plays(self) -> bool:
         """Whether the dispeller is a player of its own."""
         return self.dispelling and self.dispeller_steps > 0
 
+    @property
+    def judges(self) -> dict[str, Judge]:
+        """The classifiers that are players of their own, by the player's name."""
+        made = {}
+        if self.plays:
+            made["adversary"] = Judge(self.dispeller, "dispeller_loss", ("f_p", "label"), self.lambda_p)
+        if self.lambda_identity:
+            made["identifier"] = Judge(self.identifier, "identity_loss", ("f_t", "subject"), self.lambda_identity)
+        return made
+
     def player_variables(self) -> list[tuple[str, list[tf.Variable]]]:
-        """One player moves everything, or all but the dispeller; gradients say which loss reaches which part."""
-        if not self.plays:
-            return [("classifier", self.trainable_variables)]
-        own = self.dispeller.trainable_variables
-        rest = [v for v in self.trainable_variables if not any(v is w for w in own)]
-        return [("adversary", own), ("classifier", rest)]
+        """One player moves all that is no judge's; gradients say which loss reaches which part."""
+        own = {name: judge.layer.trainable_variables for name, judge in self.judges.items()}
+        taken = {id(v) for variables in own.values() for v in variables}
+        return [*own.items(), ("classifier", [v for v in self.trainable_variables if id(v) not in taken])]
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 1|3) float32 in [0, 1] -> (N, H, W, 1) float32 in [-1, 1]."""
@@ -235,41 +306,62 @@ class ED2L(PlayersModel):
 
     def dispeller_logits(self, features: tf.Tensor, *, frozen: bool = False) -> tf.Tensor:
         """W_p f_p + b_p of section 2.3: (N, 256) -> (N, K) float32; `frozen` keeps gradients from W_p and b_p."""
-        weights, bias = (tf.convert_to_tensor(v) for v in (self.dispeller.kernel, self.dispeller.bias))
-        if frozen:
-            weights, bias = tf.stop_gradient(weights), tf.stop_gradient(bias)
-        return tf.matmul(features, weights) + bias
+        return logits_of(self.dispeller, features, frozen=frozen)
 
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """The weighted terms of eq. (6) and the decay, on a batch with image and label; no margin but in training.
 
-        Where the dispeller plays, l_a is its own, and what its further steps take is among the measures.
+        Where a judge plays, its cross-entropy is its own, and what its further steps take is among the measures. Whom
+        a test shows no training knows: the terms of `lambda_identity` are those of training.
         """
         labels, weight, ends = batch["label"], batch.get("weight"), self.branches(batch["image"], training)
         cosines = self.cosines(ends["t"][1])
         logits_t = am_softmax_logits(cosines, labels if training else None, self.margin, self.scale)  # eq. (2)
         terms = {"distilling_loss": cross_entropy(logits_t, labels, weight)}  # l_t, eq. (3)
-        measures, further = {"accuracy": accuracy(cosines, labels)}, {}
+        measures, seen = {"accuracy": accuracy(cosines, labels)}, {}
         if self.dispelling:
             f_p = ends["p"][1]
-            logits_p = self.dispeller_logits(tf.stop_gradient(f_p))  # l_a reaches the dispeller alone
+            seen["f_p"] = tf.stop_gradient(f_p)
+            logits_p = self.dispeller_logits(seen["f_p"])  # l_a reaches the dispeller alone
             confused = self.dispeller_logits(f_p, frozen=self.plays or not self.confusion_updates_dispeller)
             terms["dispeller_loss"] = cross_entropy(logits_p, labels, weight)  # l_a, section 2.3
             terms["confusion_loss"] = confusion_loss(confused)  # l_p, eq. (5)
             measures["dispeller_accuracy"] = accuracy(logits_p, labels)
-            if self.dispeller_steps > 1 and training:
-                further = {"f_p": tf.stop_gradient(f_p), "label": labels}
-                further |= {} if weight is None else {"weight": weight}
-        factors = {"distilling_loss": self.lambda_t, "dispeller_loss": self.lambda_p, "confusion_loss": self.lambda_p}
+        if self.lambda_identity and training:
+            f_t, who = tf.math.l2_normalize(ends["t"][1], -1), self.known(batch["subject"])
+            seen["f_t"] = tf.stop_gradient(f_t)
+            logits_i = logits_of(self.identifier, seen["f_t"])
+            terms["identity_loss"] = cross_entropy(logits_i, who, weight)  # l_a, of people
+            terms["identity_confusion_loss"] = confusion_loss(logits_of(self.identifier, f_t, frozen=True))  # l_p, too
+            measures["identity_accuracy"] = accuracy(logits_i, who)
+        if self.judges and self.dispeller_steps > 1 and training:
+            answers = {name: batch[name] for name in ("label", "subject", "weight") if name in batch}
+            measures |= seen | answers
+        players = self.weighted(terms, self.rise.share() if self.warm_up and training else tf.ones(()))
+        return players, {**terms, **measures}  # logged as they are
+
+    def weighted(self, terms: Terms, share: tf.Tensor) -> dict[str, Terms]:
+        """Player -> its terms times their weights of eq. (6), with the decay; `share` of that of eq. (5)'s."""
+        lambda_p, lambda_i = self.lambda_p, self.lambda_identity
+        factors = {"distilling_loss": self.lambda_t, "dispeller_loss": lambda_p, "confusion_loss": share * lambda_p}
+        factors |= {"identity_loss": lambda_i, "identity_confusion_loss": share * lambda_i}
         own = {name: factors[name] * value for name, value in terms.items()}
         decay = {"decay_loss": decay_loss(self.trainable_variables, self.weight_decay)}
-        players = {"classifier": own | decay}
-        if self.plays:
-            players = {"adversary": {"dispeller_loss": own.pop("dispeller_loss"), **decay}, "classifier": own | decay}
-        return players, {**terms, **measures, **further}  # logged as they are
+        players: dict[str, Terms] = {}
+        for name, judge in self.judges.items():
+            players[name] = {judge.loss: own.pop(judge.loss)} if judge.loss in own else {}
+            players[name] |= decay
+        return {**players, "classifier": own | decay}
+
+    def known(self, subjects: tf.Tensor) -> tf.Tensor:
+        """Numbers of people (N,) int, each of whom has to be one of the training's: 0 .. identities - 1."""
+        there = tf.reduce_all((subjects >= 0) & (subjects < self.identities))
+        about = ["lambda_identity wants to know who each training face shows, 0 ..", self.identities - 1, "was:"]
+        tf.debugging.Assert(there, [*about, subjects], summarize=100)  # XLA leaves it out
+        return subjects
 
     def train_step(self, data: Any) -> Terms:
-        """A step of all players, then the dispeller's further ones."""
+        """A step of all players, then the judges' further ones."""
         if self.dispeller_steps < 2:
             return super().train_step(data)
         batch = self.as_batch(data)
@@ -277,21 +369,22 @@ class ED2L(PlayersModel):
         return self.move(self.gradients(batch))
 
     def move(self, step: Step) -> Terms:
-        """The second half of a step: all players move, then the dispeller alone, on the same f_p, k - 1 times."""
-        logs, seen = super().move(step), step.measures
-        for _ in range(self.dispeller_steps - 1 if self.plays else 0):
-            player = self.players()["adversary"]
-            with tf.GradientTape() as tape:
-                l_a = cross_entropy(self.dispeller_logits(seen["f_p"]), seen["label"], seen.get("weight"))
-                loss = self.lambda_p * l_a + decay_loss(player.variables, self.weight_decay)
-            minimize(player, loss, tape)
+        """The second half of a step: all players move, then each judge alone, on the same features, k - 1 times."""
+        logs, seen, players = super().move(step), step.measures, self.players()
+        for name, judge in self.judges.items():
+            features, answers = (seen.get(column) for column in judge.seen)
+            for _ in range(self.dispeller_steps - 1):
+                with tf.GradientTape() as tape:
+                    error = cross_entropy(logits_of(judge.layer, features), answers, seen.get("weight"))
+                    loss = judge.factor * error + decay_loss(players[name].variables, self.weight_decay)
+                minimize(players[name], loss, tape)
         return logs
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ["name", "classes", "dispelling", "margin", "scale", "lambda_t", "lambda_p"]
-        names += ["confusion_updates_dispeller", "dispeller_steps", "weight_decay", "width", "size"]
-        return {n: getattr(self, n) for n in names}
+        names += ["confusion_updates_dispeller", "dispeller_steps", "warm_up", "lambda_identity", "identities"]
+        return {n: getattr(self, n) for n in [*names, "weight_decay", "width", "size"]}
 
 
 def optimizer(rate: Any = 1e-4, *, decoupled: float | None = None) -> Any:

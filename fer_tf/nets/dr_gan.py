@@ -4,6 +4,8 @@ The encoder is fourteen 3x3 convolutions in five stages, each followed by batch 
 to 5. f(x) is the mean over the last 6x6 maps, of which there are 350. That makes 2,904,668 weights. The decoder mirrors
 it: a linear layer on [f(x), identity, z], five stages of which 2 to 5 are entered by a transposed convolution, and a
 convolution to one channel with a tanh. D has the encoder's convolutions, with weights of its own, and two linear heads.
+
+Beside them stands DE-GAN's own local CNN, which stage two has on the encoder's maps.
 """
 
 from __future__ import annotations
@@ -86,3 +88,17 @@ def build_discriminator(
         for head, count in (("expression", expressions + 1), ("identity", identities))
     ]
     return keras.Model(inputs, heads, name=name)
+
+
+def build_local(maps: Any, *, width: float = 1.0, name: str = "local") -> Any:
+    """A local CNN of Fig. 3 on one stage's maps: (N, s, s, C) -> its last fully connected layer (N, 128) float32."""
+    inputs = x = keras.Input(tuple(maps.shape[1:]), name="residue")
+    for i in (1, 2):
+        options = {"use_bias": False, "kernel_initializer": normal(), "name": f"conv{i}"}
+        x = keras.layers.Conv2D(scaled(64, width), 3, padding="same", **options)(x)
+        x = keras.layers.Activation("relu", name=f"relu{i}")(BatchNorm(epsilon=1e-5, name=f"norm{i}")(x))
+        x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
+    x = keras.layers.AveragePooling2D(x.shape[1] // 3, name="mean")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    options = {"kernel_initializer": normal(), "dtype": "float32"}
+    return keras.Model(inputs, keras.layers.Dense(scaled(128, width), "relu", name="fc", **options)(x), name=name)

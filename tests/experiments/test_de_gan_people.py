@@ -128,7 +128,8 @@ class Spied:
 
 GIVEN = {
     "width": 1 / 32, "code": 8, "noise": 3, "own_share": 0.25, "lambda_own": 2.0, "ratio": 3, "near": 0.75,
-    "gan_epochs": 5, "epochs": 3, "gan_rate": 3e-4, "rate": 2e-3, "decay_to": 0.25, "batch_size": 4, "seed": 11,
+    "lambda_identity": 0.3, "identity_rate": 7e-3, "gan_epochs": 5, "epochs": 3, "gan_rate": 3e-4, "rate": 2e-3,
+    "decay_to": 0.25, "batch_size": 4, "seed": 11,
 }  # fmt: skip
 
 
@@ -238,11 +239,11 @@ def test_each_training_has_its_epochs_seed_rate_and_views(run):
         assert fit.options["checkpoint_steps"] == (200 if fit.stage == "gan" else 500)
         if hasattr(fit.model, "seed"):
             assert fit.model.seed == seed
-        for player in fit.model.players().values():
+        for name, player in fit.model.players().items():
             assert player.optimizer.beta_1 == 0.5
             rate = player.optimizer._learning_rate
             if fit.stage == "gan":
-                assert float(rate) == pytest.approx(3e-4)
+                assert float(rate) == pytest.approx(7e-3 if name == "identifier" else 3e-4)
             else:  # a cosine, at its end by the last step and not before
                 steps = fit.epochs * len(fit.data)
                 falling = [float(rate(step)) for step in (0, steps // 2, steps - 1, steps)]
@@ -255,7 +256,7 @@ def test_each_network_is_what_the_settings_say(run):
     """Stage two has the trained GAN's encoder and its own of --uses; all others weights of their own."""
     fits = {f.stage: f for f in run.fits}
     gan = fits["gan"].model
-    arguments = ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near", "seed")
+    arguments = ("width", "code", "noise", "own_share", "lambda_own", "lambda_identity", "ratio", "near", "seed")
     assert {n: gan.get_config()[n] for n in arguments} == {n: GIVEN[n] for n in arguments}
     for uses in ("both", "code", "residues"):
         model = fits[uses].model
@@ -273,6 +274,7 @@ def test_the_papers_numbers(monkeypatch, tmp_path):
     given = {"only_folds": "0", "workdir": str(tmp_path), "precision": "float32"}
     settings = script.Settings(preset="paper", **given)
     read = {"decay_to": 1.0, "width": 1.0, "noise": 50, "views": 0, "own_share": 0.0, "lambda_own": 0.0, "near": 0.9}
+    read |= {"lambda_identity": 0.0}
     whole = {"max_subjects": 0, "max_steps": None, "gan_init": "none", "baseline_init": "none", "fold_order": "strided"}
     read |= {"ratio": 4, "classes": "seven", "uses": ("both", "code", "code:converged", "residues"), "runs": 1}
     read |= {"baselines": ("strong", "printed")}

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,57 @@ def test_settings_reach_the_net_and_its_optimizer():
     assert rates_at(model, (0, 5, 10, 20)) == pytest.approx([0.5, 0.5 * (0.2 + 0.8 / 2), 0.1, 0.1])
 
 
+def test_the_options_beside_the_paper_reach_the_rows_of_ed2l_alone(files):
+    """--warm_up in epochs; --lambda_identity with as many people as are trained on, new where weights are given."""
+    own = {"epochs": 4, "warm_up": 1.5, "lambda_identity": 0.25, "dispeller_rate": 0.03}
+    made = script.Settings(preset="smoke", **own, **files)
+    for row, start in (("ed2l", None), ("ed2l_pretrained", files["init"])):
+        model = script.build(made, row, CLASSES, 40, start, 3)
+        assert (model.warm_up, model.lambda_identity, model.identities) == (15, 0.25, 3)
+        assert [name for name in model.players()] == ["identifier", "classifier"]
+        assert float(np.array(model.identifier_optimizer.learning_rate)) == pytest.approx(0.03)
+        assert model.identifier.kernel.shape[-1] == 3
+    baseline = script.build(made, "baseline_pretrained", CLASSES, 40, files["baseline_init"], 3)
+    assert not baseline.lambda_identity and list(baseline.players()) == ["classifier"]
+    assert script.build(script.Settings(preset="smoke"), "ed2l", CLASSES, 40, None, 3).lambda_identity == 0
+
+
+def test_each_training_face_comes_with_its_own_persons_number(planted, monkeypatch, tmp_path):
+    """The faces themselves say who they are; whom the fold tests has no number among them."""
+    calls = []
+
+    def fit_and_test(settings, build, learn, test, *rest, **more):
+        calls.append((build(), learn))
+        return evaluation.Outcome(calls[-1][0], {"last": (np.zeros(1, int), np.zeros(1, int))})
+
+    monkeypatch.setattr(fitting, "fit_and_test", fit_and_test)
+    monkeypatch.setattr(measures, "measure", lambda *_: {})
+    listed = planted.people(people=5)
+    train = tuple(i for i, r in enumerate(listed) if r.subject not in ("P0", "P2"))
+    fold = Fold(train, tuple(i for i in range(len(listed)) if i not in train))
+    made = script.Settings(preset="smoke", precision="float32", rows=("ed2l",), lambda_identity=1.0)
+    script.one_fold(made, listed, fold, CLASSES, 0, tmp_path)
+    ((model, learn),), seen = calls, set()
+    for batch in learn.epoch(0):
+        people = planted.marks(batch["image"].numpy())
+        assert [learn.subjects[i] for i in batch["subject"].numpy()] == people
+        assert np.all(np.isfinite([float(v) for v in model.losses_of("identifier", batch).values()]))
+        seen |= {*people}
+    assert seen == {*learn.subjects} == {"P1", "P3", "P4"} and model.identities == 3
+
+
+def test_who_is_not_named_cannot_be_dispelled(planted, tmp_path):
+    """One sentence, before anything is trained."""
+    listed = planted.people(people=4)
+    planted.plant([replace(r, subject=None) if r.subject == "P2" else r for r in listed])
+    made = script.Settings(preset="smoke", precision="float32", workdir=tmp_path, split="random", max_subjects=0)
+    with pytest.raises(
+        ValueError, match=r"has no subject .* and --lambda_identity dispels who is shown: give"
+    ) as error:
+        script.run(made.replace(lambda_identity=1.0))
+    assert "\n" not in str(error.value) and not planted.trained
+
+
 def rates_at(model, steps):
     """The learning rate at some steps."""
     schedule = model.classifier_optimizer._learning_rate
@@ -183,6 +235,7 @@ def test_the_papers_numbers(planted, monkeypatch, tmp_path):
         assert model.distilling_branch.get_layer("fc").units == 256
         assert model.base.input_shape == (None, 112, 96, 1)
     assert made.max_steps is None and made.confusion_updates_dispeller
+    assert made.warm_up == made.lambda_identity == 0
     assert made.dispeller_steps == 0 and made.init == made.baseline_init == "none", "the released ones are not alike"
 
 
@@ -297,7 +350,8 @@ def test_the_nets_arguments_are_all_of_the_settings():
     """A field that the net has and the settings pass on, by one name."""
     model = net.build(script.Settings(preset="smoke"), CLASSES, True)
     assert {*net.ARGUMENTS} <= {*model.get_config()}
-    assert {*model.get_config()} - {*net.ARGUMENTS} == {"name", "classes", "dispelling", "size"}
+    others = {"name", "classes", "dispelling", "size", "warm_up", "lambda_identity", "identities"}
+    assert {*model.get_config()} - {*net.ARGUMENTS} == others
 
 
 def test_an_ed2l_is_held_against_the_baseline_with_its_start():

@@ -87,15 +87,6 @@ def test_equations_2_and_3_by_hand(margin):
     np.testing.assert_allclose(plain, s * cosine, rtol=1e-4)
 
 
-def test_equation_5_by_hand_and_its_minimum():
-    logits = np.random.default_rng(1).normal(size=(6, 5))
-    y = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    by_hand = np.mean([-sum(np.log(p) for p in row) / 5 for row in y])
-    assert float(ed2l.confusion_loss(tf.constant(logits, tf.float32))) == pytest.approx(by_hand, rel=1e-5)
-    assert float(ed2l.confusion_loss(tf.fill((3, 5), 7.0))) == pytest.approx(np.log(5), rel=1e-6)
-    assert by_hand > np.log(5)
-
-
 LABELS = [0, 2, 1, 1, 1, 0]
 UNEQUAL = {"margin": 0.2, "scale": 5.0, "lambda_t": 2.0, "lambda_p": 3.0, "weight_decay": 0.01}
 

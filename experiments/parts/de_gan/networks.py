@@ -26,7 +26,7 @@ NAMES = {
 BASELINES = {"strong": "CNN (baseline), strong", "printed": "CNN (baseline), as printed"}
 """Value of --baselines -> its name there."""
 
-ARGUMENTS = ("width", "code", "noise", "own_share", "lambda_own", "ratio", "near")
+ARGUMENTS = ("width", "code", "noise", "own_share", "lambda_own", "lambda_identity", "ratio", "near")
 """Those of `de_gan.DEGAN` that are settings."""
 
 
@@ -47,6 +47,10 @@ class Networks(Views, Folds):
     noise: int = setting(de_gan.NOISE, "Length of z.", low=1)
     own_share: float = setting(0.0, "Share of fakes that keep their own identity.", low=0, high=1)
     lambda_own: float = setting(0.0, "Weight of those fakes' L1 distance to their source; 0 in the paper.", low=0)
+    lambda_identity: float = setting(
+        0.0, "Weight by which f(x) hides who is seen from a classifier of people; 0 in the paper.", low=0
+    )
+    identity_rate: float = setting(1e-2, "Learning rate of that classifier's Adam.", low=0)
     ratio: int = setting(4, "Steps of G for one of D, once D is near its optimum.", low=1)
     near: float = setting(0.9, "D's accuracy on real faces, on both heads, from which it is.", low=0, high=1)
     baselines: tuple[str, ...] = setting(
@@ -66,10 +70,14 @@ def build_gan(settings: Networks, classes: tuple[str, ...], subjects: Sequence[s
     given = {name: getattr(settings, name) for name in ARGUMENTS}
     model = de_gan.DEGAN(classes=classes, subjects=subjects, seed=seed, **given)
     if file := provenance.weights_file(settings.gan_init):
-        skip = ["decoder/identity", "discriminator/identity", "pace_of_d"]
-        same = tuple(weights.provenance(file).get("classes") or ()) == classes
+        about, skip = weights.provenance(file), ["decoder/identity", "discriminator/identity", "pace_of_d"]
+        if settings.lambda_identity or (about.get("config") or {}).get("lambda_identity"):
+            skip.append("identifier")
+        same = tuple(about.get("classes") or ()) == classes
         weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
-    model.compile(**{f"{name}_optimizer": de_gan.optimizer(settings.gan_rate) for name in model.players()})
+    rates = dict.fromkeys(model.players(), settings.gan_rate)
+    rates |= {"identifier": settings.identity_rate} if settings.lambda_identity else {}
+    model.compile(**{f"{name}_optimizer": de_gan.optimizer(rate) for name, rate in rates.items()})
     return model
 
 

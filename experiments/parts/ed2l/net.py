@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fer_tf.compat import keras
 from fer_tf.models import ed2l
@@ -32,15 +33,27 @@ class Net(Base):
         low=0,
     )  # fmt: skip
     dispeller_rate: float = setting(1e-2, "Learning rate of its Adam, where it is a player.", low=0)
+    warm_up: float = setting(0.0, "Epochs over which eq. (5)'s weight rises from 0; 0, as printed: none.", low=0)
 
 
-def build(settings: Net, classes: Sequence[str], dispelling: bool) -> ed2l.ED2L:
-    """The net that the settings describe, or its baseline."""
-    return ed2l.ED2L(classes=classes, dispelling=dispelling, **{n: getattr(settings, n) for n in ARGUMENTS})
+def build(settings: Net, classes: Sequence[str], dispelling: bool, epoch: int = 0, **identity: Any) -> ed2l.ED2L:
+    """The net that the settings describe, or its baseline.
+
+    Args:
+      settings: of the run.
+      classes: its expressions.
+      dispelling: False for the baseline.
+      epoch: steps of an epoch, by which --warm_up is counted; none where nothing is trained.
+      identity: lambda_identity and identities, where who is shown is dispelled, too.
+    """
+    given = {n: getattr(settings, n) for n in ARGUMENTS}
+    return ed2l.ED2L(
+        classes=classes, dispelling=dispelling, warm_up=round(settings.warm_up * epoch), **given, **identity
+    )
 
 
 def compile(settings: Net, model: ed2l.ED2L, steps: int) -> None:
-    """Gives the net its optimizer, for a training of so many steps, and the dispeller its own where it is a player."""
+    """Gives the net its optimizer, for a training of so many steps, and each judge that is a player its own."""
     rate = keras.optimizers.schedules.CosineDecay(settings.rate, max(steps, 1), alpha=settings.decay_to)
-    own = {"adversary_optimizer": ed2l.optimizer(settings.dispeller_rate)} if model.plays else {}
+    own = {f"{name}_optimizer": ed2l.optimizer(settings.dispeller_rate) for name in model.judges}
     model.compile(classifier_optimizer=ed2l.optimizer(rate), **own)
