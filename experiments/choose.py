@@ -90,6 +90,7 @@ def begin(settings: Settings, folder: Path) -> list[dict[str, str]]:
             raise ValueError(f"{folder} has a grid with another --{other[0]}: give another --workdir.")
     else:
         about = {"candidates": rows, "commit": provenance.commit(), "written": time.strftime("%F %T")}
+        files.make_folder(folder)
         files.write_json(file, {**plan, **about})
     return rows
 

@@ -41,18 +41,19 @@ def ran(monkeypatch):
 
 
 def test_the_first_of_the_best_is_chosen_and_the_same_line_goes_on(ran, tmp_path, capsys):
+    folder = tmp_path / "runs" / "new"  # which nobody has made
     with pytest.raises(RuntimeError, match="beta=200,phi=2 ended with 1: see .*beta=200,phi=2.txt"):
-        choose.run(made(tmp_path))
-    assert not (tmp_path / "chosen.json").exists()
-    assert choose.run(made(tmp_path)) == {"beta": "10", "phi": "4"}
+        choose.run(made(folder))
+    assert not (folder / "chosen.json").exists()
+    assert choose.run(made(folder)) == {"beta": "10", "phi": "4"}
     order = [words[-1].rpartition("/")[2] for words in ran]
     assert order == ["beta=10,phi=2", "beta=10,phi=4", "beta=200,phi=2", "beta=200,phi=2", "beta=200,phi=4"]
     given = ["--preset=quick", "--seed=3", "--beta=10", "--phi=4", "--validation=0.2"]
-    assert ran[1] == [sys.executable, "-m", "experiments.ia_gen", *given, f"--workdir={tmp_path}/beta=10,phi=4"]
-    told = json.loads((tmp_path / "chosen.json").read_text())
+    assert ran[1] == [sys.executable, "-m", "experiments.ia_gen", *given, f"--workdir={folder}/beta=10,phi=4"]
+    told = json.loads((folder / "chosen.json").read_text())
     assert told["chosen"] == {"beta": "10", "phi": "4"} and [r["macro"] for r in told["runs"]] == [*RIGHT.values()]
     assert told["runs"][1] == {"values": told["chosen"], "macro": 0.75, "micro": 0.125, "faces": 75, "error": 0.05}
-    lines = (tmp_path / "choose.log").read_text().splitlines()
+    lines = (folder / "choose.log").read_text().splitlines()
     assert len(lines) == 2 + 4 and lines[1].endswith("beta=10,phi=4: 75.00 % of 75, standard error 5.00")
     assert "chosen: beta=10,phi=4" in capsys.readouterr().out
 
