@@ -14,7 +14,8 @@ classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) al
 is a control, f(x) with a softmax that is fitted by itself until its loss stands still. --baselines are CNNs of the
 encoder's shape, trained as long as both stages together: "printed" from nothing at a constant rate, "strong" from
 --baseline_init (in `quick` 80 epochs on 80 other people) with a rate that falls to 0. Each stage resumes by itself.
---gan_init starts from another set's GAN: its identity code and head are new, the rest is kept. Pictures: held-out
+--gan_init starts from another set's GAN: its identity code and head are new, the rest is kept. Beside the paper,
+--lambda_identity takes who is seen from f(x), and --teacher has D start from a trained CNN. Pictures: held-out
 people's expressions on training people (transfer.png), and between two f(x) (interpolation.png). Measured on held-out
 people: what independent classifiers read in the made faces, and what a linear probe reads from f(x), from the residues
 and from the baselines' features.
@@ -218,7 +219,7 @@ def run(settings: Settings) -> report.Results:
     start, classes = time.time(), settings.labels
     refuse_unknown(settings)
     behind, nobody = [], settings.all_subjects
-    for flag in ("gan_init", "baseline_init"):
+    for flag in ("gan_init", "baseline_init", "teacher"):
         file = provenance.weights_file(getattr(settings, flag))
         behind += provenance.refuse_tested_people(file, flag, None if nobody else settings.tested_name)
     listed = data.first_subjects(load(settings, classes), settings.max_subjects)

@@ -40,6 +40,7 @@ and (2), Fig. 2: `DEGAN`, its nets: `fer_tf/nets/dr_gan.py`. Section 3.2, eq. (3
   seen, which eq. (1) and (2) alone then drive out again: for pre-training only.
 - Eq. (2): `lambda_identity` adds a term by which f(x) hides who is seen. A linear classifier of the training people is
   a third player; it sees f(x) at length one. 0 by default, as printed. What it gains is not yet measured.
+- Section 4.1: `experiments.de_gan --teacher` has D start from a trained CNN of its shape. Not yet measured.
 """
 
 from __future__ import annotations

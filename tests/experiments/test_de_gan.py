@@ -139,6 +139,7 @@ def test_what_does_not_fit_gets_one_sentence(everybody, tmp_path):
         ({"uses": ()}, "--uses is empty"),
         ({"gan_init": seen}, "was trained on everybody in rendered"),
         ({"baseline_init": seen}, "--baseline_init="),
+        ({"teacher": seen}, "--teacher="),
         ({"gan_init": "fer_net_fer2013"}, "does not fit the model"),
         ({"gan_init": "nothing"}, "nothing"),
     ]

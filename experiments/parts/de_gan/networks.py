@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fer_tf import evaluation, figures, pipeline, records, weights
 from fer_tf.compat import keras
 from fer_tf.models import de_gan
@@ -63,10 +65,17 @@ class Networks(Views, Folds):
     gan_init: str = setting(
         "none", "A de_gan.h5 of an --all_subjects run to start stage one from, or none.", place="path"
     )
+    teacher: str = setting(
+        "none", "A de_gan_baseline.h5 of an --all_subjects run whose layers D starts from; none in the paper.",
+        place="path",
+    )  # fmt: skip
 
 
 def build_gan(settings: Networks, classes: tuple[str, ...], subjects: Sequence[str], seed: int) -> de_gan.DEGAN:
-    """Stage one between these people, compiled; of --gan_init's GAN it keeps all that does not name its people."""
+    """Stage one between these people, compiled.
+
+    Of --gan_init's GAN it keeps all that does not name its people; D then starts from --teacher, if any.
+    """
     given = {name: getattr(settings, name) for name in ARGUMENTS}
     model = de_gan.DEGAN(classes=classes, subjects=subjects, seed=seed, **given)
     if file := provenance.weights_file(settings.gan_init):
@@ -75,10 +84,28 @@ def build_gan(settings: Networks, classes: tuple[str, ...], subjects: Sequence[s
             skip.append("identifier")
         same = tuple(about.get("classes") or ()) == classes
         weights.load(model, file, skip=skip if same else [*skip, "discriminator/expression"])
+    if file := provenance.weights_file(settings.teacher):
+        teach(model.discriminator, file, classes, settings)
     rates = dict.fromkeys(model.players(), settings.gan_rate)
     rates |= {"identifier": settings.identity_rate} if settings.lambda_identity else {}
     model.compile(**{f"{name}_optimizer": de_gan.optimizer(rate) for name, rate in rates.items()})
     return model
+
+
+def teach(discriminator: Any, file: Path, classes: tuple[str, ...], settings: Networks) -> None:
+    """Gives D the convolutions of a trained CNN of its shape, and the head of the expressions where these are its own.
+
+    What says fake, and who is who, D has to learn by itself.
+    """
+    own = tuple(weights.provenance(file).get("classes") or ())
+    cnn = de_gan.EncoderCNN(classes=own or classes, width=settings.width, code=settings.code)
+    weights.load(cnn, file, skip=() if own else "logits")
+    for layer in cnn.trunk.layers:
+        discriminator.get_layer(layer.name).set_weights(layer.get_weights())
+    if own == classes:
+        head = discriminator.get_layer("expression")
+        given = zip(head.get_weights(), cnn.head.get_weights(), strict=True)
+        head.set_weights([np.concatenate([new, old[..., len(classes) :]], -1) for old, new in given])
 
 
 def train_gan(
