@@ -88,7 +88,7 @@ MODULE = SimpleNamespace(tiny=tiny, TEMPLATE=de_gan.TEMPLATE, views=de_gan.views
         "test_every_variable_has_a_gradient_from_its_own_loss",
         "test_one_players_step_leaves_the_others_alone",
         "test_what_is_logged",
-        "test_arguments_attributes_and_config_bear_one_name",
+        pytest.param("test_arguments_attributes_and_config_bear_one_name", marks=pytest.mark.slow),
         pytest.param("test_a_step_moves_each_player_down_the_sum_of_its_terms", marks=pytest.mark.slow),
         pytest.param("test_a_test_step_draws_nothing_and_moves_nothing", marks=pytest.mark.slow),
         pytest.param("test_compile_builds_every_optimizer_and_no_other", marks=pytest.mark.slow),

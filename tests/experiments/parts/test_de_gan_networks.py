@@ -1,6 +1,7 @@
 """DE-GAN's networks from the weights of another run: who is told apart there is nobody here."""
 
 import numpy as np
+import pytest
 
 from experiments import de_gan as script
 from experiments.parts.de_gan import networks
@@ -10,6 +11,7 @@ from fer_tf.models import de_gan
 THREE = ("anger", "happiness", "sadness")
 
 
+@pytest.mark.slow
 def test_the_classifier_of_people_is_new_whatever_the_start_has(tmp_path):
     """With --lambda_identity or without, from a GAN that had it or not."""
     settings = script.Settings(preset="smoke", precision="float32", noise=4)
