@@ -28,7 +28,7 @@ class AtOnce(dict[str, tf.Tensor]):
 def at_once(seed: tf.Tensor, **widths: int) -> AtOnce:
     """Draws for several purposes in one pass: `uniform` gives the same numbers of it as of the seeds themselves.
 
-    A pass is some 170 operations, however many numbers it draws, and the start of each epoch pays for them.
+    A pass is 240 nodes of a graph, however many numbers it draws, and each new iterator instantiates them.
 
     Args:
       seed: (N, 2) int.
