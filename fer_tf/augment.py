@@ -1,6 +1,6 @@
 """Augmentation on tensors: primitives, and the view enumerations that the papers train on.
 
-Everything here is plain TensorFlow: it runs eagerly, in `tf.function`, inside `tf.data.Dataset.map` and on a GPU alike
+Everything here is plain TensorFlow (but `clahe(on_host=True)`): it runs eagerly, in `tf.function`, inside `tf.data.Dataset.map` and on a GPU alike
 (for the same views on the device, call the same function on the batch there).
 
 Conventions
@@ -20,8 +20,9 @@ View enumerations (index: the last factor runs fastest; crops in the order of `C
   ed2l_patches  128x110 -> 10 of 112x96, crop, flip:          index = crop * 2 + flip
 with rotation 0..10 for -15, -12, ..., 0, ..., 15 degrees and flip 1 for the mirrored view.
 
-What is drawn and what is made of it are apart: `heads`, `corners`, `factors`, `affine_rows` draw by seed; `flip_where`,
-`crop_at`, `scale_intensity`, `warp` change the pictures, under XLA too, in the same bits on every device.
+What is drawn and what is made of it are apart: `heads`, `corners`, `factors`, `affine_rows` draw by seed, or by seeds
+`at_once` (flip=1, crop=2, intensity=1, affine=4); `flip_where`, `crop_at`, `scale_intensity`, `warp` change the
+pictures, under XLA too, in the same bits on every device.
 
 Speed: rotations gather with constant tables, the images of a batch side by side in memory. Give an enumeration 32 to 64
 images at once and keep bytes until the batch: one core of an AMD EPYC makes 640,000 views/s by `ia_gen_views`.
@@ -35,7 +36,7 @@ import numpy as np
 import tensorflow as tf
 
 from fer_tf.equalise import clahe
-from fer_tf.philox import uniform
+from fer_tf.philox import at_once, uniform
 from fer_tf.warp import FILLS, affine, rotate, to_dtype, turn, warp, warp_rows
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Views",
     "affine",
     "affine_rows",
+    "at_once",
     "centre_crop",
     "clahe",
     "corners",
@@ -243,7 +245,7 @@ class Drawn:
         raise TypeError(f"{type(self).__name__} has to define drawn(), what views take of their seeds.")
 
     def one(self, picture: tf.Tensor, drawn: dict[str, tf.Tensor], compiled: bool) -> tf.Tensor:
-        """The views (N, h, w, C) of faces (N, H, W, C); `compiled`: in operations that XLA compiles, the same bits."""
+        """Views (N, h, w, C) of (N, H, W, C); `compiled`: by what XLA compiles, else on the host: the same bits."""
         raise TypeError(f"{type(self).__name__} has to define one(), the views of faces.")
 
     def random(self, images: Any, seed: tf.Tensor, turn: tf.Tensor, views: int) -> tuple[Any, tf.Tensor]:

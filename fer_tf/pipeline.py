@@ -25,6 +25,7 @@ import tensorflow as tf
 from fer_tf import augment, faces, resident
 from fer_tf.records import Record, subjects_of
 from fer_tf.store import Store, face, read_image, with_faces
+from fer_tf.streams import untuned
 
 __all__ = [
     "PARALLEL",
@@ -34,7 +35,6 @@ __all__ = [
     "batches",
     "face",
     "read_image",
-    "untuned",
     "with_faces",
 ]
 
@@ -42,18 +42,7 @@ BLOCK = 64
 """Images whose views are shuffled among each other when all views are asked for."""
 
 PARALLEL = min(16, os.cpu_count() or 1)
-"""Calls of one stage that run at once. TensorFlow would tune it, at the price below."""
-
-
-def untuned(stream: tf.data.Dataset) -> tf.data.Dataset:
-    """The stream without tf.data's tuner.
-
-    Its thread looks at the stream ever more seldom, after 10 ms, 20 ms ... 41 s, and the stream's end waits for it: an
-    epoch took as long as the next sum of these, up to twice its time.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return stream.with_options(options)
+"""Calls of one stage that run at once. TensorFlow would tune it, at the price that `streams.untuned` names."""
 
 
 class Views(Protocol):

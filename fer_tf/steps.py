@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fer_tf import devices, replicas
-from fer_tf.pipeline import untuned
+from fer_tf.streams import onward
 
 
 class Call(NamedTuple):
@@ -31,19 +31,6 @@ class Call(NamedTuple):
     def places(self) -> list[int]:
         """Places in `data.records` of all records that the steps saw."""
         return [] if self.index is None else self.index.numpy().tolist()
-
-
-def onward(stream: Callable[[tf.Tensor], tf.data.Dataset], number: int) -> tf.data.Dataset:
-    """The stream of an epoch and of all that follow, one after the other.
-
-    Each new iterator instantiates all graphs of its stream, which takes 0.1 to 0.4 s of CPU time: more than many an
-    epoch. One that goes on has them.
-
-    Args:
-      stream: number of an epoch () int64 -> its batches, or plans.
-      number: of the first.
-    """
-    return untuned(tf.data.Dataset.range(number, tf.int64.max).flat_map(stream))
 
 
 class Steps:

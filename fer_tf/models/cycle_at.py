@@ -72,7 +72,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import augment, philox, spec
+from fer_tf import augment, spec
 from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
 from fer_tf.losses import cross_entropy, l1_loss, l2_loss, log_loss
 from fer_tf.nets.backbones import build_trunk, preprocess
@@ -97,7 +97,7 @@ class Views(augment.Drawn):
 
     def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
         """See `augment.Drawn`."""
-        seed = philox.at_once(seed, crop=2, flip=1)
+        seed = augment.at_once(seed, crop=2, flip=1)
         height, width = (side + 2 * round(self.shift * side) for side in source)
         return {
             "corner": augment.corners((height, width), source, seed, count),

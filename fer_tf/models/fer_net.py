@@ -28,7 +28,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fer_tf import augment, philox
+from fer_tf import augment
 from fer_tf.compat import keras
 from fer_tf.layers import conv_bn, grey, residual_block
 from fer_tf.records import CLASSES
@@ -57,7 +57,7 @@ class RandomViews(augment.Drawn):
 
     def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
         """See `augment.Drawn`; here and below: rotation, magnification, crop and flip."""
-        seed = philox.at_once(seed, affine=4, crop=2, flip=1)
+        seed = augment.at_once(seed, affine=4, crop=2, flip=1)
         return {
             "affine": augment.affine_rows(source, seed, count, self.degrees, self.scale, self.shift),
             "corner": augment.corners(source, self.size, seed, count),

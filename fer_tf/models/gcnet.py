@@ -49,7 +49,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fer_tf import augment, philox
+from fer_tf import augment
 from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
 from fer_tf.layers import Dropout, grey, scaled
 from fer_tf.losses import cross_entropy, decay_loss, mean_of_half_squares
@@ -109,7 +109,7 @@ class Views(augment.Drawn):
 
     def drawn(self, seed: tf.Tensor, count: tf.Tensor, source: tuple[int, int]) -> dict[str, tf.Tensor]:
         """See `augment.Drawn`; here and below: crop, affine, flip, intensity, CLAHE."""
-        seed = philox.at_once(seed, crop=2, flip=1, affine=4, intensity=1)
+        seed = augment.at_once(seed, crop=2, flip=1, affine=4, intensity=1)
         corner, mirrored = augment.corners(source, (SIZE, SIZE), seed, count), augment.heads(seed, count)
         affine = augment.affine_rows((SIZE, SIZE), seed, count, self.degrees, self.scale, self.shift)
         factor = augment.factors(seed, count, *self.intensity)

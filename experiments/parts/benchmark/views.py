@@ -13,7 +13,7 @@ from PIL import Image
 
 from fer_tf import augment
 from fer_tf.records import CLASSES
-from fer_tf.steps import onward
+from fer_tf.streams import onward
 
 from .clock import rate
 from .feed import Feed
