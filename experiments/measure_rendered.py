@@ -11,6 +11,8 @@ seven expressions of the last `--tested` people of lab: `alone_<n>_people` train
 `with_own_neutral` (the oracle) seeing each person's neutral face beside the other, `with_strangers_neutral` (its
 control) the next person's. What the oracle gains is what a person's own face has to tell about its expressions.
 A linear discriminant of the landmarks, over five folds of people, says the same in a second (`--only=landmarks`).
+`--only=acquaintance` reads lab and wild by the released `--weights`, which nobody of them has trained, as they come
+and beside what it says of the same person's other pictures (`parts/measure_rendered/acquaintance.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import contextlib
 import importlib.metadata
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,7 +34,7 @@ from fer_tf import export, files, pipeline, records
 from fer_tf.datasets import rendered, rendered2
 from fer_tf.records import EXPRESSIONS, Record
 
-from .parts.measure_rendered import witnesses
+from .parts.measure_rendered import acquaintance, witnesses
 from .run import command_line, settings
 from .run.settings import setting
 
@@ -46,11 +48,13 @@ class Settings(settings.Base):
 
     dataset: str = setting("rendered", "Which edition.", choices=("rendered", "rendered2"))
     file: str | None = setting(None, "HDF5 file; the shipped one by default.", place="path")
-    only: str = setting("all", "What is measured.", choices=("all", "pictures", "landmarks", "witnesses"))
+    only: str = setting(
+        "all", "What is measured.", choices=("all", "pictures", "landmarks", "witnesses", "acquaintance")
+    )
     tested: int = setting(50, "People of lab on whom the witnesses are tested, the last ones.", low=1)
     people: tuple[str, ...] = setting(("10", "30", "100", "250"), "Numbers of people on whom they are trained.")
     every: int = setting(1, "Use every n-th record.", low=1)
-    weights: str = setting("fer_net_fer2013", "Released FER-Net that reads lab; empty for none.")
+    weights: str = setting("fer_net_fer2013", "Released recogniser that reads lab; empty for none.")
     sheet: str | None = setting(None, "Write a contact sheet to this JPEG instead of measuring.", place="path")
 
 
@@ -161,15 +165,32 @@ def read_by_landmarks(listed: list[Record], folds: int = 5) -> dict[str, float]:
     return {name: count / len(labels) for name, count in hits.items()}
 
 
+def read_by_released(listed: list[Record], weights: str) -> tuple[np.ndarray, Sequence[str]]:
+    """((N, K) probabilities by a released recogniser, its K classes)."""
+    model = export.released(weights)
+    opened: dict[str, h5py.File] = {}
+    rows = [pipeline.face(record, "ia_gen", files=opened) for record in listed]
+    return np.concatenate([model(np.stack(rows[i : i + 64])) for i in range(0, len(rows), 64)]), model.classes
+
+
 def read_by_fer_net(listed: list[Record], weights: str) -> tuple[float, float]:
     """Share of the six basic expressions that a FER-Net trained on FER-2013 alone names, of six and of all outputs."""
-    model, six = export.released(weights), records.CLASSES["six"]
+    six = records.CLASSES["six"]
     shown = records.of_classes(listed, six)
-    opened: dict[str, h5py.File] = {}
-    p = model(np.stack([pipeline.face(record, "ia_gen", files=opened) for record in shown]))
-    truth = np.array([model.classes.index(record.expression) for record in shown])
-    columns = np.array([model.classes.index(name) for name in six])
+    p, classes = read_by_released(shown, weights)
+    truth = np.array([classes.index(record.expression) for record in shown])
+    columns = np.array([classes.index(name) for name in six])
     return float(np.mean(columns[p[:, columns].argmax(1)] == truth)), float(np.mean(p.argmax(1) == truth))
+
+
+def read_by_acquaintance(listed: list[Record], weights: str) -> dict[str, float]:
+    """{measure: share} of the six basic expressions and neutral: `acquaintance.measured`."""
+    names = records.CLASSES["six_neutral"]
+    shown = records.of_classes(listed, names)
+    p, classes = read_by_released(shown, weights)
+    labels = np.array([names.index(record.expression) for record in shown])
+    columns = [classes.index(name) for name in names]
+    return acquaintance.measured(p[:, columns], labels, np.array([record.subject for record in shown]))
 
 
 def contact_sheet(
@@ -258,6 +279,10 @@ def run(settings: Settings) -> dict[str, float]:
         measures |= read_by_landmarks(read(settings.file))
     if settings.only in ("all", "witnesses"):
         measures |= read_by_witnesses(settings, read)
+    if settings.only in ("all", "acquaintance") and settings.weights:
+        for part in ("lab", "wild"):
+            found = read_by_acquaintance(read(settings.file, part=part), settings.weights)
+            measures |= {f"{part}_{name}": share for name, share in found.items()}
     for name, value in measures.items():
         print(f"{name:>26} {value:.4f}")
     print(json.dumps(measures))
