@@ -24,9 +24,9 @@ lab007) and setting (lab, posed or wild; the part, but for the judge's). Landmar
 
 `python -m experiments.measure_rendered --dataset=rendered2` measures what an oracle gains that sees the person's own
 neutral face beside the other, and what more people are worth: on all of lab, a small network names 51, 64, 71 and 80 %
-of unseen people's expressions after 10, 30, 100 and 250 people, the oracle 98 %. With `--only=landmarks`, on the 50 people of lab that
-ship, a linear discriminant of the landmarks names this share of unseen people's seven expressions (of the first
-edition's 100 people in brackets):
+of unseen people's expressions after 10, 30, 100 and 250 people, the oracle 98 %. With `--only=landmarks`, on the 50
+people of lab that ship, a linear discriminant of the landmarks names this share of unseen people's seven expressions
+(of the first edition's 100 people in brackets):
 
     a face alone                                  78.5 %  (93.4 %)
     beside the person's own neutral face          97.7 %  (95.2 %)
