@@ -1,7 +1,7 @@
 """Augmentation on tensors: primitives, and the view enumerations that the papers train on.
 
-Everything here is plain TensorFlow (but `clahe(on_host=True)`): it runs eagerly, in `tf.function`, inside `tf.data.Dataset.map` and on a GPU alike
-(for the same views on the device, call the same function on the batch there).
+Everything here is plain TensorFlow, but for `clahe(on_host=True)`: it runs eagerly, in `tf.function`, inside
+`tf.data.Dataset.map` and on a GPU alike (for the same views on the device, call the same function on the batch there).
 
 Conventions
   Images are (N, H, W, C), uint8 in 0..255 or float32 in [0, 1]; the dtype that goes in comes out. A uint8 result is the
