@@ -12,7 +12,7 @@ first. The same line goes on with what is not done.
 
 How near two rows are to each other says what a choice is worth: 300 faces have a standard error of 2 points.
 
-Not yet run at `quick`.
+Run once at `quick`, for ED2L's options: `RESULTS.md`, the second edition.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
   learnt something before it is fooled. 0 by default, as printed. Where the dispeller plays it gained 6 points on ten
   people who choose, and stayed 10 below the baseline (`experiments/RESULTS.md`).
 - Eq. (5), `lambda_identity`: f_t is to hide who is shown, by l_a and l_p with the training people in the place of the
-  expressions. 0 by default, as printed. At 1 it gained nothing there, and a fresh probe reads as much of who is shown.
+  expressions. 0 by default, as printed. At 1 it gained nothing there, and fresh probes read no less of who is shown
+  than from the baseline.
 """
 
 from __future__ import annotations
