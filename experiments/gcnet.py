@@ -7,13 +7,23 @@
     python -m experiments.gcnet --preset=quick --rows=cnn,S0R0,S0R0:neutral,S0R0:stranger                  # controls
 
 --rows names the networks: cnn, metric_cnn, S0R0, S1R0, S0R1, S1R1 (Fig. 2); with another generator of Fig. 7 as in
-S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Two controls, trained and tested with real
-neutral faces in place of generated ones: S0R0:neutral with the person's own, the ceiling of what a generator can do,
-and S0R0:stranger with somebody else's, the floor. Training pairs a face with a neutral one of the same person; who has
-none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights of
-`experiments/pretrain_gcnet.py`; a row that names a generator of Fig. 7 starts from nothing (section IV-E), for which
-`quick`'s rate of 0.1 is too high: give --rate=0.01. A finished run that is started again draws and tests anew from its
-checkpoints.
+S1R1:conv_vae, with another weight of eq. (6) as in S1R1@0.1 (Fig. 11). Training pairs a face with a neutral one of the
+same person; who has none is counted and left out of the generative terms alone. --encoder1 and --encoder2 are weights
+of `experiments/pretrain_gcnet.py`; a row that names a generator of Fig. 7 starts from nothing (section IV-E), for which
+`quick`'s rate of 0.1 is too high: give --rate=0.01.
+
+Not the paper's are these (`fer_tf/models/gcnet.py`, Deviations). S0R0+plain compares by e - e_r, S0R0+signed by eq. (2)
+without its absolute value, S0R0+both by e beside e - e_r; S0R0:unet generates by a U-Net. --generator_epochs lets a
+generator learn first, and --frozen keeps it.
+
+Controls: S0R0:neutral and S0R0:stranger are trained and tested with real neutral faces in place of generated ones, the
+person's own, which is the ceiling of what a generator can do, or somebody else's, the floor. Two more use the person's
+other tested pictures, without their labels, as a film or an album has them: the reference of S0R0:mean_face is their
+mean face, and cnn:centred tests the network of cnn once more, each code less its person's mean and plus that of the
+training pictures. These are held against each other: a network that sees one picture knows less. S0R0:mean_face-4 and
+cnn:centred-4 take four others, drawn for each picture; cnn:centred-2kinds those of two expressions.
+
+A finished run that is started again draws and tests anew from its checkpoints.
 
 One CPU core (Xeon with AMX), seed 0, `quick` with all six rows and --only_folds=0,1,2 takes 95 minutes beside other
 work; the CNN names 88.02 +- 1.53 %. RESULTS.md has what was run of the other rows since images and references pass
@@ -34,7 +44,8 @@ import numpy as np
 from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
-from .parts.gcnet import controls, net, pictures
+from .parts.gcnet import albums, controls, net, pictures, reference
+from .parts.gcnet.row import NAMES, Row, stage_name, stages_of
 from .run import command_line, cross, data, fitting, jobs, provenance, report, settings, work
 from .run.settings import setting
 
@@ -50,8 +61,6 @@ PRESETS = {
         "classes": "anger,happiness", "rows": ("cnn", "S1R1"),
     },
 }  # fmt: skip
-NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
-"""Variant -> its name in the table; the others are GCNet with the variant."""
 ARGUMENTS = ("padding", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weight_decay", "width")
 """Settings that `gcnet.GCNet` takes as they are."""
 
@@ -78,63 +87,17 @@ class Settings(net.Net, settings.Views, cross.Cross):
     together: str = setting(
         "", "Folds that are tested as one, all others train: 0,1 of ten is Fig. 11's; each by itself when empty."
     )
+    generator_epochs: int = setting(
+        0, "Epochs in which a generator learns eq. (5) alone, before the rest; 0: all learn together.", low=0
+    )
+    generator_rate: float = setting(1e-3, "Of Adam in these.")
+    frozen: bool = setting(False, "The generator stays as these leave it, and Encoder2 learns beside it.")
     lambda_c: float = setting(1.0, "Weight of the classification in eq. (4); 0 with --rows=S0R1 is Fig. 8 (d).")
     lambda_g: float = setting(1.0, "Weight of eq. (5).")
     lambda_s: float = setting(1.0, "Weight of eq. (6).")
     lambda_ri: float = setting(0.25, "Weight of eq. (8).")
     lambda_rr: float = setting(0.25, "Weight of eq. (9).")
     weight_decay: float = setting(1e-4, "L2 in the gradient.")
-
-
-class Row(NamedTuple):
-    """One network of the table.
-
-    Attributes:
-      variant, lambda_s: of `gcnet.GCNet`.
-      generator: of `gcnet.GCNet`, or of `controls.CONTROLS`.
-      name: in the table.
-      pretrained: whether --encoder1 and --encoder2 count: not where it names a generator (section IV-E).
-    """
-
-    variant: str
-    generator: str
-    lambda_s: float
-    name: str
-    pretrained: bool = True
-
-    @property
-    def control(self) -> bool:
-        """Whether real neutral faces stand for generated ones."""
-        return self.generator in controls.CONTROLS
-
-    @classmethod
-    def read(cls, text: str, lambda_s: float) -> Row:
-        """variant[:generator or control][@weight].
-
-        Args:
-          text: of --rows.
-          lambda_s: the weight of eq. (6) where it has none.
-        Raises:
-          ValueError: it is none.
-        """
-        rest, _, weight = text.partition("@")
-        variant, _, generator = rest.partition(":")
-        try:
-            number = float(weight) if weight else lambda_s
-        except ValueError:
-            number = -1.0
-        known = variant in gcnet.VARIANTS and (generator or "conv_ae") in (*gcnet.GENERATORS, *controls.CONTROLS)
-        if not known or number < 0 or (generator in controls.CONTROLS and not gcnet.VARIANTS[variant].compares):
-            raise ValueError(
-                f"--rows: {text!r} is no network: give {', '.join(gcnet.VARIANTS)}, with one of "
-                f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @: S1R1:conv_vae@0.1. "
-                f"Controls have {' or '.join(controls.CONTROLS)} after the colon of S0R0, S1R0, S0R1 or S1R1."
-            )
-        name = NAMES.get(variant, f"GCNet {variant}") + (
-            f", {controls.CONTROLS.get(generator, generator)}" * bool(generator)
-        )
-        name += f", lambda_s {weight}" if weight else ""
-        return cls(variant, generator or "conv_ae", number, name, generator not in gcnet.GENERATORS)
 
 
 class Fold(NamedTuple):
@@ -145,19 +108,24 @@ class Fold(NamedTuple):
     test: pipeline.Batches
 
 
-def stage_name(text: str) -> str:
-    """The folder of a network of --rows in that of its fold."""
-    return text.replace(":", "_")
-
-
 def build(
-    settings: Settings, row: Row, classes: tuple[str, ...], seed: int, learn: pipeline.Batches | None = None
+    settings: Settings,
+    row: Row,
+    classes: tuple[str, ...],
+    seed: int,
+    learn: pipeline.Batches | None = None,
+    trained: gcnet.Autoencoder | None = None,
 ) -> gcnet.GCNet:
-    """The compiled network of a row, its encoders from --encoder1 and --encoder2, its margin of `learn`."""
+    """The compiled network of a row, its encoders from --encoder1 and --encoder2, its margin of `learn`.
+
+    Of stage one's generator, `trained`, it takes all weights over.
+    """
     model = gcnet.GCNet(
         classes=classes,
         variant=row.variant,
         generator=gcnet.GIVEN if row.control else row.generator,
+        frozen=settings.frozen and trained is not None,
+        delta=row.delta,
         lambda_s=row.lambda_s,
         seed=seed,
         **{name: getattr(settings, name) for name in ARGUMENTS},
@@ -167,9 +135,11 @@ def build(
         ("encoder2", settings.encoder2, "encoder2"),
     ):
         file = provenance.weights_file(name)
-        if file and row.pretrained and (flag == "encoder2" or model.generates):
+        if file and row.pretrained and (flag == "encoder2" or (model.generates and row.has_encoder1)):
             provenance.refuse_tested_people(file, flag, settings.tested_name)
             weights.load(model, file, only=part)
+    if trained is not None:
+        model.generator_net.set_weights(trained.generator_net.get_weights())
     if settings.margin:
         model.margin = settings.margin
     elif learn is not None and model.contrasts:
@@ -189,27 +159,55 @@ def one_fold(
     place: Path,
 ) -> Fold:
     """Trains and tests every row."""
-    models, methods, learn = {}, {}, [listed[i] for i in fold.train]
+    models, methods, learn, seen = {}, {}, [listed[i] for i in fold.train], None
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
     everybody = [listed[i] for i in fold.test]
     test = data.batches(settings, records.of_classes(everybody, classes), classes, gcnet, seed, False)
     for text, row in zip(settings.rows, rows, strict=True):
-        folder = place / stage_name(text)
-        if not jobs.wanted(folder):
+        if row.centred:
+            if cnn := next((model for own, model in models.items() if own.name == NAMES["cnn"]), None):
+                own = data.batches(settings, records.of_classes(learn, classes), classes, gcnet, seed, False)
+                seen = seen or albums.Responses.of(cnn, own, test)
+                methods[row.name] = {"last": albums.centred(cnn, seen, seed, row.album)}
+                tell(place, row, methods)
             continue
-        strategy, own, tested = fitting.setup(settings, seed), pairs, test
+        folder = place / stage_name(text)
+        if not jobs.wanted(folder) and not jobs.wanted(reference.place_of(folder)):
+            continue
+        strategy, shown, own, tested = fitting.setup(settings, seed), learn, pairs, test
         if row.control:
-            own, theirs = (controls.pairs(part, classes, row.generator, seed) for part in (learn, everybody))
-            tested = data.batches(settings, everybody, classes, gcnet, seed, False, pairs=theirs)
+            shown, own, tested = controlled(settings, row, learn, everybody, seed)
         elif row.variant == "cnn":
             own = {"image": pairs["image"]}
-        train = data.batches(settings, learn, classes, gcnet, seed, True, pairs=own)
-        make = functools.partial(build, settings, row, classes, seed, train)
-        models[row], methods[row.name] = fitting.fit_and_test(settings, make, train, tested, folder, strategy)
-        print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
+        train = data.batches(settings, shown, classes, gcnet, seed, True, pairs=own)
+        first = None
+        if settings.generator_epochs and row.generates:
+            start = settings.encoder1 if row.pretrained else "none"
+            first = reference.train(settings, row.generator, train, seed, reference.place_of(folder), start)
+        make = functools.partial(build, settings, row, classes, seed, train, first)
+        behind = {"the generator": first} if first else None
+        models[row], methods[row.name] = fitting.fit_and_test(
+            settings, make, train, tested, folder, strategy, follows=behind
+        )
+        tell(place, row, methods)
     return Fold(models, methods, test)
+
+
+def tell(place: Path, row: Row, methods: dict[str, Any]) -> None:
+    """Prints what a row names of a fold."""
+    print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
+
+
+def controlled(
+    settings: Settings, row: Row, learn: list[records.Record], everybody: list[records.Record], seed: int
+) -> tuple[list[records.Record], dict[str, list[int]], pipeline.Batches]:
+    """A control's (records to train on with its references, their `pairs`, tested batches)."""
+    (seen, own), (unseen, theirs) = (
+        controls.referred(part, settings.labels, row.generator, seed, row.album) for part in (learn, everybody)
+    )
+    return seen, own, data.batches(settings, unseen, settings.labels, gcnet, seed, False, pairs=theirs)
 
 
 def load(settings: Settings) -> list[records.Record]:
@@ -242,6 +240,11 @@ def rows_of(settings: Settings) -> list[Row]:
     if settings.preset == "paper" and "none" in (settings.encoder1, settings.encoder2):
         print("--preset=paper WITHOUT THE PAPER'S PRE-TRAINING (section IV-A, on CASIA-WebFace): make weights with "
               "experiments.pretrain_gcnet and give --encoder1 and --encoder2.", file=sys.stderr)  # fmt: skip
+    names = [row.name for row in rows]
+    if any(row.centred and NAMES["cnn"] not in names[:i] for i, row in enumerate(rows)):
+        raise ValueError(f"--rows: cnn:{albums.CENTRED} tests the network of cnn once more: give cnn before it.")
+    if settings.frozen and not settings.generator_epochs:
+        raise ValueError("--frozen keeps a generator as --generator_epochs has trained it: give these.")
     if settings.together and settings.test_on:
         raise ValueError("--together is of folds, which --test_on has not: leave one of them out.")
     if settings.together and settings.validation:
@@ -264,7 +267,7 @@ def run_folds(
       ([{"run", "fold", "methods", "generation"}], the last fold).
     """
     tested: list[dict[str, Any]] = []
-    stages = [jobs.Stage(stage_name(text), "networks", settings.epochs) for text in settings.rows]
+    stages = stages_of(settings, rows)
     for number_of_run, number in jobs.pairs(settings, folder, data.chosen_folds(settings, len(folds)), stages):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
         fold = one_fold(settings, listed, folds[number], rows, settings.labels, seed, place)

@@ -56,7 +56,7 @@ class Settings(net.Net, settings.Views, settings.Folds):
     batch_size: int = 64
     classes: str = "eight"
     fold_order: str = "strided"
-    generators: tuple[str, ...] = setting(tuple(gcnet.GENERATORS), "Which generators.")
+    generators: tuple[str, ...] = setting(tuple(gcnet.FIG_7), "Which generators; unet, too.")
     rate: float | None = setting(None, "Base learning rate; when left out, each generator's own (`RATES`).", low=0)
 
 

@@ -53,8 +53,11 @@ from fer_tf import augment
 from fer_tf.compat import Adam, Batch, PlayersModel, Terms, keras
 from fer_tf.layers import Dropout, grey, scaled
 from fer_tf.losses import cross_entropy, decay_loss, mean_of_half_squares
+from fer_tf.nets.autoencoder import FIG_7 as FIG_7
 from fer_tf.nets.autoencoder import GENERATORS, refuse_unknown
 from fer_tf.nets.autoencoder import Autoencoder as Autoencoder
+from fer_tf.nets.contrast import DELTAS, contrastive_loss, contrastive_vector
+from fer_tf.nets.contrast import distance as distance
 from fer_tf.nets.conv_ae import ENCODER, SIZE, build_decoder, build_encoder
 from fer_tf.records import CLASSES
 from fer_tf.schedules import InverseDecay
@@ -129,30 +132,6 @@ class Views(augment.Drawn):
 views = Views()
 
 
-def distance(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
-    """S of eq. (6): (N, p) twice -> (N,) float32, the Euclidean distance, with a gradient of zero at zero."""
-    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.math.squared_difference(e, e_r), -1), 1e-12))
-
-
-def contrastive_loss(e: tf.Tensor, e_r: tf.Tensor, alpha: tf.Tensor, margin: float) -> tf.Tensor:
-    """Eq. (6): pushes different expressions a margin apart, pulls equal ones together.
-
-    Args:
-      e, e_r: (N, p) float32, codes of the image and of its reference.
-      alpha: (N,) float32, 1 where their expressions differ.
-      margin: m.
-    Returns:
-      (N,) float32 >= 0.
-    """
-    s = distance(e, e_r)
-    return alpha * 0.5 * tf.square(tf.maximum(0.0, margin - s)) + (1.0 - alpha) * 0.5 * tf.square(s)
-
-
-def contrastive_vector(e: tf.Tensor, e_r: tf.Tensor) -> tf.Tensor:
-    """delta of eq. (2): |e / ||e|| - e_r / ||e_r|||, element by element: (N, p) float32 twice -> (N, p) >= 0."""
-    return tf.abs(tf.math.l2_normalize(e, -1) - tf.math.l2_normalize(e_r, -1))
-
-
 def as_batch(faces: tf.Tensor | Batch) -> Batch:
     """A batch as it is; images as the batch of them."""
     return faces if isinstance(faces, Mapping) else {"image": faces}
@@ -169,7 +148,9 @@ class GCNet(PlayersModel):
       classes: names of the K expressions, "neutral" among them or not.
       variant: see `VARIANTS`.
       generator: "conv_ae", or "conv_vae", "dcgan" of Fig. 7; or the control "given", whose reference is the batch's, in
-        training and at test: `classify`, `features` and `reconstruct` take a batch then.
+        training and at test: `classify`, `features` and `reconstruct` take a batch then. "unet" is a deviation.
+      frozen: the generator is not trained (a deviation).
+      delta: what two codes are compared by: of `DELTAS` (a deviation but for "absolute", eq. (2)'s).
       padding, margin: "same" or "valid", of the convolutions; m of eq. (6).
       lambda_c, lambda_g, lambda_s: weights of the classification (0: Fig. 8 (d)) and of eq. (5) and (6) in eq. (4).
       lambda_ri, lambda_rr: weights of eq. (8) and (9) in eq. (7).
@@ -188,6 +169,8 @@ class GCNet(PlayersModel):
         variant: str = "S1R1",
         generator: str = "conv_ae",
         padding: str = "same",
+        frozen: bool = False,
+        delta: str = "absolute",
         margin: float = 1.0,
         lambda_c: float = 1.0,
         lambda_g: float = 1.0,
@@ -205,6 +188,8 @@ class GCNet(PlayersModel):
         refuse_unknown("variant", variant, VARIANTS)
         refuse_unknown("generator", generator, (*GENERATORS, GIVEN))
         refuse_unknown("padding", padding, ("same", "valid"))
+        refuse_unknown("delta", delta, DELTAS)
+        self.delta, self.frozen = delta, frozen
         self.classes, self.variant, self.generator, self.padding = tuple(classes), variant, generator, padding
         self.margin, self.lambda_c, self.lambda_g, self.lambda_s = margin, lambda_c, lambda_g, lambda_s
         self.lambda_ri, self.lambda_rr, self.weight_decay = lambda_ri, lambda_rr, weight_decay
@@ -214,13 +199,15 @@ class GCNet(PlayersModel):
         self.generates = self.compares and generator != GIVEN
         if self.generates:
             self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
+            self.generator_net.trainable = not frozen
         if self.reconstructs:
             self.decoder_i = build_decoder(self.encoder2, width=width, padding=padding, name="decoder_i")
             self.decoder_r = build_decoder(self.encoder2, width=width, padding=padding, name="decoder_r")
         self.code_dropout = Dropout(dropout, seed, dtype="float32", name="dropout")
         self.hidden = keras.layers.Dense(scaled(HIDDEN, width), "relu", dtype="float32", name="hidden")
         self.head = keras.layers.Dense(len(self.classes), dtype="float32", name="logits")
-        size = math.prod(self.encoder2.outputs[0].shape[1:])
+        self.code_size = math.prod(self.encoder2.outputs[0].shape[1:])
+        size = self.code_size * (2 if self.compares and delta == "both" else 1)
         self.code_dropout.build((None, size))
         self.hidden.build((None, size))
         self.head.build((None, scaled(HIDDEN, width)))
@@ -231,7 +218,7 @@ class GCNet(PlayersModel):
         """The columns of history.csv."""
         names = ["accuracy", *["margin_share"] * self.contrasts]
         names += [f"{name}_loss" for name, _ in self.player_variables() if name != "decoder"]  # classifier's terms, too
-        names += ["generation_loss", *self.generator_net.terms] if self.generates else []
+        names += ["generation_loss", *self.generator_net.terms] if self.generates and not self.frozen else []
         names += ["classification_loss", *["contrastive_loss"] * self.contrasts]
         names += ["reconstruction_input_loss", "reconstruction_reference_loss"] * self.reconstructs
         return [*names, "decay_loss"]
@@ -252,7 +239,7 @@ class GCNet(PlayersModel):
     @property
     def adversarial(self) -> bool:
         """Whether the generator is a DCGAN, which has a discriminator."""
-        return self.generates and self.generator_net.discriminator is not None
+        return self.generates and not self.frozen and self.generator_net.discriminator is not None
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """(N, 64, 64, 1|3) in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1]."""
@@ -261,7 +248,7 @@ class GCNet(PlayersModel):
     def encode(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Encoder2: (N, 64, 64, 1) -> (e (N, p) float32, [code, three argmax maps], which the decoders take)."""
         maps = self.encoder2(images, training=training)
-        return tf.cast(tf.reshape(maps[0], (-1, self.hidden.kernel.shape[0])), tf.float32), maps
+        return tf.cast(tf.reshape(maps[0], (-1, self.code_size)), tf.float32), maps
 
     def encode_both(
         self, images: tf.Tensor, references: tf.Tensor, training: bool = False
@@ -278,7 +265,8 @@ class GCNet(PlayersModel):
         """(What an image is compared with, (N, 64, 64, 1); further losses): eq. (3), or what came with it ("given")."""
         if not self.generates:
             return self.preprocess(faces["reference"]), {}
-        return self.generator_net(self.preprocess(faces["image"]), training=training)
+        made, terms = self.generator_net(self.preprocess(faces["image"]), training=training and not self.frozen)
+        return (tf.stop_gradient(made), {}) if self.frozen else (made, terms)
 
     def asked(self, batch: Batch) -> tf.Tensor | Batch:
         """What `classify` takes of a batch: the image, and its reference where none is generated."""
@@ -314,11 +302,15 @@ class GCNet(PlayersModel):
         if not self.compares:
             return self.encode(image, training)[0]
         (e, _), (e_r, _) = self.encode_both(image, self.refer(batch, training)[0], training)
-        return contrastive_vector(e, e_r)
+        return contrastive_vector(e, e_r, self.delta)
 
     def features(self, faces: tf.Tensor | Batch) -> tf.Tensor:
         """The 384 values of the first fully connected layer, for Figs. 5 and 6: images in [0, 1] -> (N, 384) >= 0."""
         return self.hidden(self.vector(faces))
+
+    def responses(self, faces: tf.Tensor | Batch) -> tf.Tensor:
+        """What `features` is the ReLU of, linear in what is classified: images in [0, 1] -> (N, 384) float32."""
+        return tf.linalg.matmul(self.vector(faces), self.hidden.kernel) + self.hidden.bias
 
     def logits(self, vector: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Dropout, FC-384, the last layer: what is classified (N, p) -> (N, K) float32."""
@@ -343,10 +335,10 @@ class GCNet(PlayersModel):
         terms, measures, discriminator = {}, {}, {}
         if self.compares:
             reference, more = self.refer(batch, training)
-            if self.generates:
+            if self.generates and not self.frozen:
                 terms = {"generation_loss": mean_of_half_squares(reference, neutral, counted), **more}  # eq. (5)
             (e, code), (e_r, code_r) = self.encode_both(image, reference, training)
-            vector = contrastive_vector(e, e_r)  # eq. (2)
+            vector = contrastive_vector(e, e_r, self.delta)  # eq. (2)
             if self.adversarial:
                 discriminator = self.generator_net.discriminator_losses(neutral, reference, counted, training)
         elif self.contrasts:
@@ -388,8 +380,10 @@ class GCNet(PlayersModel):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = "name classes variant generator padding margin lambda_c lambda_g lambda_s lambda_ri lambda_rr dropout"
-        return {n: getattr(self, n) for n in (*names.split(), "weight_decay", "width", "seed")}
+        names = (
+            "name classes variant generator frozen padding delta margin lambda_c lambda_g lambda_s lambda_ri lambda_rr"
+        )
+        return {n: getattr(self, n) for n in (*names.split(), "dropout", "weight_decay", "width", "seed")}
 
 
 def optimizers(model: GCNet, rate: float = 0.001, *, multiplier: float = 10.0, **policy: float) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from fer_tf.compat import Batch, PlayersModel, Terms, keras
 from fer_tf.losses import mean_of_half_squares
 from fer_tf.nets import dcgan
 from fer_tf.nets.conv_ae import ConvAE
+from fer_tf.nets.unet import UNet
 
-GENERATORS: dict[str, Callable[..., Any]] = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
-"""Fig. 7. The auto-encoder is Table I's."""
+FIG_7: dict[str, Callable[..., Any]] = {"conv_ae": ConvAE, "conv_vae": dcgan.ConvVAE, "dcgan": dcgan.DCGAN}
+"""The paper's. The auto-encoder is Table I's."""
+
+GENERATORS = {**FIG_7, "unet": UNet}
+"""These, and one that is not the paper's."""
 
 
 def refuse_unknown(what: str, value: str, known: Iterable[str]) -> None:

@@ -335,7 +335,7 @@ def test_generators_of_fig_7_train_and_answer(generator):
 
 def test_generators_parameters_beside_the_text():
     """Section IV-E says 9.6 M with the VAE; DCGAN's layers and a code of 100 give 9.52 M (padding "valid")."""
-    counts = {g: count(gcnet.GCNet(generator=g, padding="valid").trainable_variables) for g in gcnet.GENERATORS}
+    counts = {g: count(gcnet.GCNet(generator=g, padding="valid").trainable_variables) for g in gcnet.FIG_7}
     encoder = 16 * (64 + 64 * 128 + 128 * 256 + 256 * 512) + 2 * (128 + 256 + 512) + 16 * 512 * 200 + 200
     decoder = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64) + 2 * (512 + 256 + 128 + 64) + 1
     own = 74_912 + 74_722  # Encoder1 and its decoder of Table I

@@ -1,4 +1,4 @@
-"""What GCNet is measured by: real neutral faces as references, a ceiling and a floor; the margin that a start gives."""
+"""What GCNet is measured by: real faces as references, a ceiling, a floor and a mean; the margin that a start gives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import pipeline, records
+from fer_tf import beside, pipeline, records
 from fer_tf.models import gcnet
 
-CONTROLS = {"neutral": "with the true neutral face", "stranger": "with a stranger's neutral face"}
+from . import albums
+
+CONTROLS = {
+    "neutral": "with the true neutral face",
+    "stranger": "with a stranger's neutral face",
+    albums.MEAN_FACE: "with the mean of the person's pictures",
+}
 """What stands for a generator in --rows -> what the table calls it."""
+
+
+def referred(
+    listed: Sequence[records.Record], classes: Sequence[str], control: str, seed: int, album: beside.Album
+) -> tuple[list[records.Record], dict[str, list[int]]]:
+    """(The records, and behind them the references that a control makes; their `pairs`) of one side of a fold.
+
+    Args:
+      listed, classes, control, seed: as of `pairs`, or of `albums.mean_faces`.
+      album: of the mean face.
+    """
+    if control == albums.MEAN_FACE:
+        return albums.mean_faces(listed, classes, seed, album)
+    return list(listed), pairs(listed, classes, control, seed)
 
 
 def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str, seed: int) -> dict[str, list[int]]:
@@ -24,7 +44,7 @@ def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str
     Args:
       listed: of the people on one side of a fold, neutral faces included.
       classes: that are named.
-      control: of `CONTROLS`.
+      control: "neutral" or "stranger".
       seed: of the strangers.
     Returns:
       {"image", "reference"}: indices into `listed`.

@@ -119,7 +119,8 @@ def draw_weights(methods: Mapping[str, Any], rows: Sequence[Any], folder: Path) 
     for row in rows:
         macro = methods[row.name]["last"]["macro"]
         point = (row.lambda_s, macro["fold_mean"], macro["fold_std"])
-        lines.setdefault(f"{row.variant}, {row.generator}", []).append(point)
+        compared = f"+{row.delta}" * (row.delta != "absolute")
+        lines.setdefault(f"{row.variant}{compared}, {row.generator}", []).append(point)
     lines = {name: sorted(points) for name, points in lines.items() if len({p[0] for p in points}) > 1}
     if lines:
         figures.save(figures.sweep(lines, "weight of eq. (6)"), folder / "weights.png")

@@ -1,0 +1,142 @@
+"""GCNet's rows that are not the paper's: means of a person's pictures, centred codes, a generator that learns first."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from experiments import gcnet as script
+from experiments.parts.gcnet import reference, row
+from experiments.run import jobs
+from fer_tf import training, weights
+from fer_tf.models import gcnet
+
+from .test_gcnet import TINY, Spy, faces_of, neutral_of
+
+LEARN, HELD_OUT = (1, 5), (0, 3)
+"""Of the people 0, 1, 3, 5, dealt to two folds in turn, fold 0."""
+
+
+def run(monkeypatch, tmp_path, **given):
+    """One fold of a planted run: what trained and what was tested, the results, metrics.json."""
+    spy = Spy(monkeypatch, {None: (0, 1, 3, 5)})
+    settings = script.Settings(**TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), **given)
+    results = script.run(settings)
+    return spy, results, json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_the_mean_face_of_ones_own_pictures(monkeypatch, tmp_path):
+    """Anger and happiness in two sequences have the mean 3.5 above the person's grey value, rounded 4."""
+    asked = []
+    monkeypatch.setattr(Spy, "predict", keep(asked, Spy.predict))
+    spy, results, _ = run(monkeypatch, tmp_path, rows=("cnn", "cnn:centred", "S0R0+plain:mean_face"))
+    found = spy.trained["run0/fold0/S0R0_plain_mean_face"]
+    assert Counter((face, label) for face, _, label in found) == Counter(faces_of(LEARN))
+    assert {reference for _, reference, _ in found} == {(p, "happiness", 0) for p in LEARN}
+    assert all(reference[0] == face[0] for face, reference, _ in found)
+    given = [np.unique(np.round(255 * np.asarray(b["reference"]), 3)) for b in asked if "reference" in b]
+    assert {*np.concatenate(given).tolist()} == {8.0 * p + 4 for p in HELD_OUT}
+    names = ["CNN", "CNN, centred by person", "GCNet S0R0 e - e_r, with the mean of the person's pictures"]
+    assert [*results.methods] == names and "best" not in results.methods[names[1]]
+    assert [*results.models] == [names[0], names[2]] and results.models[names[2]].delta == "plain"
+    assert {*spy.trained} == {"run0/fold0/cnn", "run0/fold0/S0R0_plain_mean_face"}, "centring trains nothing"
+    assert np.sum(results.methods[names[1]]["last"]["confusion"]) == len(faces_of(HELD_OUT))
+
+
+def keep(asked, predict):
+    """`predict` that notes its batches."""
+
+    def noted(self, model, batches):
+        asked.extend(batches.epoch(0))
+        return predict(self, model, batches)
+
+    return noted
+
+
+def test_a_generator_learns_first_and_from_training_people_alone(monkeypatch, tmp_path):
+    """--generator_epochs: eq. (5) on pairs of the training people; --frozen: the network moves none of it."""
+    spy, results, _ = run(monkeypatch, tmp_path, rows=("S0R0:unet", "cnn"), generator_epochs=3, frozen=True)
+    assert [*spy.trained] == [f"run0/fold0/{name}" for name in ("S0R0_unet_generator", "S0R0_unet", "cnn")]
+    pairs = Counter((face, neutral_of(face), label) for face, label in faces_of(LEARN))
+    assert (
+        Counter(spy.trained["run0/fold0/S0R0_unet_generator"]) == pairs == Counter(spy.trained["run0/fold0/S0R0_unet"])
+    )
+    model = results.models["GCNet S0R0, unet"]
+    assert model.frozen and not model.generator_net.trainable_variables
+    assert spy.told["run0/fold0/S0R0_unet"]["batch_size"] == 4 and [*results.measures[0]] == ["GCNet S0R0, unet"]
+
+
+def test_a_generator_is_a_job_of_its_own(monkeypatch, tmp_path):
+    spy = Spy(monkeypatch, {None: (0, 1, 3, 5)})
+    given = {"rows": ("cnn", "S0R0:unet"), "generator_epochs": 3, "job": "run0/fold0/S0R0_unet_generator"}
+    assert script.run(script.Settings(**TINY, max_subjects=0, workdir=str(tmp_path), **given)) is None
+    assert [*spy.trained] == ["run0/fold0/S0R0_unet_generator"]
+
+
+def test_what_the_generator_learnt_is_taken_over(tmp_path):
+    """All of its weights, with or without --frozen; Encoder2 has --encoder2's, and Encoder1's go to stage one."""
+    training.setup(seed=0, precision="float32")
+    net = gcnet.GCNet(width=1 / 16)
+    for variable in net.weights:
+        variable.assign(np.full(variable.shape, 0.25))
+    for part in ("encoder2", "generator/encoder1"):
+        weights.save(net, tmp_path / f"{part[-8:]}.h5", provenance={}, only=part)
+    given = {
+        "encoder1": str(tmp_path / "encoder1.h5"),
+        "encoder2": str(tmp_path / "encoder2.h5"),
+        "generator_epochs": 2,
+    }
+    for text, frozen in (("S0R0:unet", True), ("S0R0", False)):
+        settings = script.Settings(preset="smoke", frozen=frozen, **given)
+        wanted = script.Row.read(text, 1.0)
+        start = settings.encoder1 if wanted.pretrained else "none"
+        first = reference.build(settings, wanted.generator, 0, 10, start)
+        if text == "S0R0":
+            assert all(np.all(np.array(v) == 0.25) for v in first.generator_net.encoder.weights)
+        for i, variable in enumerate(first.generator_net.weights):
+            variable.assign(np.full(variable.shape, i + 0.5))
+        model = script.build(settings, wanted, ("anger", "fear"), 0, None, first)
+        for i, variable in enumerate(model.generator_net.weights):
+            assert np.all(np.array(variable) == i + 0.5)
+        assert model.frozen is frozen and all(np.all(np.array(v) == 0.25) for v in model.encoder2.weights)
+        told = first.autoencoder_optimizer.get_config()
+        assert told["learning_rate"]["config"]["initial_learning_rate"] == settings.generator_rate == 1e-3
+
+
+def test_the_jobs_of_a_fold():
+    """A generator before its network; a centred row has no training of its own."""
+    given = {"rows": ("cnn", "cnn:centred", "S0R0+signed:unet", "S0R0:mean_face"), "generator_epochs": 7}
+    settings = script.Settings(preset="smoke", **given)
+    assert row.stages_of(settings, script.rows_of(settings)) == [
+        jobs.Stage("cnn", "networks", 1),
+        jobs.Stage("S0R0_signed_unet_generator", "generators", 7),
+        jobs.Stage("S0R0_signed_unet", "networks", 1, ("S0R0_signed_unet_generator",)),
+        jobs.Stage("S0R0_mean_face", "networks", 1),
+    ]
+    assert script.Row.read("S0R0+both:unet@0.5", 1.0) == script.Row(
+        "S0R0", "unet", 0.5, "GCNet S0R0 e beside e - e_r, unet, lambda_s 0.5", True, "both"
+    )
+    assert script.Row.read("cnn:centred-2kinds", 1.0).name == "CNN, centred by person, album of 2 expressions"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (("cnn:centred", "cnn"), "give cnn before it"),
+        (("cnn+plain",), "is no network"),
+        (("S0R0+square",), "is no network"),
+        (("S0R0:centred",), "is no network"),
+        (("metric_cnn:mean_face",), "is no network"),
+        (("S0R0:neutral-4",), "is no network"),
+        (("S0R0:mean_face-0",), "is no network"),
+    ],
+)
+def test_rows_that_are_none(rows, said):
+    with pytest.raises(ValueError, match=said):
+        script.rows_of(script.Settings(preset="smoke", rows=rows))
+
+
+def test_frozen_as_what():
+    with pytest.raises(ValueError, match="--frozen keeps a generator as --generator_epochs has trained it"):
+        script.rows_of(script.Settings(preset="smoke", frozen=True))
