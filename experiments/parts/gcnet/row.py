@@ -71,9 +71,9 @@ class Row(NamedTuple):
           ValueError: it is none.
         """
         rest, _, weight = text.partition("@")
-        kind, _, beside = rest.partition(":")
+        kind, _, stands = rest.partition(":")
         variant, _, delta = kind.partition("+")
-        generator, _, pictures = beside.partition("-")
+        generator, _, pictures = stands.partition("-")
         try:
             number, album = float(weight) if weight else lambda_s, beside.Album.read(pictures)
         except ValueError:
