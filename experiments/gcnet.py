@@ -139,6 +139,8 @@ def build(
             provenance.refuse_tested_people(file, flag, settings.tested_name)
             weights.load(model, file, only=part)
     if trained is not None:
+        if model.frozen:
+            trained.generator_net.trainable = False  # Keras 2 lists what is trained first
         model.generator_net.set_weights(trained.generator_net.get_weights())
     if settings.margin:
         model.margin = settings.margin

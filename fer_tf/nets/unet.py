@@ -50,7 +50,7 @@ class UNet(keras.layers.Layer):
     discriminator = None
 
     def __init__(self, *, width: float, padding: str, seed: int, **options: Any):
-        super().__init__(name="generator", **options)
+        super().__init__(name="generator", dtype="float32", **options)  # a face is added in all bits
         self.net = build_difference(width=width)
         self.built = True
 

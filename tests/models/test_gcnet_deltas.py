@@ -71,6 +71,8 @@ def test_a_frozen_generator_stays(generator):
         assert same is frozen and ("generation_loss" in logs) is not frozen
         assert ("decoder" in dict(model.player_variables())) is not frozen
         assert gcnet.GCNet.from_config(model.get_config()).frozen is frozen
+        if generator == "dcgan":
+            assert model.generator_net.projection.trainable is False, "a random projection is never trained"
         mine = {id(v) for v in model.generator_net.trainable_variables}
         players = {id(v) for _, variables in model.player_variables() for v in variables}
         assert (not mine) is frozen and mine <= players
@@ -85,6 +87,16 @@ def test_a_frozen_generator_is_used_as_at_test():
     trained, tested = (model.refer(batch, t)[0].numpy() for t in (True, False))
     np.testing.assert_array_equal(trained, tested)
     assert np.abs(tested - batch["image"]).max() > 0.1
+
+
+def test_a_face_is_added_in_all_bits():
+    training.setup(seed=0, precision="mixed_bfloat16")
+    try:
+        net, faces = unet.UNet(width=0.25, padding="same", seed=0), gcnet.tiny()[1]["image"]
+        np.testing.assert_array_equal(net(faces, training=True)[0], faces)
+        assert net.net.get_layer("down1_conv").compute_dtype == "bfloat16"
+    finally:
+        training.setup(seed=0, precision="float32")
 
 
 def test_the_unet_gives_the_face_back_before_any_step_and_sees_every_scale():
