@@ -45,6 +45,8 @@ Three more are options, which are off:
 - Eq. (6): `lambda_consistency` adds `consistency_loss`, by which two faces of one person give the same redrawn face in
   Feat. Eq. (3) to (5) let G keep what the input shows.
 - III-A: `normal_norms` draws the norms' scales, too: N(1, 0.02), as the code of [14] does. They start from one.
+
+Ways to name a face beside eq. (8) are rows of the command: `--named_by` of `experiments/ia_gen.py`.
 """
 
 from __future__ import annotations
