@@ -12,7 +12,7 @@ seven expressions of the last `--tested` people of lab: `alone_<n>_people` train
 control) the next person's. What the oracle gains is what a person's own face has to tell about its expressions.
 A linear discriminant of the landmarks, over five folds of people, says the same in a second (`--only=landmarks`).
 `--only=acquaintance` reads lab and wild by the released `--weights`, which nobody of them has trained, as they come
-and beside what it says of the same person's other pictures (`parts/measure_rendered/acquaintance.py`).
+and beside what it says of the same person's other pictures (`fer_tf/beside.py`), or, the control, of everybody's.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from fer_tf import export, files, pipeline, records
+from fer_tf import beside, export, files, pipeline, records
 from fer_tf.datasets import rendered, rendered2
 from fer_tf.records import EXPRESSIONS, Record
 
-from .parts.measure_rendered import acquaintance, witnesses
+from .parts.measure_rendered import witnesses
 from .run import command_line, settings
 from .run.settings import setting
 
@@ -183,14 +183,27 @@ def read_by_fer_net(listed: list[Record], weights: str) -> tuple[float, float]:
     return float(np.mean(columns[p[:, columns].argmax(1)] == truth)), float(np.mean(p.argmax(1) == truth))
 
 
-def read_by_acquaintance(listed: list[Record], weights: str) -> dict[str, float]:
-    """{measure: share} of the six basic expressions and neutral: `acquaintance.measured`."""
+def read_by_acquaintance(listed: list[Record], weights: str, others: Sequence[int] = (3, 6, 12)) -> dict[str, float]:
+    """{measure: share} of the six basic expressions and neutral that a released recogniser names, beside albums.
+
+    Args:
+      listed: records whose people are known.
+      weights: a released recogniser.
+      others: numbers of other pictures in an album; left out where somebody has fewer.
+    """
     names = records.CLASSES["six_neutral"]
     shown = records.of_classes(listed, names)
     p, classes = read_by_released(shown, weights)
-    labels = np.array([names.index(record.expression) for record in shown])
-    columns = [classes.index(name) for name in names]
-    return acquaintance.measured(p[:, columns], labels, np.array([record.subject for record in shown]))
+    p, labels = p[:, [classes.index(name) for name in names]], [names.index(r.expression) for r in shown]
+    people = [r.subject for r in shown]
+    fewest = min(people.count(person) for person in people)
+    albums = {
+        "beside_everybody": beside.albums(["everybody"] * len(shown)),
+        "beside_the_person": beside.albums(people),
+        **{f"beside_{n}_others": beside.albums(people, beside.Album(n)) for n in others if n < fewest},
+    }
+    seen = {"as_is": p, **{name: beside.probabilities(p, own) for name, own in albums.items()}}
+    return {name: float(np.mean(rows.argmax(1) == labels)) for name, rows in seen.items()}
 
 
 def contact_sheet(
