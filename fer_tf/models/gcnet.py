@@ -47,8 +47,8 @@ the CNN names 71.0 % and S0R0 64.8 (RESULTS.md has the rest):
 - Eq. (3): `frozen` keeps a generator that has learnt eq. (5) first (`--generator_epochs`), and "unet" passes all scales
   on: with delta="plain" it names 71.9 %, of its training views 85.5 (the CNN 84.2, a generator that moves 71.5).
 - Fig. 2: the reference may be the mean face of the person's pictures, unlabelled ("given"; S0R0+plain:mean_face of
-  `experiments/gcnet.py`): 100.0 % (88.6). The CNN with its code less that of the person's pictures, nothing trained, names
-  96.2 %, and 89.5 on five folds, where it names 66.4 alone. The pictures have to show three expressions or more.
+  `experiments/gcnet.py`): 100.0 % (88.6). The CNN with its code less that of the person's pictures, nothing trained,
+  names 96.2 %, and 89.5 on five folds, where it names 66.4 alone. The pictures have to show three expressions or more.
 """
 
 from __future__ import annotations
