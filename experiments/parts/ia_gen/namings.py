@@ -14,8 +14,8 @@ neither FER-Net nor a GAN has seen, or, without it, on the training people, whom
 `GRID` are chosen there, too, by the log loss of people who are left out of the fit. The last row sees more of a person
 than the others, and a person's mean is that of the classes only where each is shown as often.
 
-What they gained, on rendered2: nothing beside the softmax on the fold that was read. `combined` and `differences` name
-as many as their controls, `learnt` and `averaged` 16 points fewer. The control of `averaged` names 12 points more than
+What they gained, on rendered2: nothing beside the softmax on two folds. `combined` and `differences` name as many as
+their controls, `learnt` and `averaged` 13 and 14 points fewer. The control of `averaged` names 12 points more than
 the softmax on three folds: see experiments/RESULTS.md.
 """
 
