@@ -43,7 +43,7 @@ Three more are options, which are off. What they are worth is of rendered people
 the CNN names 71.0 % and S0R0 64.8 (RESULTS.md has the rest):
 
 - Eq. (2): `delta="plain"` compares by e - e_r (`fer_tf/nets/contrast.py` has others). Beside the person's true neutral
-  face that names 98.6 % where |delta| names 83.8 (a second fold: 91.9 and 65.2); beside the generated one 69.5.
+  face that names 93.9 % on five folds where |delta| names 70.6 and the CNN 66.4; beside the generated one 62.9 (61.3).
 - Eq. (3): `frozen` keeps a generator that has learnt eq. (5) first (`--generator_epochs`), and "unet" passes all scales
   on: with delta="plain" it names 71.9 %, of its training views 85.5 (the CNN 84.2, a generator that moves 71.5).
 - Fig. 2: the reference may be the mean face of the person's pictures, unlabelled ("given"; S0R0+plain:mean_face of
