@@ -39,8 +39,8 @@ by `experiments/gcnet.py`, Figs. 9 and 10 by `experiments/gcnet_generators.py`.
 - Section IV-A, weight decay: `Autoencoder` has none.
 - Section IV-A, "based on 5 points": MTCNN finds them where it is installed (`--preset=paper`), else dlib.
 
-Three more are options, which are off. What they are worth is of rendered people of the second edition, one fold, where
-the CNN names 71.0 % and S0R0 64.8 (RESULTS.md has the rest):
+Three more are options, which are off. What they are worth is of the second edition's rendered people, and of fold 0,
+where the CNN names 71.0 % and S0R0 64.8, unless five folds are named (RESULTS.md has the rest):
 
 - Eq. (2): `delta="plain"` compares by e - e_r (`fer_tf/nets/contrast.py` has others). Beside the person's true neutral
   face that names 93.9 % on five folds where |delta| names 70.6 and the CNN 66.4; beside the generated one 62.9 (61.3).
