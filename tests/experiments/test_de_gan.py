@@ -236,19 +236,24 @@ def test_reached_tells_what_judges_read(told_apart):
         assert rates["identity_by_chance"] == carried["identity_by_chance"] < 1
 
 
-@pytest.mark.parametrize("subjects", ["ab", ["", "a", ""], ["", ""]], ids=["named", "partly", "nobody"])
+def faces_of(subjects, folder):
+    """Settings of a folder with a face of each."""
+    (folder / "face.png").touch()
+    lines = [f"face.png,anger,{subject}" for subject in subjects]
+    (folder / "labels.csv").write_text("\n".join(["path,expression,subject", *lines, ""]))
+    return script.Settings(preset="smoke", dataset="folder", all_subjects=True, data_dir=str(folder))
+
+
+def test_faces_of_nobody_alone_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="--dataset=folder names nobody"):
+        script.load(faces_of(["", ""], tmp_path), ("anger", "happiness"))
+
+
+@pytest.mark.parametrize("subjects", ["ab", ["", "a", ""]], ids=["named", "partly"])
 def test_faces_of_nobody_are_left_out(subjects, tmp_path, capsys):
     """Eq. (1) asks who is seen: -1 would be an index that D has not."""
-    (tmp_path / "face.png").touch()
-    lines = [f"face.png,anger,{subject}" for subject in subjects]
-    (tmp_path / "labels.csv").write_text("\n".join(["path,expression,subject", *lines, ""]))
-    settings = script.Settings(preset="smoke", dataset="folder", all_subjects=True, data_dir=str(tmp_path))
-    classes = ("anger", "happiness")
-    if not any(subjects):
-        with pytest.raises(ValueError, match="--dataset=folder names nobody"):
-            script.load(settings, classes)
-        return
-    listed, told = script.load(settings, classes), capsys.readouterr().err
+    listed = script.load(faces_of(subjects, tmp_path), ("anger", "happiness"))
+    told = capsys.readouterr().err
     assert [r.subject for r in listed] == [s for s in subjects if s]
     assert told.startswith(f"{len(subjects)} pictures will be searched for faces")
     if all(subjects):

@@ -187,20 +187,26 @@ def test_what_cannot_be_read_is_left_out_by_name_where_asked(listed, capsys):
     np.testing.assert_array_equal(faces, data.some_faces([people[0], *people[2:4]], "ia_gen"))
 
 
-@pytest.mark.parametrize("light", ["Strong", "Weak"])
-@pytest.mark.parametrize("camera", ["VL", "NI"])
-def test_a_prepared_file_is_of_the_protocols_light_and_camera(tmp_path, capsys, light, camera):
-    """What it was made of stands in it; its faces would not tell."""
+def oulu(folder, light, camera):
+    """Settings with a protocol, on a prepared file of two people."""
     columns = {name: np.array([""] * 2, object) for name in prepared.TEXTS}
     columns |= {"expression": np.array(["anger", "fear"], object), "subject": np.array(["P001", "P002"], object)}
     faces = {"image": np.zeros((2, 70, 70, 1), np.uint8), "frame": np.array([1, 2], np.int32)}
     about = {"dataset": "oulu_casia", "template": "ia_gen", "frames": "last3", "records": 2}
     options = {"light": light, "camera": camera, "channels": 1}
-    prepared.write(tmp_path / "f.h5", [{**faces, **columns}], {**about, "options": options})
-    made = Toy(dataset="prepared", data_dir=tmp_path / "f.h5", protocol="oulu_strong_10fold")
-    if (light, camera) == ("Strong", "VL"):
-        assert [r.subject for r in data.load(made, ("anger", "fear"))] == ["P001", "P002"]
-        return
+    prepared.write(folder / "f.h5", [{**faces, **columns}], {**about, "options": options})
+    return Toy(dataset="prepared", data_dir=folder / "f.h5", protocol="oulu_strong_10fold")
+
+
+def test_a_prepared_file_is_of_the_protocols_light_and_camera(tmp_path):
+    """What it was made of stands in it; its faces would not tell."""
+    made = oulu(tmp_path, "Strong", "VL")
+    assert [r.subject for r in data.load(made, ("anger", "fear"))] == ["P001", "P002"]
+
+
+@pytest.mark.parametrize(("light", "camera"), [("Strong", "NI"), ("Weak", "VL"), ("Weak", "NI")])
+def test_a_prepared_file_of_another_light_or_camera_is_refused(tmp_path, light, camera):
+    made = oulu(tmp_path, light, camera)
     with pytest.raises(ValueError, match="is another data set than the protocol's, which has (Strong|VL): .* prepare"):
         data.load(made, ("anger", "fear"))
 
