@@ -34,11 +34,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import catalogue, export, figures, records, weights
+from fer_tf import catalogue, export, figures, records
 from fer_tf.models import de_gan
 
 from .parts.de_gan import expression_transfer, head, measures, networks, pictures
-from .run import command_line, data, jobs, provenance, report, settings, work
+from .run import command_line, data, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -175,8 +175,7 @@ def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) 
     }
     for file, model in nets.items():
         if model is not None:
-            origin = provenance.of_weights(settings, "de_gan", data=who, datasets=[name, *behind], model=model)
-            weights.save(model, folder / f"{file}.h5", provenance=origin, dtype="float16")
+            releasing.write(settings, model, folder / f"{file}.h5", data=who, datasets=[name, *behind])
             print(f"{folder / file}.h5 is written.")
 
 

@@ -2,6 +2,7 @@
 
     python -m experiments.ed2l --preset=quick                  # one fold of the rendered faces
     python -m experiments.ed2l --preset=paper --dataset=ck_plus --data_dir=...
+    python -m experiments.ed2l --preset=quick --test_on=rendered/posed --weights_out=ed2l.h5    # another data set
 
     python -m experiments.ed2l --preset=quick --dispeller_steps=5                       # its dispeller is a player
     python -m experiments.ed2l --preset=quick --dispeller_steps=5 --warm_up=4           # and learns before it is fooled
@@ -35,7 +36,7 @@ from fer_tf import export, figures, pipeline, records, weights
 from fer_tf.models import ed2l
 
 from .parts.ed2l import measures, net
-from .run import command_line, data, fitting, jobs, probes, provenance, report, settings, work
+from .run import command_line, cross, data, fitting, jobs, probes, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -62,7 +63,7 @@ ROWS = {
 
 
 @settings.command(PRESETS)
-class Settings(net.Net, settings.Views, settings.Init, settings.Folds):
+class Settings(net.Net, settings.Views, settings.Init, cross.Cross):
     """ED2L's, and what every run has."""
 
     init: str = "ed2l_fer2013"
@@ -205,11 +206,15 @@ def draw_maps(row: str, model: ed2l.ED2L, test: pipeline.Batches, classes: tuple
 def run(settings: Settings) -> report.Results:
     """Records -> folds -> up to four networks -> table, pictures, exported model."""
     start, classes = time.time(), settings.labels
-    unequal = tell_unequal(starts(settings))  # refuses before anything is trained
+    cross.refuse(settings)
+    releasing.refuse(settings)
+    files, tested = starts(settings), []
+    unequal = tell_unequal(files)  # refuses before anything is trained
     listed = data.first_subjects(data.load(settings, classes), settings.max_subjects)
-    data.refuse_undealt(settings, listed, classes)
+    if not settings.test_on:
+        data.refuse_undealt(settings, listed, classes)
     folder = work.folder(settings, "ed2l")
-    folds, tested = data.make_folds(settings, listed, classes, folder), []
+    listed, folds = cross.dealt(settings, listed, classes, folder)
     if settings.lambda_identity:
         for fold in folds:
             data.refuse_nameless([listed[i] for i in fold.train], "--lambda_identity dispels who is shown")
@@ -231,6 +236,9 @@ def run(settings: Settings) -> report.Results:
     about = provenance.of_export(settings, tested[-1], row=row, **report.noted(folder))
     export.save(fold.models[row], folder / "export", metadata=about, faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; {ROWS[row]} is in {folder / 'export'}.")
+    learn, behind = [listed[i] for i in folds[-1].train], provenance.behind(files.get(row))
+    beside = {"baseline": baselines(settings.rows).get(ROWS[row]), "behind": behind}
+    releasing.release(settings, fold.models[row], ROWS[row], learn, fold.test, tested[-1], **beside)
     return report.Results(folder, methods, {ROWS[r]: m for r, m in fold.models.items()}, folder / "export", probed)
 
 

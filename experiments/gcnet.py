@@ -3,6 +3,7 @@
     python -m experiments.gcnet --preset=quick                  # one fold of the rendered faces: CNN and S1R1
     python -m experiments.gcnet --preset=paper --dataset=ck_plus --data_dir=... --encoder1=... --encoder2=...
     python -m experiments.gcnet --preset=quick --test_on=rendered/posed                 # another data set, Table VI
+    python -m experiments.gcnet --preset=quick --test_on=rendered/posed --weights_out=gcnet.h5      # and its weights
     python -m experiments.gcnet --preset=quick --rows=S1R1@0.001,S1R1@0.01,S1R1@0.1 --folds=10 --together=0,1  # Fig. 11
     python -m experiments.gcnet --preset=quick --rows=cnn,S0R0,S0R0:neutral,S0R0:stranger                  # controls
 
@@ -46,7 +47,7 @@ from fer_tf.models import gcnet
 
 from .parts.gcnet import albums, controls, net, pictures, reference
 from .parts.gcnet.row import NAMES, Row, stage_name, stages_of
-from .run import command_line, cross, data, fitting, jobs, provenance, report, settings, work
+from .run import command_line, cross, data, fitting, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -251,8 +252,8 @@ def rows_of(settings: Settings) -> list[Row]:
         raise ValueError("--together is of folds, which --test_on has not: leave one of them out.")
     if settings.together and settings.validation:
         raise ValueError("--validation is of single folds: with --together it would test who is held out.")
-    if settings.train_on and not settings.test_on:
-        raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
+    cross.refuse(settings)
+    releasing.refuse(settings)
     return rows
 
 
@@ -303,14 +304,27 @@ def run(settings: Settings) -> report.Results:
     methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
     print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
     pictures.draw_weights(methods, rows, folder)
-    exported = export_last(settings, tested, fold, folder)
+    exported = export_last(settings, tested, fold, folder, [listed[i] for i in folds[-1].train])
     print(f"Table, pictures and metrics.json are in {folder}.")
     models = {row.name: model for row, model in fold.models.items()}
     return report.Results(folder, methods, models, exported, generation)
 
 
-def export_last(settings: Settings, tested: Sequence[dict[str, Any]], fold: Fold, folder: Path) -> Path | None:
-    """Exports the last network that needs nothing but a face, which no control does; its folder, if there is one."""
+def export_last(
+    settings: Settings,
+    tested: Sequence[dict[str, Any]],
+    fold: Fold,
+    folder: Path,
+    learn: Sequence[records.Record],
+) -> Path | None:
+    """Exports, and with --weights_out releases, the last network that needs nothing but a face, which no control does.
+
+    Args:
+      settings, tested, fold, folder: of the run.
+      learn: what the fold has learnt from.
+    Returns:
+      The export's folder, if there is one.
+    """
     alone = [row for row in fold.models if not row.control]
     if not alone:
         return None
@@ -318,6 +332,11 @@ def export_last(settings: Settings, tested: Sequence[dict[str, Any]], fold: Fold
     faces = data.some_faces(fold.test.records, gcnet.TEMPLATE)
     export.save(fold.models[alone[-1]], folder / "export", metadata=about, faces=faces)
     print(f"{alone[-1].name} is in {folder / 'export'}.")
+    name, first = alone[-1].name, next(iter(fold.methods))
+    starts = [provenance.weights_file(settings.encoder1), provenance.weights_file(settings.encoder2)]
+    beside = {"baseline": first if first != name else None}
+    beside["behind"] = provenance.behind(*starts) if alone[-1].pretrained else []
+    releasing.release(settings, fold.models[alone[-1]], name, learn, fold.test, tested[-1], **beside)
     return folder / "export"
 
 

@@ -58,6 +58,12 @@ class Answers(tuple[np.ndarray, np.ndarray]):
         made.records, made.probabilities = records, probabilities
         return made
 
+    def only(self, domain: str) -> Answers:
+        """Those of the pictures of one domain."""
+        kept = np.array([record.domain == domain for record in self.records], bool)
+        probabilities = None if self.probabilities is None else self.probabilities[kept]
+        return Answers(self[0][kept], self[1][kept], [r for r in self.records if r.domain == domain], probabilities)
+
 
 class Answer(NamedTuple):
     """What one epoch of a method named: (M,) int, and its (M, K) float32 probabilities, None where it has none."""

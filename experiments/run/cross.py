@@ -4,7 +4,7 @@
     --test_on=fer2013/private_test=/data/fer2013
 
 A data set is named as name[/part][=folder]; a part is one of the rendered faces' (rendered/wild) or a split
-(fer2013/private_test=...).
+(fer2013/private_test=...). Such a run can release what it has trained (`releasing`): --weights_out.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from .settings import Folds, given_or, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cross(Folds):
-    """A run with folds, or with another data set as its test."""
+class Elsewhere(Folds):
+    """A run with folds, or one whose test is another data set, and whose weights may be released."""
 
-    train_on: tuple[str, ...] = setting(
-        (), "With --test_on: more to learn from, besides --dataset; name[/part][=folder].", place="named"
-    )
     test_on: str | None = setting(
         None, "Test on this data set instead of on folds; name[/part][=folder].", place="named"
     )
+    weights_out: str | None = setting(
+        None, "With --test_on: a file for the weights, in half precision, of the network that is exported.",
+        free=True, place="path",
+    )  # fmt: skip
 
     @property
     def tested_name(self) -> str:
@@ -41,6 +42,30 @@ class Cross(Folds):
         """With --test_on, which may be another folder of the same data set."""
         return bool(self.test_on)
 
+    @property
+    def more_to_learn(self) -> tuple[str, ...]:
+        """What is learnt from besides --dataset, with --test_on; name[/part][=folder]."""
+        return ()
+
+    @property
+    def learnt_from(self) -> list[str]:
+        """The data sets of whose people nobody may be tested with what --test_on's run has trained."""
+        return [self.trained_on, *map(people_of, self.more_to_learn)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cross(Elsewhere):
+    """One that may learn from several data sets."""
+
+    train_on: tuple[str, ...] = setting(
+        (), "With --test_on: more to learn from, besides --dataset; name[/part][=folder].", place="named"
+    )
+
+    @property
+    def more_to_learn(self) -> tuple[str, ...]:
+        """--train_on."""
+        return self.train_on
+
     @classmethod
     def dataset_by(
         cls, chosen: protocols.Protocol, name: str, values: Mapping[str, Any], given: Mapping[str, Any]
@@ -50,6 +75,28 @@ class Cross(Folds):
         if chosen.by == "cross" and tested != chosen.tests:
             raise ValueError(f"{name} is tested on another data set: give --test_on={chosen.tests}=<folder>.")
         return given_or(chosen, name, given)
+
+
+def refuse(settings: Cross) -> None:
+    """Raises ValueError where --train_on is given without --test_on."""
+    if settings.train_on and not settings.test_on:
+        raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
+
+
+def dealt(
+    settings: Elsewhere, listed: list[records.Record], shown: tuple[str, ...], folder: Path
+) -> tuple[list[records.Record], list[records.Fold]]:
+    """(records, folds): `fold` with --test_on, else `data.make_folds`; arguments and errors as theirs."""
+    if settings.test_on:
+        return fold(settings, listed, shown, folder)
+    return listed, data.make_folds(settings, listed, shown, folder)
+
+
+def people_of(text: str) -> str:
+    """Whose people name[/part][=folder] has, as `catalogue.people` says it."""
+    place, _, root = text.partition("=")
+    name, _, part = place.partition("/")
+    return catalogue.people(name, root or None, {"part": part} if part else {})
 
 
 def load(text: str, classes: Sequence[str] | None, detector: str = "dlib") -> list[records.Record]:
@@ -75,7 +122,7 @@ def load(text: str, classes: Sequence[str] | None, detector: str = "dlib") -> li
 
 
 def fold(
-    settings: Cross, listed: Sequence[records.Record], shown: Sequence[str], folder: Path
+    settings: Elsewhere, listed: Sequence[records.Record], shown: Sequence[str], folder: Path
 ) -> tuple[list[records.Record], list[records.Fold]]:
     """(records, [one fold]): trains on `listed` and --train_on, tests on --test_on; checked, written to folds.json.
 
@@ -91,14 +138,15 @@ def fold(
         raise ValueError(f"--test_on={settings.test_on} is tested as a whole: leave --split={settings.split} out.")
     if settings.validation:
         raise ValueError(f"--validation is of folds, and --test_on={settings.test_on} is tested as a whole.")
-    learn = [*listed, *(r for text in settings.train_on for r in load(text, shown))]
+    more = settings.more_to_learn
+    learn = [*listed, *(r for text in more for r in load(text, shown))]
     data.refuse_one_class(learn, [c for c in shown if c in settings.labels] or shown, data.place(settings))
     test = load(settings.test_on or "", shown)
     everything = [*learn, *test]
     one = records.Fold(tuple(range(len(learn))), tuple(range(len(learn), len(everything))))
     hashes = records.content_hashes(everything)
     records.check_fold(everything, one, shown, hashes=hashes)
-    places = [settings.data_name, *map(catalogue.place_of, settings.train_on)]
+    places = [settings.data_name, *map(catalogue.place_of, more)]
     rule = f"trained on {', '.join(places)}, tested on {settings.tested_name}"
     foldings.write(folder, everything, [one], frames="all", order=rule, hashes=hashes, listing=jobs.listing(settings))
     return everything, [one]

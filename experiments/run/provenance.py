@@ -192,6 +192,12 @@ def share_people(tested: str, seen: str) -> bool:
     return part != "judge" and (learnt in ("", "all") or part == "all")
 
 
+def behind(*files: str | Path | None) -> list[str]:
+    """The data sets that weights files, and what these were started from, were trained on; None gives nothing."""
+    known = [file for file in files if file is not None and weights.is_ours(file)]
+    return sorted({name for file in known for name in weights.provenance(file).get("datasets") or []})
+
+
 def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None) -> list[str]:
     """The data sets that a weights file, and what it was started from, were trained on.
 
@@ -202,9 +208,7 @@ def refuse_tested_people(name: str | Path | None, flag: str, tested: str | None)
     Raises:
       ValueError: it is among them, so that the weights have seen who is to be tested.
     """
-    if name is None or not weights.is_ours(name):
-        return []
-    behind = list(weights.provenance(name).get("datasets") or [])
-    if tested and any(share_people(tested, seen) for seen in behind):
+    seen_before = behind(name)
+    if tested and any(share_people(tested, seen) for seen in seen_before):
         raise ValueError(f"--{flag}={name} was trained on everybody in {tested}, so it has seen who is to be tested.")
-    return behind
+    return seen_before

@@ -43,6 +43,10 @@ class Results:
         return paired(self.folder)
 
 
+KINDS = ("micro", "macro")
+"""Share of all pictures, mean share over the expressions."""
+
+
 def people(folder: Path) -> str:
     """What the folds of a run say of people: nothing where they are made of these."""
     file = folder / "folds.json"
@@ -77,6 +81,60 @@ def beside_the_first(methods: Collection[str]) -> dict[str, str]:
 def file_name(method: str) -> str:
     """A method's name in file names."""
     return "".join(c if c.isalnum() else "_" for c in method.lower())
+
+
+def shares(
+    tested: Sequence[Mapping[str, Any]], classes: tuple[str, ...], baselines: Mapping[str, str]
+) -> dict[str, Any]:
+    """{"methods": {name: {micro, macro}} at the last epoch, pooled; "paired"}, of `predictions.Answers`.
+
+    Args:
+      tested: as of `write`.
+      classes: names of the K classes.
+      baselines: method -> the one that it is held against; nothing is paired where there are none.
+    """
+    answers = predictions.gathered(tested, classes)
+    paired = predictions.compared(answers, baselines) if answers is not None and baselines else {}
+    summed = {name: metrics.summarize([r["methods"][name] for r in tested], classes) for name in tested[0]["methods"]}
+    methods = {name: {kind: one["last"][kind]["pooled"] for kind in KINDS} for name, one in summed.items()}
+    return {"methods": methods, "paired": paired}
+
+
+def by_domain(
+    tested: Sequence[Mapping[str, Any]], classes: tuple[str, ...], baselines: Mapping[str, str]
+) -> dict[str, Any]:
+    """Domain -> `shares` of its pictures; empty where the tested ones are of one domain, or do not say which.
+
+    Args:
+      tested, classes, baselines: as of `shares`.
+    """
+    first = [next(iter(r["methods"].values()))["last"] for r in tested]
+    found = sorted({record.domain or "" for pair in first for record in getattr(pair, "records", ())})
+    if len(found) < 2 or "" in found:
+        return {}
+    parts = {}
+    for domain in found:
+        own = [
+            {**r, "methods": {n: {e: pair.only(domain) for e, pair in m.items()} for n, m in r["methods"].items()}}
+            for r in tested
+        ]
+        parts[domain] = shares(own, classes, baselines)
+    return parts
+
+
+def domains_table(parts: Mapping[str, Any]) -> str:
+    """A plain-text table of `by_domain`: each method's mean over expressions, and how far it is from its baseline."""
+    lines = []
+    for domain, entry in parts.items():
+        lines.append(f"{domain} alone, last epoch, mean over expressions (over pictures) in percent")
+        for name, one in entry["methods"].items():
+            line = f"  {name}  {100 * one['macro']:.2f} ({100 * one['micro']:.2f})"
+            if name in entry["paired"]:
+                own = entry["paired"][name]
+                low, high = (f"{100 * end:+.2f}" for end in own["macro"]["interval"])
+                line += f"  {100 * own['macro']['difference']:+.2f}, {low} to {high}, to {own['baseline']}"
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def write(
@@ -124,6 +182,8 @@ def write(
         predictions.write(folder / predictions.FILE, answers)
         known = beside_the_first(methods) if baselines is None else baselines
         entries |= {"paired": predictions.compared(answers, known)} if known else {}
+        parts = by_domain(tested, classes, known) if settings.tested_elsewhere else {}
+        entries |= {"by_domain": parts} if parts else {}
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
         title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"
@@ -134,4 +194,6 @@ def write(
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
     print(table(methods, folder))
+    if "by_domain" in entries:
+        print(domains_table(entries["by_domain"]))
     return methods

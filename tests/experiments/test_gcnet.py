@@ -242,7 +242,11 @@ def test_another_data_set_to_test_on(monkeypatch, tmp_path):
     """Table VI: --train_on adds people, --test_on takes the folds' place; one name in two sets is two people."""
     spy = Spy(monkeypatch, {None: (0, 1, 2), "posed": (3,), "wild": (4, 5)})
     more = {"train_on": ("rendered/posed",), "test_on": "rendered/wild", "rows": ("S1R0",), "max_subjects": 2}
-    results = script.run(script.Settings(**TINY, **more, workdir=str(tmp_path)))
+    file = tmp_path / "gcnet.h5"
+    results = script.run(script.Settings(**TINY, **more, workdir=str(tmp_path), weights_out=str(file)))
+    about = weights.provenance(file)
+    assert about["datasets"] == ["rendered", "rendered/posed"] and about["model"] == "gcnet.GCNet"
+    assert about["config"]["variant"] == "S1R0" and about["metric"]["tested_on"] == "rendered/wild"
     (place,) = spy.trained
     pairs = [(face, neutral_of(face), label) for face, label in faces_of((0, 1, 3))]
     assert place == "run0/fold0/S1R0" and Counter(spy.trained[place]) == Counter(pairs)

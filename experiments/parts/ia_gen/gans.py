@@ -14,7 +14,7 @@ import numpy as np
 from fer_tf import pipeline, records, weights
 from fer_tf.models import ia_gen
 
-from ...run import classifier, data, fitting, provenance
+from ...run import classifier, data, fitting, provenance, releasing
 from ...run.settings import setting
 from . import pictures
 
@@ -227,7 +227,6 @@ def release(
         print(f"gan_*.h5 of {', '.join(gans)} are in {folder}; ia_gen.h5 waits for the others.")
         return None
     model = assemble(settings, gans, net, classes)
-    origin = provenance.of_weights(settings, "ia_gen", **about, model=model)
-    weights.save(model, folder / "ia_gen.h5", provenance=origin, dtype="float16")
+    releasing.write(settings, model, folder / "ia_gen.h5", **about)
     print(f"Weights of all parts are in {folder}: ia_gen.h5 for the recogniser, gan_*.h5 for --gan_init.")
     return model
