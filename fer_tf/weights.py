@@ -1,7 +1,8 @@
 """Weights of a model as plain HDF5 with provenance: saved on Keras 2, loaded on Keras 3, and the other way round.
 
-Keras' own `.weights.h5` differ between the two and depend on automatic layer names. Here every variable is a float32
-dataset at the path of its layers' names, such as "encoder/conv1/kernel"; the outermost model's own name is left out.
+Keras' own `.weights.h5` differ between the two and depend on automatic layer names. Here every variable is a dataset
+at the path of its layers' names, such as "encoder/conv1/kernel"; the outermost model's own name is left out. Kernels
+may be stored in half precision, or as whole numbers and their scale; whoever reads them gets floating point numbers.
 Moving statistics are included; metrics, optimizers and the seed state of dropout ("seed_...") are not. The root
 attributes hold `format`, `provenance` (JSON) and `content_sha256`, a hash over all variables and the provenance that
 every load checks.
@@ -23,6 +24,8 @@ import numpy as np
 from fer_tf import compat, files
 
 FORMAT = "fer_tf.weights.1"
+DTYPES = ("float32", "float16", "int8")
+"""How kernels may be stored."""
 PROVENANCE = ("command", "commit", "data", "metric", "created", "versions", "precision")
 _PACKAGE = Path(__file__).resolve().parent
 _SEED_STATE = "seed_"  # variables named so count a random layer's steps: a checkpoint's business
@@ -46,7 +49,8 @@ def save(
         what else helps. `created` (UTC), `versions` and `precision` (the model's dtype policy) are filled in; what is
         still missing of PROVENANCE is recorded as null.
       dtype: "float32", or "float16" to halve the file: kernels (two and more dimensions) are then stored in half
-        precision, vectors (biases, norms, moving statistics) stay float32. Integer variables are stored as they are.
+        precision, vectors (biases, norms, moving statistics) stay float32. "int8" halves it once more: whole numbers
+        and a scale for each place of the kernel's last axis. Integer variables are stored as they are.
       only: the path of a layer ("encoder"): it alone is written, with all below it.
     Returns:
       The provenance as written.
@@ -55,19 +59,34 @@ def save(
         have one path, a value is not finite (or too large for float16), `only` names nothing, or the provenance has no
         JSON form.
     """
-    if dtype not in ("float32", "float16"):
-        raise ValueError(f"weights are stored as float32 or float16, not {dtype}")
     variables = _part(_variables(model, saving=True), only)
-    arrays = {key: _stored(key, variable.numpy(), dtype) for key, variable in variables.items()}
+    arrays = {key: variable.numpy() for key, variable in variables.items()}
     provenance = _provenance(model, provenance)
-    text = _to_json(provenance)
-    path = Path(path)
-    files.make_folder(path.parent)
-    with files.replacing(path) as part, h5py.File(part, "w") as file:
-        for key, array in arrays.items():
-            file.create_dataset(key, data=array, track_times=False)
-        file.attrs.update({"format": FORMAT, "provenance": text, "content_sha256": _content_hash(arrays, text)})
+    _write(Path(path), arrays, provenance, dtype)
     return provenance
+
+
+def store_anew(
+    path: str | os.PathLike[str], out: str | os.PathLike[str], *, dtype: str = "float16", **note: Any
+) -> dict[str, Any]:
+    """Writes a weights file once more with its kernels in another precision, as `save` has it; no model is built.
+
+    Args:
+      path: a file that `save` wrote.
+      out: the new one; it may be `path`.
+      dtype: as of `save`.
+      note: further entries of what the provenance says of this.
+    Returns:
+      The provenance: the old one, and `stored`, which has dtype, from_sha256 (of the file at `path`) and the note; what
+      an earlier time wrote there is its `before`.
+    Raises:
+      ValueError: as `save` and `load`.
+    """
+    arrays, told = _read(path)
+    before = {"before": told["stored"]} if "stored" in told else {}
+    told = {**told, "stored": {"dtype": dtype, "from_sha256": _file_hash(path), **note, **before}}
+    _write(Path(out), arrays, told, dtype)
+    return told
 
 
 def load(model: Any, path: str | os.PathLike[str], skip: str | Iterable[str] = (), *, only: str | None = None) -> None:
@@ -221,6 +240,35 @@ def _builds(layer: Any) -> bool:
     return owner is not None and owner.__name__ not in ("Layer", "Operation", "InputLayer", "BaseRandomLayer")
 
 
+def _write(path: Path, arrays: Mapping[str, np.ndarray], provenance: Mapping[str, Any], dtype: str) -> None:
+    """Writes the file of `save`, in one step."""
+    if dtype not in DTYPES:
+        raise ValueError(f"weights are stored as {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, not {dtype}")
+    text, arrays = _to_json(provenance), {key: _stored(key, array, dtype) for key, array in arrays.items()}
+    files.make_folder(path.parent)
+    with files.replacing(path) as part, h5py.File(part, "w") as file:
+        written = {key: _put(file, key, array, dtype) for key, array in arrays.items()}
+        file.attrs.update({"format": FORMAT, "provenance": text, "content_sha256": _content_hash(written, text)})
+
+
+def _put(file: h5py.File, key: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Writes one variable, and gives what `_read` will find."""
+    if dtype != "int8" or array.dtype.kind in "iub" or array.ndim < 2:
+        file.create_dataset(key, data=array, track_times=False)
+        return array
+    largest = np.abs(array).max(tuple(range(array.ndim - 1)))
+    scale = np.where(largest > 0, largest / 127, 1).astype("float32")
+    whole = np.rint(array / scale).astype("int8")
+    dataset = file.create_dataset(key, data=whole, track_times=False, compression="gzip")
+    dataset.attrs["scale"] = scale
+    return whole * scale
+
+
+def _get(dataset: h5py.Dataset) -> np.ndarray:
+    """One variable; of whole numbers and their scale the product, float32."""
+    return dataset[()] * dataset.attrs["scale"] if "scale" in dataset.attrs else dataset[()]
+
+
 def _stored(key: str, value: np.ndarray, dtype: str) -> np.ndarray:
     if value.dtype.kind in "iub":
         return value
@@ -263,7 +311,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str
             kind, text, recorded = (file.attrs.get(key) for key in ("format", "provenance", "content_sha256"))
             if kind == FORMAT:
                 file.visititems(
-                    lambda k, item: arrays.update({k: item[()]}) if isinstance(item, h5py.Dataset) else None
+                    lambda k, item: arrays.update({k: _get(item)}) if isinstance(item, h5py.Dataset) else None
                 )
     except OSError as error:
         raise ValueError(f"{path} is no HDF5 file, or a damaged one: {error}") from error
