@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fer_tf import weights
+from fer_tf import weights as files
 
 from .run import command_line, provenance, settings
 from .run.settings import setting
@@ -26,7 +26,7 @@ class Settings(settings.Base):
     """Which file, and how."""
 
     weights: str | None = setting(None, "A weights file of ours.", place="path")
-    dtype: str = setting("float16", "Of its kernels; vectors stay float32.", choices=weights.DTYPES)
+    dtype: str = setting("float16", "Of its kernels; vectors stay float32.", choices=files.DTYPES)
     out: str | None = setting(None, "The new file; in the old one's place when left out.", place="path")
 
 
@@ -40,9 +40,8 @@ def run(settings: Settings) -> dict[str, Any]:
         raise ValueError("Which weights? Give --weights=<file>.")
     path, before = Path(settings.out or settings.weights), Path(settings.weights)
     size = before.stat().st_size if before.is_file() else 0
-    told = {"command": provenance.command(settings, "shrink"), "commit": provenance.commit()}
-    weights.store_anew(before, path, dtype=settings.dtype, **told)
-    line = {"out": str(path), "bytes_before": size, "bytes": path.stat().st_size, "sha256": weights.sha256(path)}
+    files.store_anew(before, path, dtype=settings.dtype, command=provenance.command(settings, "shrink"))
+    line = {"out": str(path), "bytes_before": size, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
     print(json.dumps(line))
     return line
 
