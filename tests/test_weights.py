@@ -243,8 +243,49 @@ def test_half_precision_storage(tmp_path):
     with pytest.raises(ValueError, match="conv1/kernel"):
         weights.save(model, tmp_path / "half.h5", provenance={})
     weights.verify(tmp_path / "half.h5")  # the earlier file still stands
-    with pytest.raises(ValueError, match="float16, not int8"):
-        weights.save(model, tmp_path / "x.h5", provenance={}, dtype="int8")
+    with pytest.raises(ValueError, match="float16 or int8, not int4"):
+        weights.save(model, tmp_path / "x.h5", provenance={}, dtype="int4")
+
+
+def test_whole_numbers(tmp_path):
+    """Each place of the last axis has a scale of its own, by which its largest weight is 127; vectors stay."""
+    model, other = net("a"), net("b")
+    kernel = np.zeros((3, 3, 1, 2), np.float32)
+    kernel[0, 0, 0], kernel[1, 2, 0] = (1.27, 0.0), (-0.504, 0.0)  # the second channel is zero throughout
+    model.get_layer("conv1").kernel.assign(kernel)
+    model.get_layer("norm").moving_variance.assign([1e-9, 0.1])
+    weights.save(model, tmp_path / "int8.h5", provenance={}, dtype="int8")
+    weights.load(other, tmp_path / "int8.h5")
+    wanted = np.zeros_like(kernel)
+    wanted[0, 0, 0], wanted[1, 2, 0] = (1.27, 0.0), (-0.50, 0.0)
+    np.testing.assert_allclose(other.get_layer("conv1").kernel.numpy(), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(other.get_layer("norm").moving_variance.numpy(), np.float32([1e-9, 0.1]))
+    with h5py.File(tmp_path / "int8.h5") as file:
+        assert file["conv1/kernel"].dtype == "int8" and file["norm/moving_variance"].dtype == "float32"
+    with h5py.File(tmp_path / "int8.h5", "a") as file:
+        file["conv1/kernel"].attrs["scale"] = np.float32([0.02, 1])
+    with pytest.raises(ValueError, match="damaged"):
+        weights.verify(tmp_path / "int8.h5")
+
+
+def test_stored_anew(tmp_path):
+    """The same weights but for their precision, the provenance kept, with the file that it was."""
+    first, second, third = (tmp_path / f"{name}.h5" for name in ("first", "second", "third"))
+    model, other = net("a"), net("b")
+    told = weights.save(model, first, provenance=PROVENANCE)
+    made = weights.store_anew(first, second, command="shrink")
+    assert made == {**told, "stored": {"dtype": "float16", "from_sha256": weights.sha256(first), "command": "shrink"}}
+    weights.load(other, second)
+    kernel = model.get_layer("conv1").kernel.numpy()
+    np.testing.assert_array_equal(other.get_layer("conv1").kernel.numpy(), kernel.astype("float16").astype("float32"))
+    again = weights.store_anew(second, third, dtype="int8")
+    assert again["stored"]["before"] == made["stored"] and weights.provenance(third) == again
+    weights.load(other, third)
+    assert 0 < np.abs(other.get_layer("conv1").kernel.numpy() - kernel).max() <= np.abs(kernel).max() / 250
+    before = first.read_bytes()
+    with pytest.raises(ValueError, match="not float64"):
+        weights.store_anew(first, first, dtype="float64")
+    assert first.read_bytes() == before
 
 
 def test_integrity(tmp_path):
