@@ -8,6 +8,9 @@ r"""CycleAT: from the laboratory to the wild, all rows of Table 4 on people who 
 The paper's source is 185,900 faces, BU-3DFE's scans in 143 poses: the last command takes one's own renderings
 (anger/F0001_p+15_t-05.png ..., or a list: `fer_tf/datasets/folder.py`).
 
+With --test_on=name[/part][=folder] all of the target's people are trained on, and those of that set are tested who are
+of the target's domains; --weights_out then releases CycleAT's f_T.
+
 --rows names what is compared: S2T, S2T_fine_tune, S2T_attention, S2T_att_gen, CycleAT (Table 4); T_fine_tune, f_T
 without attention and generated faces, and T_alone, f_T on the target's labels alone, from nothing; svm, alexnet, vgg16
 (Table 8). Controls follow a colon: S2T_att_gen:untranslated and CycleAT:untranslated get the very faces that these rows
@@ -42,7 +45,7 @@ from .parts.cycle_at import classifiers, domains, gan, judges, pictures, shared,
 from .parts.cycle_at.classifiers import Source
 from .parts.cycle_at.row import Row, rows_of
 from .parts.cycle_at.rows import Rows, one_row, selected
-from .run import command_line, data, jobs, provenance, report, settings, work
+from .run import command_line, data, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -93,6 +96,7 @@ def checked(settings: Settings) -> Settings:
       ValueError: an unknown row or network, or what would end the run only hours later.
     """
     rows = rows_of(settings.rows)
+    releasing.refuse(settings)
     for flag, networks in (("source", settings.source_network), ("target", (settings.target_network,))):
         for network in networks or ("",):
             if network not in NETWORKS:
@@ -218,8 +222,7 @@ def run(settings: Settings) -> report.Results:
         if settings.stages == "selection":
             continue
         for number in chosen:
-            held_out = [listed.target[i] for i in listed.folds[number].test]
-            fold = one_fold(settings, source, learn[number], held_out, seed, place / f"fold{number}")
+            fold = one_fold(settings, source, learn[number], listed.held_out(number), seed, place / f"fold{number}")
             tested.append({"run": number_of_run, "fold": number, "methods": fold.methods})
         pictures.draw_attention(settings, source, fold.models, fold.test, place)
         pictures.draw_domains(settings, source, listed, place)
@@ -233,6 +236,7 @@ def run(settings: Settings) -> report.Results:
     more = {"source": of_source, "generation": generation, "domains": about(settings, listed)}
     methods = write(settings, tested, classes, folder, time.time() - start, more)
     exported = finish(settings, source, fold, folder, tested[-1])
+    release(settings, source, listed, fold, tested[-1])
     models = {"f_S": source.f_s, **source.gans, **fold.models}
     return report.Results(folder, methods, models, exported, generation)
 
@@ -270,7 +274,11 @@ def baselines(texts: Sequence[str]) -> dict[str, str]:
 def names(settings: Settings) -> dict[str, str]:
     """Domain -> its data sets."""
     auxiliary = ",".join(map(catalogue.place_of, settings.auxiliary))
-    return {"source": settings.data_name, "auxiliary": auxiliary, "target": settings.tested_name}
+    return {
+        "source": settings.data_name,
+        "auxiliary": auxiliary,
+        "target": catalogue.place_of(settings.target),
+    }
 
 
 def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
@@ -284,17 +292,35 @@ def about(settings: Settings, listed: domains.Domains) -> dict[str, Any]:
         rule = domains.OWN_PARTS
     if settings.target_protocol is not None:
         rule = settings.protocol
+    if settings.test_on:
+        rule = domains.elsewhere_rule(settings)
     entries["target"]["folds"] = Path(settings.manifest).name if settings.manifest else rule
     if settings.validation:
         entries["target"]["folds"] += f"; {settings.validation_people}"
     return entries
 
 
+def exported_row(settings: Settings, fold: Fold) -> str | None:
+    """CycleAT, or the last row that trains a classifier; None where none does."""
+    return next((r for r in ("CycleAT", *reversed(settings.rows)) if fold.models.get(r) is not None), None)
+
+
+def release(settings: Settings, source: Source, listed: domains.Domains, fold: Fold, last: dict[str, Any]) -> None:
+    """With --weights_out writes the exported classifier, without the teacher, of whom it needs nothing any more."""
+    row = exported_row(settings, fold)
+    if row is None or not settings.weights_out:
+        return
+    name, model = Row.read(row).name, classifiers.alone(fold.models[row])
+    learn = [*source.train, *listed.auxiliary, *listed.target]
+    baseline = baselines(settings.rows).get(name)
+    releasing.release(settings, model, name, learn, fold.test, last, baseline=baseline)
+
+
 def finish(settings: Settings, source: Source, fold: Fold, folder: Path, last: dict[str, Any]) -> Path | None:
     """Exports the generators, and the classifier of CycleAT or of the last row that trains one: its folder."""
     places = dict.fromkeys(",".join(names(settings).values()).split(","))
     origin = provenance.of_export(settings, last, trained_on=", ".join(places), **report.noted(folder))
-    row = next((r for r in ("CycleAT", *reversed(settings.rows)) if fold.models.get(r) is not None), None)
+    row = exported_row(settings, fold)
     for which, generators in source.gans.items():
         name = "generator" if which == "with f_W" else "generator_alone"
         metadata = {**origin, "generator": which}

@@ -58,14 +58,21 @@ class Settings(NamedTuple):
     channels: int
 
 
-def settings(model: Any, views: Any = None, template: str | Template | None = None, channels: int = 1) -> Settings:
+def settings(
+    model: Any, views: Any = None, template: str | Template | None = None, channels: int | None = None
+) -> Settings:
     """`views` and `template` as given, else those of the file in which the model's class stands.
+
+    A model that is built for faces of another size says which by `face_size`, (H, W); one that sees colour, by
+    `channels`.
 
     Raises:
       ValueError: neither given nor found there, or an unknown template.
     """
     module = sys.modules[type(model).__module__]
     views = getattr(module, "views", None) if views is None else views
+    channels = getattr(model, "channels", 1) if channels is None else channels
+    size = getattr(model, "face_size", None) if template is None else None
     template = getattr(module, "TEMPLATE", None) if template is None else template
     if views is None or template is None:
         raise ValueError(
@@ -73,7 +80,9 @@ def settings(model: Any, views: Any = None, template: str | Template | None = No
         )
     if isinstance(template, str) and template not in TEMPLATES:
         raise ValueError(f"Unknown template {template!r}: use {', '.join(TEMPLATES)}, or a faces.Template.")
-    return Settings(TEMPLATES[template] if isinstance(template, str) else template, views, channels)
+    if isinstance(template, str):
+        template = Template.fer2013(template, size) if size else TEMPLATES[template]
+    return Settings(template, views, channels)
 
 
 def save(
@@ -84,7 +93,7 @@ def save(
     classes: Sequence[str] | None = None,
     views: Any = None,
     template: str | Template | None = None,
-    channels: int = 1,
+    channels: int | None = None,
     faces: Sequence[np.ndarray] | None = None,
 ) -> float:
     """Writes a SavedModel and checks it against the model; it appears at `path` only if they agree.
@@ -97,7 +106,7 @@ def save(
       metadata: further entries, such as data, metric, commit; must have a JSON form.
       classes: names of the K classes, in the order of the outputs; `model.classes` when left out.
       views, template: as in the model's file, which is asked when they are left out.
-      channels: of the images that the model takes: 1 grey, 3 RGB.
+      channels: of the images that the model takes: 1 grey, 3 RGB; what it says itself, else 1, when left out.
       faces: uint8 (H, W) or (H, W, 1|3), to compare the two on; noise of several sizes when left out.
     Returns:
       The largest difference of a probability.
@@ -247,7 +256,7 @@ def check(
     *,
     views: Any = None,
     template: str | Template | None = None,
-    channels: int = 1,
+    channels: int | None = None,
 ) -> float:
     """Compares both signatures of a SavedModel with the Keras model, fed with faces that Pillow has resized.
 

@@ -207,6 +207,10 @@ class AttentionClassifier(PlayersModel):
         self.built = True
         self.track("classifier_loss", "classification_loss", *["attention_loss"] * self.taught, "accuracy")
 
+    channels = 3
+    face_size = property(lambda self: (self.size, self.size))
+    """(H, W) of a face, which is in colour: for `export.settings`."""
+
     @property
     def taught(self) -> bool:
         """Whether there is a teacher."""

@@ -64,6 +64,19 @@ def build(
     return cycle_at.AttentionClassifier(classes=classes, network=network, **{**given, **more})
 
 
+def alone(model: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
+    """The classifier without its teacher, which names faces alike: to be released."""
+    config = {**model.get_config(), "teacher": None}
+    return started(cycle_at.AttentionClassifier(**config), model)
+
+
+def started(model: cycle_at.AttentionClassifier, of: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
+    """The model with another's weights; not its running means, of which a taught one has more (Keras 2 counts them)."""
+    for part in ("trunk", "head"):
+        getattr(model, part).set_weights(getattr(of, part).get_weights())
+    return model
+
+
 def optimizer(settings: Classifiers, steps: int) -> Any:
     """Adam at --rate, which falls to --decay_to of it over so many steps."""
     return cycle_at.optimizer(keras.optimizers.schedules.CosineDecay(settings.rate, steps, alpha=settings.decay_to))

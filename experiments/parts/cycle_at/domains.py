@@ -6,13 +6,16 @@
 
 Where --auxiliary and --target name the same place, the first half of its people is auxiliary, the other the target.
 A target with people is dealt to --folds by subject; one whose data set has parts without people (SFEW's two sets)
-holds out each part in turn, or trains on "train" and tests the others where it has such a part.
+holds out each part in turn, or trains on "train" and tests the others where it has such a part. With --test_on all of
+the target is trained on, and of that set those faces are tested that are of the target's domains:
+
+    --dataset=rendered2 --data_dir=F --auxiliary=rendered2/wild=F --target=rendered2/wild=F --test_on=rendered2/judge=J
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +27,11 @@ from fer_tf.models import cycle_at
 from fer_tf.store import Store
 
 from ...run import cross, data, foldings, jobs
-from ...run.settings import FEEDS, Folds, setting
+from ...run.settings import FEEDS, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wild(Folds):
+class Wild(cross.Elsewhere):
     """The domains: --dataset is the source."""
 
     classes: str = "six_neutral"
@@ -49,8 +52,13 @@ class Wild(Folds):
 
     @property
     def tested_name(self) -> str:
-        """The target."""
-        return catalogue.place_of(self.target)
+        """That of --test_on where it is given; else the target."""
+        return catalogue.place_of(self.test_on or self.target)
+
+    @property
+    def learnt_from(self) -> list[str]:
+        """Source, auxiliary and target."""
+        return [*super().learnt_from, *map(cross.people_of, (*self.auxiliary, self.target))]
 
     @property
     def data_protocol(self) -> protocols.Protocol | None:
@@ -95,12 +103,18 @@ class Wild(Folds):
 
 
 class Domains(NamedTuple):
-    """The records of a run; `folds` are places in `target`."""
+    """The records of a run; `folds` are places in `target`, behind which come those of --test_on, `elsewhere`."""
 
     source: list[records.Record]
     auxiliary: list[records.Record]
     target: list[records.Record]
     folds: list[records.Fold]
+    elsewhere: Sequence[records.Record] = ()
+
+    def held_out(self, number: int) -> list[records.Record]:
+        """Whom a fold tests."""
+        everybody = [*self.target, *self.elsewhere]
+        return [everybody[i] for i in self.folds[number].test]
 
 
 def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
@@ -115,7 +129,7 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
       FileNotFoundError: a data set is not there.
     """
     source = load_source(settings, classes)
-    if [place for place in settings.auxiliary if catalogue.place_of(place) == settings.tested_name]:
+    if [place for place in settings.auxiliary if catalogue.place_of(place) == catalogue.place_of(settings.target)]:
         if len(settings.auxiliary) > 1:
             raise ValueError("--auxiliary names --target beside others: give either the same place, or other ones.")
         auxiliary, target = halves(cross.load(settings.target, None, settings.detector))
@@ -129,7 +143,36 @@ def load(settings: Wild, classes: tuple[str, ...], folder: Path) -> Domains:
     data.refuse_one_class(target, classes, f"--target={settings.target}")
     parts = (first_people(part, settings.max_subjects) for part in (source, auxiliary, target))
     source, auxiliary, target = (usable(settings, part) for part in parts)
-    return Domains(source, auxiliary, target, target_folds(settings, source, auxiliary, target, classes, folder))
+    other = usable(settings, elsewhere(settings, target)) if settings.test_on else []
+    folds = target_folds(settings, source, auxiliary, [*target, *other], classes, folder, len(other))
+    return Domains(source, auxiliary, target, folds, other)
+
+
+def elsewhere(settings: Wild, target: Sequence[records.Record]) -> list[records.Record]:
+    """Of --test_on the faces that show one of the classes and are of the target's domains.
+
+    Raises:
+      ValueError: there are none; or something else says how the target is dealt.
+    """
+    if settings.manifest or settings.validation or settings.split != "auto" or settings.target_protocol is not None:
+        raise ValueError(
+            f"--test_on={settings.test_on} is tested as a whole: leave --manifest, --validation, --split and the "
+            "target's --protocol out."
+        )
+    domains = {record.domain for record in target}
+    listed = [r for r in cross.load(settings.test_on or "", settings.labels, settings.detector) if r.domain in domains]
+    if not listed:
+        raise ValueError(f"--test_on={settings.test_on} has no face of the target's domains ({_named(domains)}).")
+    return listed
+
+
+def elsewhere_rule(settings: Wild) -> str:
+    """How --test_on deals, in words."""
+    return f"all of {catalogue.place_of(settings.target)} is trained on, {settings.tested_name} tested"
+
+
+def _named(domains: Collection[str | None]) -> str:
+    return ", ".join(sorted(str(domain) for domain in domains))
 
 
 def load_source(settings: Wild, classes: tuple[str, ...]) -> list[records.Record]:
@@ -184,23 +227,15 @@ def target_folds(
     target: list[records.Record],
     classes: tuple[str, ...],
     folder: Path,
+    other: int = 0,
 ) -> list[records.Fold]:
-    """Those of --manifest, or of the target's protocol, or by subject; where nobody is named, by the target's parts."""
-    chosen, order, people = settings.target_protocol, settings.fold_order, ""
-    if settings.split != "auto" and (settings.manifest or chosen is not None):
-        raise ValueError(f"--manifest or --protocol says how the target is dealt: leave --split={settings.split} out.")
-    if settings.manifest:
-        parts, order = records.read_manifest(settings.manifest, target), f"as in {Path(settings.manifest).name}"
-    elif chosen is not None:
-        chosen.check(target)
-        parts, order = chosen.fold(target), settings.protocol
-    elif settings.split == "random":
-        parts = protocols.random_folds(target, settings.folds, settings.seed, records.content_hashes(target))
-        order = people = protocols.RANDOM
-    elif settings.split == "people" or (settings.split == "auto" and all(r.subject is not None for r in target)):
-        parts = records.subject_folds(target, settings.folds, order)
-    else:
-        parts, order, people = own_parts(settings, target), OWN_PARTS, protocols.OWN
+    """Those of --manifest, or of the target's protocol, or by subject; where nobody is named, by the target's parts.
+
+    Args:
+      settings, source, auxiliary, target, classes, folder: of the run.
+      other: how many of the target's, the last ones, are --test_on's.
+    """
+    parts, order, people = dealt(settings, target, other)
     if settings.validation:
         parts = [data.validated(settings, target, fold) for fold in parts]
     seen = [replace(r, expression=None) for r in (*source, *auxiliary)]  # by the GAN, or without labels
@@ -222,6 +257,29 @@ def target_folds(
     foldings.write(folder, target, parts, **given)
     figures.note(folder, people)
     return parts
+
+
+def dealt(settings: Wild, target: list[records.Record], other: int = 0) -> tuple[list[records.Fold], str | None, str]:
+    """(folds, how they were dealt, what is to be said of people): arguments and errors as of `target_folds`."""
+    chosen, order, people = settings.target_protocol, settings.fold_order, ""
+    own = len(target) - other
+    if other:
+        parts, order = [records.Fold(tuple(range(own)), tuple(range(own, len(target))))], elsewhere_rule(settings)
+    elif settings.split != "auto" and (settings.manifest or chosen is not None):
+        raise ValueError(f"--manifest or --protocol says how the target is dealt: leave --split={settings.split} out.")
+    elif settings.manifest:
+        parts, order = records.read_manifest(settings.manifest, target), f"as in {Path(settings.manifest).name}"
+    elif chosen is not None:
+        chosen.check(target)
+        parts, order = chosen.fold(target), settings.protocol
+    elif settings.split == "random":
+        parts = protocols.random_folds(target, settings.folds, settings.seed, records.content_hashes(target))
+        order = people = protocols.RANDOM
+    elif settings.split == "people" or (settings.split == "auto" and all(r.subject is not None for r in target)):
+        parts = records.subject_folds(target, settings.folds, order)
+    else:
+        parts, order, people = own_parts(settings, target), OWN_PARTS, protocols.OWN
+    return parts, order, people
 
 
 OWN_PARTS = "the data set's own parts"

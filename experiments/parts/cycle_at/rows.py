@@ -105,13 +105,6 @@ def given_faces(
     return domains.as_records(faces, [r.expression for r in listed], "generated")
 
 
-def started(model: cycle_at.AttentionClassifier, of: cycle_at.AttentionClassifier) -> cycle_at.AttentionClassifier:
-    """The model with another's weights; not its running means, of which a taught one has more (Keras 2 counts them)."""
-    for part in ("trunk", "head"):
-        getattr(model, part).set_weights(getattr(of, part).get_weights())
-    return model
-
-
 def build(settings: Rows, row: Row, source: classifiers.Source, seed: int) -> cycle_at.AttentionClassifier:
     """The classifier of a row before it has seen the target: its network, start and teacher."""
     classes, start = source.f_s.classes, start_of(settings, row, source)
@@ -127,7 +120,7 @@ def build(settings: Rows, row: Row, source: classifiers.Source, seed: int) -> cy
         if row.at_reduction is not None:
             more |= {"at_reduction": row.at_reduction, "beta": row.beta}
         model = classifiers.build(settings, settings.target_network, classes, seed, **more)
-    return model if start is None else started(model, start)
+    return model if start is None else classifiers.started(model, start)
 
 
 def machine(settings: Rows, learn: Sequence[records.Record], test: pipeline.Batches, seed: int) -> predictions.Answers:

@@ -19,7 +19,7 @@ from ...run.settings import bound
 OF_THE_TARGET = {
     "candidates", "classes", "epoch_views", "f_t_start", "fold_order", "folds", "imagenet", "judge_epochs", "manifest",
     "preset", "protocol", "rows", "runs", "source_run", "split", "t", "target", "target_epochs",
-    "target_labels", "target_network", "validation",
+    "target_labels", "target_network", "test_on", "validation",
 }  # fmt: skip
 """Flags in which a run may differ from the one whose f_S and generators it has."""
 

@@ -1,12 +1,14 @@
 """Between CycleAT's domains: who is in two of them is refused as they are loaded; stage II begins as stage I ended."""
 
+import json
+
 import numpy as np
 import pytest
 
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, gan
 from experiments.run import fitting
-from fer_tf import catalogue, protocols
+from fer_tf import catalogue, export, protocols, weights
 from fer_tf.models import cycle_at
 from fer_tf.records import Record
 
@@ -109,3 +111,40 @@ def test_validation_people_are_of_the_training_part(sets, tmp_path):
         assert {*people[1]} == protocols.held_out(people[2], 0.34, 3) and not {*people[0]} & {*people[1]}
     about = script.about(settings, domains.Domains([], [], target, inner))
     assert about["target"]["folds"].endswith("contiguous; tested: 34 % of each fold's training people, to choose by")
+
+
+def test_another_set_is_tested_as_far_as_it_is_of_the_targets_domain(sets, tmp_path):
+    """All of the target trains; of --test_on those of the target's domain are tested, and nobody else."""
+    sets["sfew"] = part(range(40, 48), domain="wild")
+    sets["kdef"] = [*part(range(60, 64), domain="wild"), *part(range(64, 68), domain="lab")]
+    loaded = load(tmp_path, test_on="kdef=k")
+    assert [r.image[0, 0, 0] for r in loaded.held_out(0)] == [60, 61, 62, 63] and len(loaded.folds) == 1
+    assert [loaded.target[i].image[0, 0, 0] for i in loaded.folds[0].train] == [*range(40, 48)]
+    told = json.loads((tmp_path / "folds.json").read_text())
+    assert told["order"] == "all of sfew is trained on, kdef tested"
+    assert told["folds"][0]["subjects"] == ["kdef:p30", "kdef:p31"]
+    made = script.Settings(dataset="rendered2", auxiliary=("rendered2/wild=a",), target="sfew=z", test_on="kdef=k")
+    assert made.learnt_from == ["rendered2", "rendered2/wild", "sfew"] and made.tested_name == "kdef"
+    sets["kdef"] = [*sets["kdef"], *part([21], subject="p10", domain="wild")]  # an auxiliary picture
+    with pytest.raises(ValueError, match="fold leaks"):
+        load(tmp_path / "other", test_on="kdef=k")
+    sets["kdef"] = part(range(64, 68), domain="lab")
+    with pytest.raises(ValueError, match="no face of the target's domains \\(wild\\)"):
+        load(tmp_path, test_on="kdef=k")
+    with pytest.raises(ValueError, match="tested as a whole"):
+        load(tmp_path, test_on="kdef=k", validation=0.3)
+
+
+def test_a_released_classifier_needs_no_teacher_and_names_faces_alike(tmp_path):
+    """In colour, of its own size, from the file alone."""
+    given = {"classes": TWO, "network": "resnet10", "size": 32, "width": 1 / 16, "pool": False}
+    taught = cycle_at.AttentionClassifier(**given, teacher=cycle_at.AttentionClassifier(**given, seed=1), name="f_t")
+    bare = classifiers.alone(taught)
+    about = {"model": "cycle_at.AttentionClassifier", "config": {**bare.get_config(), "name": "other"}}
+    weights.save(bare, tmp_path / "w.h5", provenance=about, dtype="float16")
+    faces = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    stored = export.rebuild(tmp_path / "w.h5")
+    np.testing.assert_allclose(stored.classify(faces), taught.classify(faces), atol=2e-3)
+    chosen = export.settings(stored)
+    assert chosen.template.size == (32, 32) and chosen.channels == 3 and chosen.template.name == "cycle_at"
+    assert export.settings(stored, channels=1, template="cycle_at")[::2] == (export.TEMPLATES["cycle_at"], 1)
