@@ -5,6 +5,7 @@
     python -m experiments.ia_gen --preset=quick --all_subjects      # weights to release, or to start from
     python -m experiments.ia_gen --preset=quick --all_subjects --options=part=wild --workdir=runs/wild  # other people
     python -m experiments.ia_gen --preset=quick --gan_init=runs/wild/all        # and GANs of lab that start from them
+    python -m experiments.ia_gen --preset=quick --test_on=rendered/posed --weights_out=ia_gen.h5   # another data set
 
 Per fold: FER-Net is fine-tuned on the training people, K conditional GANs are trained on the same people, and both are
 tested on the others. So are controls, without training: class means in Feat, and eq. (8) with faces redrawn from a
@@ -33,9 +34,10 @@ import numpy as np
 
 from fer_tf import evaluation, export, protocols, records
 from fer_tf.models import ia_gen
+from fer_tf.predictions import Answers
 
 from .parts.ia_gen import controls, gans, measures, namings
-from .run import classifier, command_line, data, jobs, provenance, report, settings, work
+from .run import classifier, command_line, cross, data, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -93,7 +95,8 @@ class Trained(NamedTuple):
 
     Attributes:
       net: FER-Net.
-      tested: {last|best: (labels, predictions)} of its softmax on the held-out people.
+      tested: {last|best: (labels, predictions)} of its softmax on the held-out people; empty before --test_on's are
+        read, once, when everything is trained.
       gans: by expression; some may be missing.
     """
 
@@ -124,6 +127,19 @@ def tell_bare(settings: Settings) -> None:
         print(f"--preset=paper WITHOUT THE PAPER'S PRE-TRAINING, section IV-A: {' and '.join(lacks)}.", file=sys.stderr)
 
 
+def refuse(settings: Settings) -> None:
+    """Raises ValueError where --all_subjects, --train_on, --test_on and --weights_out do not fit together."""
+    if settings.all_subjects and (settings.test_on or settings.weights_out):
+        raise ValueError(
+            "--all_subjects tests nobody and writes its own weights: leave --test_on and --weights_out out."
+        )
+    if not settings.all_subjects:
+        cross.refuse(settings)
+    if settings.gans_of == "own" and not settings.train_on:
+        raise ValueError("--gans_of=own leaves --train_on's people to FER-Net alone: give --train_on, too.")
+    releasing.refuse(settings)
+
+
 def check_people(settings: Settings, listed: Sequence[records.Record], fold: records.Fold, number: int) -> None:
     """Raises ValueError where nobody of a fold's training people shows one of the classes."""
     shown = {listed[i].expression for i in fold.train}
@@ -137,6 +153,14 @@ def check_people(settings: Settings, listed: Sequence[records.Record], fold: rec
 def labelled(listed: Sequence[records.Record], fold: records.Fold, classes: Sequence[str]) -> records.Fold:
     """The fold without the records that serve as inputs alone."""
     return records.Fold(*(tuple(i for i in part if listed[i].expression in classes) for part in fold))
+
+
+def trained_on(settings: Settings, fold: records.Fold) -> records.Fold:
+    """The fold as trainings see it: with nobody to test after each epoch where another data set is tested, at the end.
+
+    So the trainings of --all_subjects are those of --test_on, and who judges is read once.
+    """
+    return records.Fold(fold.train, ()) if settings.tested_elsewhere else fold
 
 
 def parted(settings: Settings, listed: Sequence[records.Record], fold: records.Fold) -> tuple[records.Fold, list[int]]:
@@ -170,12 +194,16 @@ def stages(settings: Settings) -> list[jobs.Stage]:
 
 def train(settings: Settings, listed: list[records.Record], fold: records.Fold, seed: int, place: Path) -> Trained:
     """FER-Net and the GANs on a fold's training people; FER-Net's softmax on the held-out ones, where there are any."""
-    own, classes = labelled(listed, fold, settings.labels), settings.labels
+    own, classes = trained_on(settings, labelled(listed, fold, settings.labels)), settings.labels
     net, tested = classifier.one_fold(settings, listed, own, classes, seed, place / "finetune")
     if tested:
         accuracy = 100 * np.mean(np.equal(*tested["last"]))
         print(f"{place}: {settings.classifier_name} names {accuracy:.1f} % of held-out people's images")
-    people, trained = gans.cut_faces([listed[i] for i in fold.train], settings.strict), {}
+    learn = [listed[i] for i in fold.train]
+    people, trained = (
+        gans.cut_faces(cross.own(settings, learn) if settings.gans_of == "own" else learn, settings.strict),
+        {},
+    )
     for expression in settings.expressions or classes:
         if not jobs.wanted(place / f"gan_{expression}"):
             continue
@@ -224,7 +252,8 @@ def test(
     """
     own, classes = labelled(listed, fold, settings.labels), settings.labels
     model = gans.assemble(settings, trained.gans, trained.net, classes)
-    judge, _ = classifier.one_fold(settings, listed, own, classes, seed + 1000, place / "judge")
+    judged = trained_on(settings, own)
+    judge, _ = classifier.one_fold(settings, listed, judged, classes, seed + 1000, place / "judge")
     learn, held_out = ([listed[i] for i in part] for part in own)
     pair, measured = measures.measure(settings, model, judge, held_out, place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")
@@ -237,12 +266,19 @@ def test(
         more, named_by = namings.measure(settings.named_by, seen[0], fitted, seen[1])
         answers = {**answers, **more}
     methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
+    if not trained.tested:
+        methods = {settings.classifier_name: {"last": softmax(seen[1])}, **methods}
     return Tested(model, methods, measured, controlled, named_by)
 
 
 def embed(settings: Settings, model: ia_gen.IAGen, people: list[records.Record], seed: int) -> controls.Embedded:
     """One test view of each face in Feat, and what is redrawn from it."""
     return controls.embed(model, data.batches(settings, people, model.classes, ia_gen, seed, False))
+
+
+def softmax(faces: controls.Embedded) -> Answers:
+    """What the network of Feat itself names some people's faces."""
+    return Answers(faces.labels, faces.softmax.argmax(-1), faces.kept, faces.softmax)
 
 
 def baselines(settings: Settings) -> dict[str, str]:
@@ -268,13 +304,14 @@ def run(settings: Settings) -> report.Results:
     """Records -> folds -> FER-Net and K GANs each -> table, pictures, exported recogniser."""
     start, classes, listed = time.time(), settings.labels, load(settings)
     tell_bare(settings)
-    behind = gans.data_behind(settings, classes)
-    if not settings.all_subjects:
+    refuse(settings)
+    behind, tested = gans.data_behind(settings, classes), []
+    if not (settings.all_subjects or settings.test_on):
         data.refuse_undealt(settings, listed, settings.loaded)
     folder = work.folder(settings, "ia_gen")
     if settings.all_subjects:
-        return release(settings, listed, behind, folder)
-    folds, tested = data.make_folds(settings, listed, settings.loaded, folder), []
+        return release(settings, [*listed, *cross.added(settings, settings.loaded)], behind, folder)
+    listed, folds = cross.dealt(settings, listed, settings.loaded, folder)
     numbers = data.chosen_folds(settings, len(folds))
     for number in numbers:
         check_people(settings, listed, parted(settings, listed, folds[number])[0], number)
@@ -287,7 +324,8 @@ def run(settings: Settings) -> report.Results:
                   "on to the test.")  # fmt: skip
             continue
         last = test(settings, trained, listed, fold, fitting, seed, place)
-        methods = {settings.classifier_name: trained.tested, **last.methods}
+        own = {settings.classifier_name: trained.tested} if trained.tested else {}
+        methods = {**own, **last.methods}
         more = {"generation": last.generation, "controls": last.controls, "named_by": last.named_by}
         tested.append({"run": number_of_run, "fold": number, "methods": methods, **more})
     if not tested:
@@ -304,6 +342,10 @@ def run(settings: Settings) -> report.Results:
     faces = data.some_faces([listed[i] for i in held_out], ia_gen.TEMPLATE)
     export.save(last.model, folder / "export", metadata=provenance.of_export(settings, tested[-1]), faces=faces)
     print(f"Table, pictures and metrics.json are in {folder}; the last fold's model is in {folder / 'export'}.")
+    beside = {"baseline": settings.classifier_name, "behind": behind}
+    few = data.batches(settings, [listed[i] for i in held_out], classes, ia_gen, seed, False, batch_size=32)
+    learn = [listed[i] for i in folds[-1].train]
+    releasing.release(settings, last.model, "IA-gen", learn, few, tested[-1], **beside)
     models = {settings.classifier_name: trained.net, "IA-gen": last.model}
     return report.Results(folder, methods, models, folder / "export", more["generation"])
 

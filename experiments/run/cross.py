@@ -92,6 +92,17 @@ def dealt(
     return listed, data.make_folds(settings, listed, shown, folder)
 
 
+def added(settings: Elsewhere, shown: Sequence[str]) -> list[records.Record]:
+    """What is learnt from besides --dataset; arguments and errors as `load`."""
+    return [r for text in settings.more_to_learn for r in load(text, shown)]
+
+
+def own(settings: Elsewhere, listed: Sequence[records.Record]) -> list[records.Record]:
+    """Those of the records that are --dataset's: `added` puts its name before the others' subjects."""
+    before = tuple(f"{catalogue.place_of(text).partition('/')[0]}:" for text in settings.more_to_learn)
+    return [r for r in listed if not (r.subject or "").startswith(before)] if before else list(listed)
+
+
 def people_of(text: str) -> str:
     """Whose people name[/part][=folder] has, as `catalogue.people` says it."""
     place, _, root = text.partition("=")
@@ -138,15 +149,14 @@ def fold(
         raise ValueError(f"--test_on={settings.test_on} is tested as a whole: leave --split={settings.split} out.")
     if settings.validation:
         raise ValueError(f"--validation is of folds, and --test_on={settings.test_on} is tested as a whole.")
-    more = settings.more_to_learn
-    learn = [*listed, *(r for text in more for r in load(text, shown))]
+    learn = [*listed, *added(settings, shown)]
     data.refuse_one_class(learn, [c for c in shown if c in settings.labels] or shown, data.place(settings))
     test = load(settings.test_on or "", shown)
     everything = [*learn, *test]
     one = records.Fold(tuple(range(len(learn))), tuple(range(len(learn), len(everything))))
     hashes = records.content_hashes(everything)
     records.check_fold(everything, one, shown, hashes=hashes)
-    places = [settings.data_name, *map(catalogue.place_of, more)]
+    places = [settings.data_name, *map(catalogue.place_of, settings.more_to_learn)]
     rule = f"trained on {', '.join(places)}, tested on {settings.tested_name}"
     foldings.write(folder, everything, [one], frames="all", order=rule, hashes=hashes, listing=jobs.listing(settings))
     return everything, [one]

@@ -14,7 +14,7 @@ import numpy as np
 from fer_tf import pipeline, records, weights
 from fer_tf.models import ia_gen
 
-from ...run import classifier, data, fitting, provenance, releasing
+from ...run import classifier, cross, data, fitting, provenance, releasing
 from ...run.settings import setting
 from . import pictures
 
@@ -23,7 +23,7 @@ ARGUMENTS = ("alpha", "beta", "lambda_", "content", "phi_pooling", "phi_scale", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANs(classifier.Classifier):
+class GANs(classifier.Classifier, cross.Cross):
     """What the GANs may be told, besides what FER-Net may."""
 
     gan_width: float = setting(1.0, "Times the printed channels of generator and discriminator.", low=0.01)
@@ -52,6 +52,10 @@ class GANs(classifier.Classifier):
     gan_init: str | None = setting(
         None, "Folder with gan_<expression>.h5 of an --all_subjects run to start from.", place="path"
     )
+    gans_of: str = setting(
+        "all", "Whose pairs the GANs learn from: all people's, or, with --train_on, --dataset's alone (own).",
+        choices=("all", "own"),
+    )  # fmt: skip
     all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
 
 
@@ -219,7 +223,8 @@ def release(
     Returns:
       The recogniser, or None where a GAN is missing.
     """
-    about = {"data": f"{settings.trained_on}, all subjects", "datasets": [settings.trained_on, *behind]}
+    names = settings.learnt_from
+    about = {"data": f"{', '.join(names)}, all subjects", "datasets": [*names, *behind]}
     for expression, gan in gans.items():
         origin = provenance.of_weights(settings, "ia_gen", **about, expression=expression)
         weights.save(gan, folder / f"gan_{expression}.h5", provenance=origin)
