@@ -8,6 +8,7 @@
         --options=frames=all                                                                           # pre-training
     python -m experiments.de_gan --preset=quick --all_subjects --part=wild --gan_init=none --baseline_init=none \
         --own_share=0.5 --lambda_own=100 --gan_epochs=60                                     # likewise, rendered people
+    python -m experiments.de_gan --preset=quick --test_on=rendered/posed --weights_out=de_gan.h5   # another data set
 
 Per fold: the GAN learns to carry expressions between the training people (stage one); its encoder, frozen, feeds the
 classifiers (stage two), once for each of --uses: f(x) and the residues, f(x) alone, the residues alone; code:converged
@@ -34,11 +35,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import catalogue, export, figures, records
+from fer_tf import catalogue, evaluation, export, figures, records
 from fer_tf.models import de_gan
 
 from .parts.de_gan import expression_transfer, head, measures, networks, pictures
-from .run import command_line, data, jobs, provenance, releasing, report, settings, work
+from .run import command_line, cross, data, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
 PRESETS = {
@@ -66,6 +67,7 @@ class Settings(networks.Networks):
         "What the fifth classifier sees: both, code, residues; code:converged: f(x), and its softmax is fitted.",
     )
     all_subjects: bool = setting(False, "Train on everybody, test nobody: weights to release or to start from.")
+    judges: bool = setting(True, "Train who judges the made faces, and measure these and the features.", free=True)
     part: str = setting(
         "lab", "With --all_subjects: part of the rendered faces.", choices=("lab", "posed", "wild", "all")
     )
@@ -112,7 +114,7 @@ def stages(settings: Settings) -> list[jobs.Stage]:
         made.append(jobs.Stage(f"baseline_{which}", "classifiers", networks.baseline_epochs(settings), ("gan",)))
     trained = (uses for uses in settings.uses if uses != networks.CONVERGED)  # which is fitted at once
     made += [jobs.Stage(uses, "classifiers", settings.epochs, ("gan",)) for uses in trained]
-    for name in () if settings.all_subjects else measures.JUDGES:
+    for name in () if settings.all_subjects or not settings.judges else measures.JUDGES:
         made.append(jobs.Stage(name, "judges", settings.epochs, tuple(stage.name for stage in made)))
     return made
 
@@ -125,16 +127,20 @@ def one_fold(
     seed: int,
     place: Path,
 ) -> Fold:
-    """Trains all networks on the fold's training people; tests and measures them where anybody is held out."""
+    """Trains all networks on the fold's training people; tests and measures them where anybody is held out.
+
+    People of --test_on are read once, when all is trained, not after each epoch.
+    """
     learn = data.batches(settings, [listed[i] for i in fold.train], classes, de_gan, seed, True)
     held_out = [listed[i] for i in fold.test]
     test = data.batches(settings, held_out, classes, de_gan, seed, False) if held_out else None
+    watched = None if settings.tested_elsewhere else test
     gan = networks.train_gan(settings, learn, classes, seed, place / "gan")
     baselines, classifiers, methods = {}, {}, {}
     for which in baselines_of(settings):
         if jobs.wanted(folder := place / f"baseline_{which}"):
             baselines[which], methods[networks.BASELINES[which]] = networks.train_baseline(
-                settings, which, classes, seed, learn, test, folder
+                settings, which, classes, seed, learn, watched, folder
             )
     for uses in settings.uses:
         name = networks.NAMES[uses]
@@ -143,16 +149,22 @@ def one_fold(
                 classifiers[uses], methods[name] = head.converged(settings, gan, learn, test, seed, place)
         elif jobs.wanted(place / uses):
             classifiers[uses], methods[name] = networks.train_classifier(
-                settings, gan, uses, seed, learn, test, place / uses
+                settings, gan, uses, seed, learn, watched, place / uses
             )
     if test is None:
         return Fold(gan, baselines, classifiers, {}, {})
+    if settings.tested_elsewhere and not jobs.is_one(settings):
+        nets = {networks.BASELINES[which]: net for which, net in baselines.items()}
+        nets |= {networks.NAMES[uses]: net for uses, net in classifiers.items()}
+        methods = {name: {"last": evaluation.predict(nets[name], test)} for name in methods}
     for name, pairs in methods.items():
         print(f"{place}: {name} names {100 * np.mean(np.equal(*pairs['last'])):.1f} %", flush=True)
     people, tested = data.usable(learn), data.usable(test)
     figures.save(pictures.draw_transfer(gan, tested, people), place / "transfer.png")
     figures.save(pictures.draw_interpolation(gan, tested), place / "interpolation.png")
-    measured = measures.measure(settings, gan, baselines, classifiers, people, tested, seed, place)
+    measured = {}
+    if settings.judges:
+        measured = measures.measure(settings, gan, baselines, classifiers, people, tested, seed, place)
     return Fold(gan, baselines, classifiers, methods, measured)
 
 
@@ -167,7 +179,8 @@ def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) 
     """
     other = settings.dataset in catalogue.RENDERED and settings.part in ("posed", "wild")  # nobody of lab is in these
     name = f"{settings.dataset}/{settings.part}" if other else settings.data_name
-    who = f"{name}, {len(trained.gan.subjects)} people, all of them"
+    names = [name, *settings.learnt_from[1:]]
+    who = f"{', '.join(names)}, {len(trained.gan.subjects)} people, all of them"
     nets = {
         "de_gan": trained.gan,
         "de_gan_baseline": trained.baselines.get("strong"),
@@ -175,7 +188,7 @@ def release(settings: Settings, trained: Fold, folder: Path, behind: list[str]) 
     }
     for file, model in nets.items():
         if model is not None:
-            releasing.write(settings, model, folder / f"{file}.h5", data=who, datasets=[name, *behind])
+            releasing.write(settings, model, folder / f"{file}.h5", data=who, datasets=[*names, *behind])
             print(f"{folder / file}.h5 is written.")
 
 
@@ -217,17 +230,20 @@ def run(settings: Settings) -> report.Results:
     """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
     start, classes = time.time(), settings.labels
     refuse_unknown(settings)
+    if not settings.all_subjects:
+        cross.refuse(settings)
+    releasing.refuse(settings)
     behind, nobody = [], settings.all_subjects
     for flag in ("gan_init", "baseline_init", "teacher"):
         file = provenance.weights_file(getattr(settings, flag))
         behind += provenance.refuse_tested_people(file, flag, None if nobody else settings.tested_name)
     listed = data.first_subjects(load(settings, classes), settings.max_subjects)
-    if not settings.all_subjects:
+    if not (nobody or settings.test_on):
         data.refuse_undealt(settings, listed, classes)
-    folder = work.folder(settings, "de_gan")
-    if settings.all_subjects:
-        return train_on_everybody(settings, listed, classes, folder, behind)
-    folds, tested = data.make_folds(settings, listed, classes, folder), []
+    folder, tested = work.folder(settings, "de_gan"), []
+    if nobody:
+        return train_on_everybody(settings, [*listed, *cross.added(settings, classes)], classes, folder, behind)
+    listed, folds = cross.dealt(settings, listed, classes, folder)
     numbers = data.chosen_folds(settings, len(folds))
     for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
@@ -237,9 +253,13 @@ def run(settings: Settings) -> report.Results:
     measured = [t["generation"] for t in tested]
     more = {"generation": measured, "baselines": held_against([*tested[-1]["methods"]])}
     methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
-    print(measures.text(measured))
-    held_out = [listed[i] for i in folds[tested[-1]["fold"]].test]
+    if settings.judges:
+        print(measures.text(measured))
+    held_out, learn = ([listed[i] for i in part] for part in reversed(folds[tested[-1]["fold"]]))
     save(settings, fold, tested[-1], held_out, folder)
+    uses, test = exported(fold), data.batches(settings, held_out, classes, de_gan, seed, False)
+    beside = {"baseline": more["baselines"].get(networks.NAMES[uses]), "behind": behind}
+    releasing.release(settings, fold.classifiers[uses], networks.NAMES[uses], learn, test, tested[-1], **beside)
     return report.Results(folder, methods, models_of(fold), folder / "export", measured)
 
 
@@ -250,9 +270,14 @@ def held_against(methods: list[str]) -> dict[str, str]:
     return beside | ({fitted: code} if {code, fitted} <= {*methods} else {})
 
 
+def exported(fold: Fold) -> str:
+    """Which stage two is exported: that of f(x) and the residues, or else the last of --uses."""
+    return "both" if "both" in fold.classifiers else [*fold.classifiers][-1]
+
+
 def save(settings: Settings, fold: Fold, last: dict[str, Any], held_out: list[records.Record], folder: Path) -> None:
     """Exports the recogniser and the generator of the last fold that was run."""
-    uses = "both" if "both" in fold.classifiers else [*fold.classifiers][-1]
+    uses = exported(fold)
     faces, about = data.some_faces(held_out, de_gan.TEMPLATE), provenance.of_export(settings, last)
     export.save(fold.classifiers[uses], folder / "export", metadata={**about, "uses": uses}, faces=faces)
     expression_transfer.save_transfer(fold.gan, folder / "transfer", about)

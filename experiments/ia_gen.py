@@ -61,6 +61,7 @@ class Settings(gans.GANs):
     WORKERS = True
     GROWS = ("gan_epochs", "runs")
 
+    judges: bool = setting(True, "Train who judges the regenerated faces, another FER-Net.", free=True)
     named_by: tuple[str, ...] = setting(
         (),
         "Further ways to name a face, which are not in the paper: rows of the table.",
@@ -187,7 +188,7 @@ def stages(settings: Settings) -> list[jobs.Stage]:
     net = classifier.stage(settings)
     chosen, of_gans = settings.expressions or settings.labels, {"epochs": settings.gan_epochs, "after": (net.name,)}
     made = [net, *(jobs.Stage(f"gan_{expression}", "GANs", **of_gans) for expression in chosen)]
-    if settings.all_subjects or {*chosen} != {*settings.labels}:
+    if settings.all_subjects or not settings.judges or {*chosen} != {*settings.labels}:
         return made
     return [*made, jobs.Stage("judge", "test", settings.epochs, tuple(stage.name for stage in made))]
 
@@ -252,8 +253,9 @@ def test(
     """
     own, classes = labelled(listed, fold, settings.labels), settings.labels
     model = gans.assemble(settings, trained.gans, trained.net, classes)
-    judged = trained_on(settings, own)
-    judge, _ = classifier.one_fold(settings, listed, judged, classes, seed + 1000, place / "judge")
+    judge, judged = None, trained_on(settings, own)
+    if settings.judges:
+        judge, _ = classifier.one_fold(settings, listed, judged, classes, seed + 1000, place / "judge")
     learn, held_out = ([listed[i] for i in part] for part in own)
     pair, measured = measures.measure(settings, model, judge, held_out, place)
     print(f"{place}: IA-gen names {100 * np.mean(np.equal(*pair)):.1f} %")

@@ -15,8 +15,8 @@ from fer_tf import evaluation, figures, pipeline, records, weights
 from fer_tf.compat import keras
 from fer_tf.models import de_gan
 
-from ...run import data, fitting, provenance
-from ...run.settings import Folds, Views, setting
+from ...run import cross, data, fitting, provenance
+from ...run.settings import Views, setting
 from . import pictures
 
 CONVERGED = "code:converged"
@@ -33,7 +33,7 @@ ARGUMENTS = ("width", "code", "noise", "own_share", "lambda_own", "lambda_identi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Networks(Views, Folds):
+class Networks(Views, cross.Cross):
     """The arguments of `de_gan.DEGAN`, rates, epochs, and where the training starts from."""
 
     batch_size: int = 150

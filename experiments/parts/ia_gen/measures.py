@@ -25,7 +25,7 @@ def measure(
       settings: of the run.
       model: the recogniser.
       judge: reads the regenerated faces: a second classifier of the same people and another seed, which is neither phi
-        nor Feat, and so was never played to.
+        nor Feat, and so was never played to; None reads nothing.
       people: records of the held-out people.
       folder: of the fold.
     """
@@ -37,12 +37,15 @@ def measure(
     )
     kept = [test.records[i] for i in index]
     predictions = evaluation.named(-distances, kept)
-    judge, own = evaluation.compiled(judge), evaluation.compiled(model.feature_net)
+    own, read = evaluation.compiled(model.feature_net), {"target_rate": None, "target_rate_of_real_faces": None}
+    if judge is not None:
+        judge = evaluation.compiled(judge)
+        read["target_rate"] = regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes)
+        read["target_rate_of_real_faces"] = float(np.mean(evaluation.named(np.asarray(judge(images))) == labels))
     template = faces.TEMPLATES[ia_gen.TEMPLATE]
     measures = {
         "wrong_and_unchanged": regeneration.unchanged(lambda x: own(x).numpy(), generated, labels, predictions),
-        "target_rate": regeneration.target_rate(lambda x: judge(x).numpy(), generated, model.classes),
-        "target_rate_of_real_faces": float(np.mean(evaluation.named(np.asarray(judge(images))) == labels)),
+        **read,
         "identity": regeneration.identity(images, generated, kept, model.classes, template, count=60),
         "calibration": metrics.temperature(-distances, labels),
         **(regeneration.errors(images, generated, kept, model.classes) or {}),
