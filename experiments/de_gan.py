@@ -230,8 +230,7 @@ def run(settings: Settings) -> report.Results:
     """Records -> folds -> GAN, baseline, classifiers -> table, pictures, measures, exported models."""
     start, classes = time.time(), settings.labels
     refuse_unknown(settings)
-    if not settings.all_subjects:
-        cross.refuse(settings)
+    cross.refuse_either(settings, settings.all_subjects)
     releasing.refuse(settings)
     behind, nobody = [], settings.all_subjects
     for flag in ("gan_init", "baseline_init", "teacher"):

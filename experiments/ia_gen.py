@@ -129,13 +129,8 @@ def tell_bare(settings: Settings) -> None:
 
 
 def refuse(settings: Settings) -> None:
-    """Raises ValueError where --all_subjects, --train_on, --test_on and --weights_out do not fit together."""
-    if settings.all_subjects and (settings.test_on or settings.weights_out):
-        raise ValueError(
-            "--all_subjects tests nobody and writes its own weights: leave --test_on and --weights_out out."
-        )
-    if not settings.all_subjects:
-        cross.refuse(settings)
+    """Raises ValueError where --all_subjects, --train_on, --test_on, --gans_of, --weights_out do not fit together."""
+    cross.refuse_either(settings, settings.all_subjects)
     if settings.gans_of == "own" and not settings.train_on:
         raise ValueError("--gans_of=own leaves --train_on's people to FER-Net alone: give --train_on, too.")
     releasing.refuse(settings)

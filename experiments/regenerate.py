@@ -1,10 +1,13 @@
-"""Redraws the face of a photograph in every expression: IA-gen's generators on people who never met them (Fig. 4).
+"""Redraws the face of a photograph with a paper's generators: IA-gen's, GCNet's, DE-GAN's or CycleAT's.
 
     python -m experiments.regenerate --image=photo.jpg        # or a folder, or "holiday/*.jpg"; may be given repeatedly
+    python -m experiments.regenerate --image=photo.jpg --model=de_gan_rendered      # or an exported transfer/
 
-Writes <out>/<name>_regenerated.png: the face as the network sees it, then its K expressions, each with its distance
-to the input in the feature space of eq. (8); the nearest is the answer. Prints one line of JSON a picture: path, label,
-distances. A picture that cannot be read or shows no face gets one sentence; the others go on, and the exit code is 1.
+Writes <out>/<name>_regenerated.png: the face as the network sees it, then what is made of it: of IA-gen its K
+expressions, each with its distance to the input in the feature space of eq. (8); the nearest is the answer. What the
+others draw is said in `parts/regenerate/kinds.py`. Prints one line of JSON a picture: path, box, what is drawn, and
+where the model names faces label and distances. A picture that cannot be read or shows no face gets one sentence; the
+others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,12 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from fer_tf import export, faces, figures, pictures, recognise
+from fer_tf import faces, figures, pictures, recognise
 from fer_tf import upright as turns
-from fer_tf.models import ia_gen
 
+from .parts.regenerate import kinds
 from .run import command_line, photographs, settings
 
 
@@ -34,69 +36,50 @@ class Settings(photographs.Photographs):
 
 
 class Redrawn(NamedTuple):
-    """A face as IA-gen's generators draw it.
+    """A face as generators draw it.
 
     Attributes:
       box: (left, top, right, bottom) in pixels of the upright picture.
-      view: (64, 64, 1) float32 in [0, 1], the face as the network sees it.
-      generated: (K, 64, 64, 1) float32 in [0, 1], the face in each expression.
-      distances: expression -> distance of its face to the input. Eq. (8).
+      view: (H, W, 1|3) float32 in [0, 1], the face as the network sees it.
+      made: of it.
     """
 
     box: faces.Box
     view: np.ndarray
-    generated: np.ndarray
-    distances: dict[str, float]
-
-    @property
-    def nearest(self) -> str:
-        """The expression whose face is nearest, which is the answer."""
-        return min(self.distances, key=self.distances.__getitem__)
+    made: kinds.Made
 
 
-def load(name: str) -> ia_gen.IAGen:
-    """The recogniser of --model: a weights file, or released weights by name.
+def load(name: str) -> kinds.Generators:
+    """The generators of --model: a weights file, released weights by name, or an exported folder.
 
     Raises:
       ValueError: it has no generators.
     """
-    path = recognise.model_path(name)
-    model = export.rebuild(path) if path.is_file() else None
-    if not isinstance(model, ia_gen.IAGen):
-        raise ValueError(f"--model={name} has no generators: give weights of IA-gen, such as --model=ia_gen.")
-    return model
+    return kinds.load(recognise.model_path(name), name)
 
 
 def redraw(
-    model: ia_gen.IAGen,
+    model: kinds.Generators,
     picture: np.ndarray,
     all_faces: bool,
     min_score: float,
     detector: str = "dlib",
     upright: bool = False,
 ) -> list[Redrawn]:
-    """Finds the faces of a picture, (H, W, 3) uint8, and draws each in every expression; largest first."""
+    """Finds the faces of a picture, (H, W, 3) uint8, and has each redrawn; largest first."""
     redrawn: list[Redrawn] = []
     search: dict[str, Any] = {"all": all_faces, "min_score": min_score, "detector": detector}
     turn, found = turns.found(picture, **search) if upright else (0, faces.detect(picture, **search))
     size = picture.shape[0], picture.shape[1]
     for face in found:
-        aligned = tf.constant(faces.align(turns.turned(picture, turn), ia_gen.TEMPLATE, box=face)[None])
-        view = ia_gen.grey(tf.cast(ia_gen.views.test_view(aligned), tf.float32) / 255.0)
-        view = (view + 1.0) / 2.0
-        answer = model(view)
-        distances = dict(zip(model.classes, answer["distances"][0].numpy().tolist(), strict=True))
-        redrawn.append(
-            Redrawn(turns.turned_back(face.box, turn, size), view[0].numpy(), answer["generated"][0].numpy(), distances)
-        )
+        view = model.view(faces.align(turns.turned(picture, turn), model.template, box=face))
+        redrawn.append(Redrawn(turns.turned_back(face.box, turn, size), view[0].numpy(), model.make(view)))
     return redrawn
 
 
 def draw(face: Redrawn) -> Any:
-    """The face and its K expressions in one row; the nearest is marked."""
-    marks = {face.nearest: " nearest"}
-    titles = [f"{c}\n{d:.2f}{marks.get(c, '')}" for c, d in face.distances.items()]
-    return figures.grid([[face.view, *face.generated]], col_titles=["input\n", *titles], cell=128)
+    """The face and what is made of it in one row; of IA-gen's the nearest is marked."""
+    return figures.grid([[face.view, *face.made.generated]], col_titles=["input\n", *face.made.titles], cell=128)
 
 
 def run(settings: Settings) -> int:
@@ -134,8 +117,15 @@ def run(settings: Settings) -> int:
 
 def line(path: Path, face: Redrawn) -> dict[str, Any]:
     """A face as the lines of JSON have it."""
-    distances = {name: round(d, 4) for name, d in face.distances.items()}
-    return {"path": str(path), "box": [round(v, 1) for v in face.box], "label": face.nearest, "distances": distances}
+    drawn = [
+        title.partition("\n")[0] if face.made.distances else title.replace("\n", " ") for title in face.made.titles
+    ]
+    said: dict[str, Any] = {"path": str(path), "box": [round(v, 1) for v in face.box], "drawn": drawn}
+    if face.made.label:
+        said["label"] = face.made.label
+    if face.made.distances:
+        said["distances"] = {name: round(d, 4) for name, d in face.made.distances.items()}
+    return said
 
 
 if __name__ == "__main__":

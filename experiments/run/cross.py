@@ -83,6 +83,16 @@ def refuse(settings: Cross) -> None:
         raise ValueError("--train_on adds to what --test_on is tested with: give --test_on, too.")
 
 
+def refuse_either(settings: Cross, everybody: bool) -> None:
+    """As `refuse`, but for a run that trains on everybody and tests nobody: raises ValueError if it is to test, too."""
+    if not everybody:
+        return refuse(settings)
+    if settings.test_on or settings.weights_out:
+        raise ValueError(
+            "--all_subjects tests nobody and writes its own weights: leave --test_on and --weights_out out."
+        )
+
+
 def dealt(
     settings: Elsewhere, listed: list[records.Record], shown: tuple[str, ...], folder: Path
 ) -> tuple[list[records.Record], list[records.Fold]]:

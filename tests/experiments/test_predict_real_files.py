@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from experiments import predict, regenerate
+from experiments.parts.regenerate import kinds
 from fer_tf import faces, film_sources, films, pictures, recognise
 
 
@@ -236,7 +237,8 @@ def test_a_film_that_fills_the_disk_leaves_nothing_and_the_others_go_on(run, mon
 
 def test_a_redrawn_face_that_cannot_be_written_is_one_line(run, monkeypatch, capsys):
     save("photos/a.png", "photos/b.png", "photos/c.png")
-    redrawn = regenerate.Redrawn((1, 2, 3, 4), np.zeros((8, 8, 1)), np.zeros((2, 8, 8, 1)), {"anger": 1.0, "fear": 2.0})
+    made = kinds.nearest_of(np.zeros((2, 8, 8, 1)), {"anger": 1.0, "fear": 2.0})
+    redrawn = regenerate.Redrawn((1, 2, 3, 4), np.zeros((8, 8, 1)), made)
     monkeypatch.setattr(regenerate, "load", lambda name: None)
     monkeypatch.setattr(regenerate, "redraw", lambda *_: [redrawn])
     monkeypatch.setattr(regenerate, "draw", lambda face: None)

@@ -1,0 +1,1 @@
+"""What `experiments/regenerate.py` alone needs."""
