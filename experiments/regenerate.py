@@ -2,6 +2,7 @@
 
     python -m experiments.regenerate --image=photo.jpg        # or a folder, or "holiday/*.jpg"; may be given repeatedly
     python -m experiments.regenerate --image=photo.jpg --model=de_gan_rendered      # or an exported transfer/
+    python -m experiments.regenerate --model=ia_gen --people=rendered2/lab          # some people of a data set
 
 Writes <out>/<name>_regenerated.png: the face as the network sees it, then what is made of it: of IA-gen its K
 expressions, each with its distance to the input in the feature space of eq. (8); the nearest is the answer. What the
@@ -20,11 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import faces, figures, pictures, recognise
+from fer_tf import catalogue, faces, figures, pictures, recognise
 from fer_tf import upright as turns
 
-from .parts.regenerate import kinds
+from .parts.regenerate import kinds, people
 from .run import command_line, photographs, settings
+from .run.settings import setting
 
 
 @settings.command()
@@ -33,6 +35,10 @@ class Settings(photographs.Photographs):
 
     model: str = "ia_gen"
     out: str = "runs/regenerate"
+    people: str | None = setting(
+        None, "Instead of photographs, or beside them: people of a data set, name[/part][=folder], in one picture.",
+        place="named",
+    )  # fmt: skip
 
 
 class Redrawn(NamedTuple):
@@ -84,13 +90,15 @@ def draw(face: Redrawn) -> Any:
 
 def run(settings: Settings) -> int:
     """Every photograph's faces, redrawn; exit code 1 where one of them has an error."""
-    if not settings.image:
+    if not settings.image and not settings.people:
         raise ValueError("Which pictures? Give --image=photo.jpg, --image=<folder> or --image='folder/*.jpg'.")
     paths, problems = photographs.listed(settings.image)
     taken, out = Counter(), settings.out_folder
     sys.stderr.writelines(f"{sentence}\n" for sentence in problems)
     photographs.keep_apart(paths, out)
     model = load(settings.model)
+    if settings.people:
+        print(json.dumps(draw_people(settings, model)), flush=True)
     for path in paths:
         try:
             search = settings.all_faces, settings.min_score, settings.detector, settings.upright
@@ -113,6 +121,16 @@ def run(settings: Settings) -> int:
                     said["error"] = problems[-1]
             print(json.dumps(said), flush=True)
     return 1 if problems else 0
+
+
+def draw_people(settings: Settings, model: kinds.Generators) -> dict[str, Any]:
+    """Draws some people of --people; says of which data set, and where the picture is."""
+    place = catalogue.place_of(settings.people or "")
+    picture = people.sheet(model, catalogue.load_place(settings.people or ""))
+    name = f"{recognise.model_path(settings.model).stem}_{place.replace('/', '_')}.png"
+    if settings.out_folder is None:
+        return {"people": place}
+    return {"people": place, "redrawn": str(figures.save(picture, settings.out_folder / name))}
 
 
 def line(path: Path, face: Redrawn) -> dict[str, Any]:
