@@ -150,3 +150,9 @@ def test_own_people_are_those_without_another_sets_name(parts):
     listed = [*data.load(settings, CLASSES), *cross.added(settings, CLASSES)]
     assert subjects(listed) == LAB + WILD and subjects(cross.own(settings, listed)) == LAB
     assert cross.own(settings.replace(train_on=()), listed) == listed
+
+
+def test_some_people_evenly():
+    listed = [Record(b"", c, f"p{i}") for i in range(7) for c in CLASSES]
+    assert [r.subject for r in ia_gen.some_people(listed, 3)] == ["p0"] * 2 + ["p3"] * 2 + ["p6"] * 2
+    assert ia_gen.some_people(listed) == listed
