@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_tf import catalogue, protocols, records
+from fer_tf.weights import DTYPES
 
 from . import data, foldings, jobs
 from .settings import Folds, given_or, setting
@@ -31,6 +32,7 @@ class Elsewhere(Folds):
         None, "With --test_on: a file for the weights, in half precision, of the network that is exported.",
         free=True, place="path",
     )  # fmt: skip
+    weights_dtype: str = setting("float16", "Of its kernels; int8 halves it once more.", choices=DTYPES, free=True)
 
     @property
     def tested_name(self) -> str:

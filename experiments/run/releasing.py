@@ -29,7 +29,14 @@ def refuse(settings: Elsewhere) -> None:
 
 
 def write(
-    settings: Any, model: Any, path: str | Path, *, data: str, datasets: Sequence[str], **more: Any
+    settings: Any,
+    model: Any,
+    path: str | Path,
+    *,
+    data: str,
+    datasets: Sequence[str],
+    dtype: str = "float16",
+    **more: Any,
 ) -> dict[str, Any]:
     """Writes a network in half precision, in one step; gives its provenance.
 
@@ -39,12 +46,13 @@ def write(
       path: the file.
       data: what it was trained on, in words.
       datasets: names of it, and of what its start was trained on: nobody of these may be tested.
+      dtype: of its kernels, as `weights.save` has it.
       more: further entries of the provenance.
     """
     origin = provenance.of_weights(
         settings, provenance.experiment(settings), data=data, datasets=datasets, model=model, **more
     )
-    return weights.save(model, path, provenance=origin, dtype="float16")
+    return weights.save(model, path, provenance=origin, dtype=dtype)
 
 
 def stored(path: str | Path) -> Any:
@@ -91,6 +99,7 @@ def release(
         "data": f"{', '.join(settings.learnt_from)}: {who}",
         "datasets": [*settings.learnt_from, *behind],
         "precision": compat.precision_of(model),
+        "dtype": settings.weights_dtype,
     }
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / "weights.h5"

@@ -1,11 +1,13 @@
 """IA-gen and DE-GAN across data sets: who trains what, and that --test_on's people are read once, at the end."""
 
+import h5py
 import numpy as np
 import pytest
 
 from experiments import de_gan, ia_gen
-from experiments.run import cross, data
+from experiments.run import cross, data, releasing
 from fer_tf import catalogue
+from fer_tf.models import de_gan as de_gan_model
 from fer_tf.predictions import Answers
 from fer_tf.records import Record
 
@@ -156,3 +158,18 @@ def test_some_people_evenly():
     listed = [Record(b"", c, f"p{i}") for i in range(7) for c in CLASSES]
     assert [r.subject for r in ia_gen.some_people(listed, 3)] == ["p0"] * 2 + ["p3"] * 2 + ["p6"] * 2
     assert ia_gen.some_people(listed) == listed
+
+
+def test_a_release_in_whole_numbers(parts, monkeypatch, tmp_path):
+    """--weights_dtype says how kernels are stored; half precision when it is left out."""
+    model, found = de_gan_model.tiny_recogniser()[0], []
+    labels = np.zeros(len(parts["judge"]), int)
+    answers = Answers(labels, labels, parts["judge"], np.eye(2, dtype=np.float32)[labels])
+    monkeypatch.setattr(de_gan.evaluation, "predict", lambda *_: answers)
+    last = {"run": 0, "fold": 0, "methods": {"DE-GAN": {"last": answers}}}
+    for given in ({}, {"weights_dtype": "int8"}):
+        settings = de_gan.Settings(**GIVEN, **given, weights_out=str(tmp_path / "a.h5"))
+        releasing.release(settings, model, "DE-GAN", parts["lab"], None, last)
+        with h5py.File(tmp_path / "a.h5") as file:
+            found.append(file["logits5/kernel"].dtype)
+    assert found == ["float16", "int8"]
