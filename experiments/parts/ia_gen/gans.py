@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_tf import pipeline, records, weights
+from fer_tf import export, pipeline, records, weights
 from fer_tf.models import ia_gen
 
 from ...run import classifier, cross, data, fitting, provenance, releasing
@@ -50,7 +51,9 @@ class GANs(classifier.Classifier, cross.Cross):
         (), "Train the GANs of these expressions only; all of --classes when empty.", free=True
     )
     gan_init: str | None = setting(
-        None, "Folder with gan_<expression>.h5 of an --all_subjects run to start from.", place="path"
+        None,
+        "Folder with gan_<expression>.h5 of an --all_subjects run to start from; or a recogniser's weights, for G.",
+        place="path",
     )
     gans_of: str = setting(
         "all", "Whose pairs the GANs learn from: all people's, or, with --train_on, --dataset's alone (own).",
@@ -61,8 +64,37 @@ class GANs(classifier.Classifier, cross.Cross):
 
 def start(settings: GANs, expression: str) -> Path | None:
     """The weights of --gan_init for one expression; None where it has none, as BU-4DFE's has none for contempt."""
+    if settings.gan_init and not Path(settings.gan_init).is_dir() and (file := recogniser(settings.gan_init)):
+        return file if expression in (weights.provenance(file).get("classes") or ()) else None
     path = Path(settings.gan_init or "") / f"gan_{expression}.h5"
     return path if settings.gan_init and path.is_file() else None
+
+
+def recogniser(name: str) -> Path | None:
+    """The weights file of an IA-gen that a file or a name in weights/ is; None for others."""
+    with contextlib.suppress(FileNotFoundError):
+        file = provenance.weights_file(name)
+        if file and weights.is_ours(file) and weights.provenance(file).get("model") == "ia_gen.IAGen":
+            return file
+    return None
+
+
+def begin(model: ia_gen.ExpressionGAN, file: Path) -> None:
+    """Loads what `start` has found: both players, or of a recogniser the generator alone.
+
+    Raises:
+      ValueError: the generators are of another width.
+    """
+    if recogniser(str(file)) is None:
+        weights.load(model, file)
+        return
+    known = export.rebuild(file)
+    if known.width != model.width:
+        raise ValueError(
+            f"--gan_init={file} has generators of --gan_width={known.width:g}, and {model.width:g} is asked for."
+        )
+    given = known.generators[known.classes.index(model.expression)]
+    model.generator.set_weights(given.get_weights())
 
 
 def data_behind(settings: GANs, classes: Sequence[str]) -> list[str]:
@@ -123,7 +155,7 @@ def build(settings: GANs, expression: str, net: Any, steps: int, seed: int) -> i
     given["phi_scale"] = given["phi_scale"] or 1.0
     model = ia_gen.ExpressionGAN(expression=expression, feature_net=net, width=settings.gan_width, seed=seed, **given)
     if file := start(settings, expression):
-        weights.load(model, file)
+        begin(model, file)
     rate = {"rate": settings.gan_rate, "steps": steps, "decay": settings.gan_decay}
     model.compile(**{f"{name}_optimizer": ia_gen.optimizer(**rate) for name in model.players()})
     return model
