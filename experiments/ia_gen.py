@@ -265,7 +265,7 @@ def test(
         more, named_by = namings.measure(settings.named_by, seen[0], fitted, seen[1])
         answers = {**answers, **more}
     methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
-    if not trained.tested:
+    if settings.tested_elsewhere:
         methods = {settings.classifier_name: {"last": softmax(seen[1])}, **methods}
     return Tested(model, methods, measured, controlled, named_by)
 

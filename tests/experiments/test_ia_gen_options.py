@@ -183,3 +183,24 @@ def test_people_are_kept_back_for_something_and_in_twos(planted):
         script.parted(script.Settings(**{**KEPT, "named_by": ()}), listed, fold)
     with pytest.raises(ValueError, match="--named_by is fitted to 1 of 6 training people"):
         script.parted(script.Settings(**{**KEPT, "kept_back": 0.1}), listed, fold)
+
+
+def test_generators_start_from_a_recognisers(tmp_path):
+    """Each from its own expression's, D from nothing; an expression that it lacks from nothing, too."""
+    net = ia_gen_model.tiny_features(classes=CLASSES)
+    known = ia_gen_model.IAGen(feature_net=net, classes=("anger", "fear"), width=1 / 32)
+    for n, generator in enumerate(known.generators):
+        generator.trainable_variables[0].assign(tf.fill(generator.trainable_variables[0].shape, n + 1.0))
+    config = {key: value for key, value in known.get_config().items() if key != "name"}
+    about = {"model": "ia_gen.IAGen", "config": config, "classes": known.classes, "datasets": ["rendered/posed"]}
+    weights.save(known, tmp_path / "ia_gen.h5", provenance=about)
+    given = {"preset": "smoke", "gan_init": str(tmp_path / "ia_gen.h5")}
+    settings = script.Settings(**given)
+    assert gans.data_behind(settings, ("fear", "happiness")) == ["rendered/posed"]
+    first = gans.build(settings.replace(gan_init=None), "fear", net, 3, 0)
+    made, lacks = (gans.build(settings, c, net, 3, 0) for c in ("fear", "happiness"))
+    assert np.all(made.generator.trainable_variables[0].numpy() == 2.0)
+    assert 0 < lacks.generator.trainable_variables[0].numpy().std() < 0.1
+    assert [v.shape for v in made.discriminator.weights] == [v.shape for v in first.discriminator.weights]
+    with pytest.raises(ValueError, match="has generators of --gan_width=0.03125, and 0.0625 is asked for"):
+        gans.build(settings.replace(gan_width=1 / 16), "fear", net, 3, 0)
