@@ -251,17 +251,21 @@ def test_whole_numbers(tmp_path):
     """Each place of the last axis has a scale of its own, by which its largest weight is 127; vectors stay."""
     model, other = net("a"), net("b")
     kernel = np.zeros((3, 3, 1, 2), np.float32)
-    kernel[0, 0, 0], kernel[1, 2, 0] = (1.27, 0.0), (-0.504, 0.0)  # the second channel is zero throughout
+    kernel[0, 0, 0], kernel[1, 2, 0] = (1.27, 0.00127), (-0.504, -0.000504)
     model.get_layer("conv1").kernel.assign(kernel)
     model.get_layer("norm").moving_variance.assign([1e-9, 0.1])
     weights.save(model, tmp_path / "int8.h5", provenance={}, dtype="int8")
     weights.load(other, tmp_path / "int8.h5")
     wanted = np.zeros_like(kernel)
-    wanted[0, 0, 0], wanted[1, 2, 0] = (1.27, 0.0), (-0.50, 0.0)
+    wanted[0, 0, 0], wanted[1, 2, 0] = (1.27, 0.00127), (-0.50, -0.0005)
     np.testing.assert_allclose(other.get_layer("conv1").kernel.numpy(), wanted, rtol=1e-6)
     np.testing.assert_array_equal(other.get_layer("norm").moving_variance.numpy(), np.float32([1e-9, 0.1]))
     with h5py.File(tmp_path / "int8.h5") as file:
         assert file["conv1/kernel"].dtype == "int8" and file["norm/moving_variance"].dtype == "float32"
+    model.get_layer("conv1").kernel.assign(np.zeros_like(kernel))
+    weights.save(model, tmp_path / "zero.h5", provenance={}, dtype="int8")
+    weights.load(other, tmp_path / "zero.h5")
+    assert not np.any(other.get_layer("conv1").kernel.numpy())
     with h5py.File(tmp_path / "int8.h5", "a") as file:
         file["conv1/kernel"].attrs["scale"] = np.float32([0.02, 1])
     with pytest.raises(ValueError, match="damaged"):
