@@ -88,6 +88,13 @@ def test_ia_gen_of_everybody_learns_from_the_same(parts, monkeypatch, tmp_path):
     assert seen == [LAB + WILD]
 
 
+def test_de_gan_of_everybody_learns_from_the_same(parts, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(de_gan, "train_on_everybody", lambda settings, listed, *_: seen.append(subjects(listed)))
+    de_gan.run(de_gan.Settings(**{**GIVEN, "test_on": None}, all_subjects=True, workdir=str(tmp_path)))
+    assert seen == [LAB + WILD]
+
+
 @pytest.mark.parametrize(
     ("script", "given", "sentence"),
     [
