@@ -9,16 +9,15 @@
     python -m experiments.ed2l --preset=quick --lambda_identity=1                       # f_t hides who is shown, too
 
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
-FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. The paper trained both starts alike.
-Those in weights/ differ in epochs and rate, so that `quick` says so and `paper` has none: make your own. Fresh linear
-probes on f_t and f_p say what either holds of the expression and of the person. Besides the table and the confusion
+FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. The paper trained both starts alike,
+and so are those in weights/; of any two that are not, the command says it. They are no `paper`'s, which has none: make
+your own. Fresh linear probes on f_t and f_p say what either holds of the expression and of the person. Besides the table and the confusion
 matrices (Fig. 3) it draws the t-SNE of every row's FC-256 features on the first fold that is run (Fig. 4) and the
 heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
 tests anew from its checkpoints.
 
-One CPU core (Xeon with AMX) beside other work, seed 0, `quick` with all four rows and --only_folds=0,1,2, 64 minutes:
-baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %; pre-trained (not alike) 86.75 +- 5.20 and 88.49 +- 2.52 %. Not run:
-`paper`.
+One CPU core (Xeon with AMX) beside other work, seed 0, `quick` with four rows and --only_folds=0,1,2, 64 minutes:
+baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %. RESULTS.md has the pre-trained. Not run: `paper`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ The paper has "the same parameter settings" as for the small data sets: that is 
 every picture, 100 epochs at 1e-4. `--preset=quick` is what two cores can do: one patch a picture and epoch, 20 epochs,
 2e-4 that falls to zero (at 1e-3 the dispelling branch keeps the whole net from learning). Either preset trains both
 nets alike, as the paper has it ("the same procedure"): change a flag for both or for none. The weights of this
-repository were not made so (weights/README.md), and `experiments.ed2l` says it of any two that were not. The
-epoch is chosen on the public test; the private test is read once.
+repository were made so, with flags of their own (weights/README.md), and `experiments.ed2l` says it of any two that
+were not. The epoch is chosen on the public test; the private test is read once.
 """
 
 from __future__ import annotations

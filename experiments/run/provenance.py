@@ -176,9 +176,18 @@ def how_trained(file: str | Path) -> list[list[str]]:
     told, chain = weights.provenance(file), []
     while isinstance(told, dict):
         words = [w for w in shlex.split(told.get("command") or "") if w.startswith("--") and "=" in w]
-        chain.insert(0, sorted(w for w in words if not w.startswith(places)))
+        chain.insert(0, sorted(_one_way(w) for w in words if not w.startswith(places)))
         told = told.get("init")
     return chain
+
+
+def _one_way(word: str) -> str:
+    """A flag whose number, if it is one, is written in one way: --rate=2e-4 is --rate=0.0002."""
+    flag, equals, value = word.partition("=")
+    try:
+        return flag + equals + f"{float(value):g}"
+    except ValueError:
+        return word
 
 
 def share_people(tested: str, seen: str) -> bool:

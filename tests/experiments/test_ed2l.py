@@ -319,6 +319,8 @@ def test_starts_that_were_not_trained_alike_are_told(tmp_path, capsys):
         "b": {"command": f"{command} --nodispelling --out=b.h5 --epochs=6 --workdir=w"},
         "c": {"command": f"{command} --epochs=6 --dispelling=false --rate=0.1"},
         "d": {"command": f"{command} --epochs=6 --init=a.h5", "init": {"command": f"{command} --epochs=6"}},
+        "e": {"command": f"{command} --epochs=6 --rate=2e-4"},
+        "f": {"command": f"{command} --rate=0.0002 --dispelling=false --epochs=6"},
     }
     for name, about in told.items():
         files[name] = tmp_path / f"{name}.h5"
@@ -327,6 +329,7 @@ def test_starts_that_were_not_trained_alike_are_told(tmp_path, capsys):
         said = script.tell_unequal({"ed2l_pretrained": files["a"], "baseline_pretrained": files[other]})
         assert (said == "") is alike and capsys.readouterr().err.strip() == said
     assert "baseline_pretrained: --epochs=6 --preset=quick, then --epochs=6 --preset=quick" in said
+    assert script.tell_unequal({"ed2l_pretrained": files["e"], "baseline_pretrained": files["f"]}) == ""
     assert script.tell_unequal({"ed2l_pretrained": files["a"]}) == ""
 
 
