@@ -11,10 +11,10 @@
 Up to four rows, as in the tables: --rows=baseline,ed2l,baseline_pretrained,ed2l_pretrained. The last two start from
 FER-2013 (weights of `experiments/pretrain_ed2l.py`): --init and --baseline_init. The paper trained both starts alike,
 and so are those in weights/; of any two that are not, the command says it. They are no `paper`'s, which has none: make
-your own. Fresh linear probes on f_t and f_p say what either holds of the expression and of the person. Besides the table and the confusion
-matrices (Fig. 3) it draws the t-SNE of every row's FC-256 features on the first fold that is run (Fig. 4) and the
-heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is started again draws and
-tests anew from its checkpoints.
+your own. Fresh linear probes on f_t and f_p say what either holds of the expression and of the person. Besides the
+table and the confusion matrices (Fig. 3) it draws the t-SNE of every row's FC-256 features on the first fold that is
+run (Fig. 4) and the heat-maps of both branches' down-sampling layers on the last (Fig. 5). A finished run that is
+started again draws and tests anew from its checkpoints.
 
 One CPU core (Xeon with AMX) beside other work, seed 0, `quick` with four rows and --only_folds=0,1,2, 64 minutes:
 baseline 83.57 +- 6.35 %, ED2L 82.78 +- 5.50 %. RESULTS.md has the pre-trained. Not run: `paper`.
