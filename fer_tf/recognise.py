@@ -16,7 +16,7 @@ white (uint16, bool, and float in [0, 1] are converted). The order of the colour
 of the upright picture.
 
 A *model* is a short name ("se_resnet", which is the default, "fer_net", "ia_gen", "ed2l"), the name of released weights
-("ia_gen_rendered"), the path of a weights file, of an exported folder, or of an ONNX or LiteRT file (`fer-tf export`),
+("ia_gen_rendered2"), the path of a weights file, of an exported folder, or of an ONNX or LiteRT file (`fer-tf export`),
 or an `export.Predictor`. Names come before files: "./fer_net" is the folder. A model is loaded once and kept, until its
 file changes. The default names eight expressions, contempt and neutral among them; FER-Net seven, without contempt.
 
@@ -66,7 +66,7 @@ if TYPE_CHECKING:  # it imports TensorFlow
 SHORT_NAMES = {
     "se_resnet": "se_resnet_ferplus",
     "fer_net": "fer_net_fer2013",
-    "ia_gen": "ia_gen_rendered",
+    "ia_gen": "ia_gen_rendered2",
     "ed2l": "ed2l_fer2013",
 }
 """Short name -> released weights."""
