@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fer_tf import export, weights
+from experiments.run import provenance
+from fer_tf import export, pipeline, weights
+from fer_tf.datasets import rendered2
 from fer_tf.models import gcnet
 from fer_tf.records import CLASSES
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 FILES = sorted(FOLDER.glob("*.h5"))
+LAST = 4
+"""Number of an expression's last frame in rendered2's lab: its apex."""
 NO_RECOGNISER = (None, "de_gan.DEGAN")
 RECOGNISERS = [path.stem for path in FILES if weights.provenance(path).get("model") not in NO_RECOGNISER]
 
@@ -51,3 +55,15 @@ def test_de_gan_carries_expressions_to_its_people():
     made = [model.transfer(faces, tf.fill((2,), i)).numpy() for i in (0, 41)]
     assert made[0].shape == (2, 96, 96, 1) and np.abs(made[0] - made[1]).mean() > 0.01
     assert model.classes == CLASSES["seven"] and len(model.subjects) == 80 and 0 < made[0].min() < made[0].max() < 1
+
+
+@pytest.mark.parametrize("name", [name for name in RECOGNISERS if name.endswith("_rendered2")])
+def test_rendered2_recogniser_knows_whom_it_has_seen(name):
+    """It names most faces of training people, which noise would not; nobody of its parts may be tested with it."""
+    model = export.released(name)
+    listed = [r for r in rendered2.records(part="lab", classes=model.classes) if r.frame == LAST][::5]
+    named = np.array(model.classes)[model([pipeline.face(r, model.template, 3) for r in listed]).argmax(-1)]
+    assert np.mean(named == [r.expression for r in listed]) > 0.4, name
+    seen = weights.provenance(weights.released(name))["datasets"]
+    assert all(any(provenance.share_people(f"rendered2/{part}", s) for s in seen) for part in ("lab", "wild"))
+    assert not any(provenance.share_people("rendered2/judge", s) for s in seen)
