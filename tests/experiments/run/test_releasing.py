@@ -53,6 +53,8 @@ def test_each_domain_by_itself_and_all_together():
     assert parts["lab"]["methods"]["New"]["macro"] == 0.75 and parts["lab"]["paired"]["New"]["people"]["count"] == 2
     text = report.domains_table(parts)
     assert "lab alone" in text and "New  75.00 (75.00)  +50.00, " in text and "New  25.00 (25.00)  -25.00, " in text
+    wild = methods["New"]["last"].only("wild")
+    assert [*wild.records] == [listed[i] for i in (2, 3, 6, 7)] and len(wild[0]) == len(wild[1]) == 4
     alike = [replace(r, domain="lab") for r in listed]
     assert report.by_domain([{**tested[0], "methods": {"CNN": {"last": answers(alike, {0})}}}], CLASSES, {}) == {}
     assert report.shares(tested, CLASSES, {})["methods"]["New"]["micro"] == 0.5
