@@ -26,17 +26,19 @@ TINY = {"preset": "smoke", "precision": "float32", "progress": False}
 
 
 @pytest.fixture(scope="module")
-def run(cli, tmp_path_factory):
+def run(here, op_by_op, tmp_path_factory):
     """A finished smoke run of one fold with pre-trained encoders: its folder and what it printed."""
     folder, start = tmp_path_factory.mktemp("gcnet"), []
     for stage, flag in (("autoencoder", "encoder1"), ("identify", "encoder2")):
         place = {"workdir": str(folder / stage), "out": str(folder / f"{stage}.h5")}
         settings = pretrain_gcnet.Settings(**TINY, stage=stage, part="posed", classes="fear,sadness", **place)
-        out = pretrain_gcnet.run(settings)
+        with op_by_op():
+            out = pretrain_gcnet.run(settings)
         told = weights.provenance(out)
         assert told["datasets"] == ["rendered/posed"] and told["command"].endswith(f"--out={stage}.h5")
         start.append(f"--{flag}={out}")
-    done = cli("gcnet", *SMOKE, f"--workdir={folder / 'run'}", f"--rows={ROWS}", "--only_folds=0", *start)
+    with op_by_op():
+        done = here("gcnet", *SMOKE, f"--workdir={folder / 'run'}", f"--rows={ROWS}", "--only_folds=0", *start)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "run", done.stdout
 
