@@ -19,9 +19,9 @@ from fer_tf.models import fer_net
 ROOT = Path(__file__).parents[2]
 
 
-def test_smoke(cli, tmp_path):
+def test_smoke(here, tmp_path):
     flags = ("--preset=smoke", f"--workdir={tmp_path}", "--precisions=float32,mixed_bfloat16", "--repeats=1")
-    done = cli("benchmark", *flags)
+    done = here("benchmark", *flags)
     assert not done.returncode, done.stderr
     assert os.listdir(tmp_path) == ["benchmark.json"]
     result = json.loads((tmp_path / "benchmark.json").read_text())
@@ -205,8 +205,8 @@ def test_timings_by_hand(monkeypatch):
     assert now[0] - begun == 2 * 0.5 + 20 * 0.5
 
 
-def test_bad_input_is_one_sentence(cli, tmp_path):
-    done = cli("benchmark", "--preset=smoke", f"--workdir={tmp_path}", "--images=1", "--batch_size=100")
+def test_bad_input_is_one_sentence(here, tmp_path):
+    done = here("benchmark", "--preset=smoke", f"--workdir={tmp_path}", "--images=1", "--batch_size=100")
     assert done.returncode == 1 and not list(tmp_path.iterdir())
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert errors == ["error: --images=1 is too few for 2 steps: give --images=4."]  # 4 x 100 views needed, 110 a face

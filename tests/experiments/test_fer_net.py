@@ -84,10 +84,10 @@ def test_the_exported_model_answers(run):
     assert tuple(predictor.classes)[0] == "anger"
 
 
-def test_the_same_command_again_trains_nothing_and_says_the_same(cli, run):
+def test_the_same_command_again_trains_nothing_and_says_the_same(here, run):
     folder, printed = run
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
-    again = cli(*SMOKE, f"--workdir={folder}")
+    again = here(*SMOKE, f"--workdir={folder}")
     assert again.returncode == 0, again.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("checkpoint/*.index")}
     assert printed[printed.index("accuracy in percent") :] == again.stdout[again.stdout.index("accuracy in percent") :]
@@ -99,8 +99,8 @@ def test_a_changed_setting_is_refused_by_name(run):
     assert "\n" not in str(error.value)
 
 
-def test_help_lists_the_shared_flags_too(cli):
-    done = cli("fer_net", "--help")
+def test_help_lists_the_shared_flags_too(here):
+    done = here("fer_net", "--help")
     assert "--rate:" in done.stdout and "--workdir:" in done.stdout and "--data_dir:" in done.stdout
 
 

@@ -48,11 +48,11 @@ def tree(root, people=4, classes=CLASSES):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, cli):
+def made(tmp_path_factory, here):
     """One run: (its folder, what it said)."""
     place = tmp_path_factory.mktemp("prepare")
     tree(place / "CK+")
-    done = cli("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
+    done = here("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
     assert done.returncode == 0, done.stderr[-2000:]
     return place, done
 
@@ -88,11 +88,11 @@ def test_the_report_and_the_lists(made):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, cli):
+def whole(tmp_path_factory, here):
     """Ten people in seven expressions, prepared for IA-gen: the folder."""
     place = tmp_path_factory.mktemp("whole")
     tree(place / "CK+", 10, records.CLASSES["seven"])
-    done = cli("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
+    done = here("prepare", "--dataset=ck_plus", f"--data_dir={place}/CK+", "--align=ia_gen", f"--out={place}/faces.h5")
     assert done.returncode == 0, done.stderr[-2000:]
     return place
 
@@ -100,10 +100,11 @@ def whole(tmp_path_factory, cli):
 SMOKE = ("--preset=smoke", "--max_subjects=0", "--runs=1", "--only_folds=1")
 
 
-def test_an_experiment_follows_the_protocol(whole, cli, tmp_path):
+def test_an_experiment_follows_the_protocol(whole, here, op_by_op, tmp_path):
     """Named alone it gives classes, folds and their order; metrics.json names it, the data set and its source."""
     flags = ["--dataset=prepared", f"--data_dir={whole}/faces.h5", "--protocol=ck_plus_7_10fold"]
-    done = cli("fer_net", *SMOKE, *flags, f"--workdir={tmp_path}/run")
+    with op_by_op():
+        done = here("fer_net", *SMOKE, *flags, f"--workdir={tmp_path}/run")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "ck_plus: this copy has 140 images of seven; the papers have 981" in done.stderr
     assert "this copy has 10 people of seven; the papers have 118" in done.stderr
@@ -141,9 +142,9 @@ def test_manifests_of_every_kind_are_read(whole, tmp_path):
             records.read_manifest(tmp_path / "folds.json", [r for i, r in enumerate(given) if i != folds[0].test[0]])
 
 
-def test_raw_pictures_are_pointed_out_and_protocols_checked(made, whole, cli, refused, tmp_path):
+def test_raw_pictures_are_pointed_out_and_protocols_checked(made, whole, here, refused, tmp_path):
     place, _ = made
-    done = cli("fer_net", "--preset=smoke", "--protocol=ck_plus_7_10fold", f"--data_dir={place}/CK+",
+    done = here("fer_net", "--preset=smoke", "--protocol=ck_plus_7_10fold", f"--data_dir={place}/CK+",
                f"--workdir={tmp_path}/run", "--only_folds=99")  # fmt: skip
     assert done.returncode == 1 and "16 pictures will be searched for faces" in done.stderr
     assert f"experiments.prepare --dataset=ck_plus --data_dir={place}/CK+ --align=" in done.stderr

@@ -44,8 +44,8 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def test_smoke(cli, pictures, tmp_path, bound):
-    done = cli(
+def test_smoke(here, pictures, tmp_path, bound):
+    done = here(
         "pretrain", *SMOKE, f"--data_dir={pictures}", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'w.h5'}"
     )
     assert done.returncode == 0, done.stderr[-2000:]

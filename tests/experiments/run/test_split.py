@@ -217,9 +217,9 @@ def test_every_table_file_and_picture_of_a_run_says_so(pictures, tmp_path, monke
     assert "held-out pictures" in title and "people" not in title
 
 
-def test_the_command_line_asks_and_says(cli, pictures, tmp_path):
+def test_the_command_line_asks_and_says(here, pictures, tmp_path):
     flags = ("fer_net", "--preset=smoke", "--dataset=folder", f"--data_dir={pictures}", "--classes=anger,happiness")
-    done = cli(*flags, f"--workdir={tmp_path / 'run'}")
+    done = here(*flags, f"--workdir={tmp_path / 'run'}")
     assert done.returncode == 1 and "--split=random, by which one person may be trained on and tested" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "run").exists()
     assert report.people(tmp_path / "run") == ""
