@@ -28,7 +28,7 @@ TWO = ("anger", "happiness")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(op_by_op, tmp_path_factory):
     """A smoke run of one fold: its results, its settings and what it printed.
 
     What CycleAT selects lies there before, as after --stages=selection, and is what no selection gives. Op by op: two
@@ -47,13 +47,9 @@ def run(tmp_path_factory):
         files.write_json(file.with_suffix(".json"), {"among": among})
         return select(*args)
 
-    tf.config.run_functions_eagerly(True)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(features, "select", marked)
-            results = script.run(script.Settings(**given))
-    finally:
-        tf.config.run_functions_eagerly(False)
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch, op_by_op():
+        patch.setattr(features, "select", marked)
+        results = script.run(script.Settings(**given))
     return results, given, printed.getvalue()
 
 

@@ -24,11 +24,12 @@ NAMES = ("CNN (baseline), strong", "CNN (baseline), as printed", "DE-GAN", "DE-G
 
 
 @pytest.fixture(scope="module")
-def everybody(tmp_path_factory):
+def everybody(op_by_op, tmp_path_factory):
     """The folder of an --all_subjects run on other people."""
     folder = tmp_path_factory.mktemp("de_gan_all")
     given = {"own_share": 0.5, "lambda_own": 10.0, "max_subjects": 3, "uses": ("both",)}
-    results = script.run(script.Settings(**SMOKE, **given, all_subjects=True, part="wild", workdir=str(folder)))
+    with op_by_op():
+        results = script.run(script.Settings(**SMOKE, **given, all_subjects=True, part="wild", workdir=str(folder)))
     assert (
         results.folder == folder and set(results.models) == {"gan", "baseline_strong", "both"} and not results.methods
     )
@@ -36,10 +37,10 @@ def everybody(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(op_by_op, tmp_path_factory):
     """A finished smoke run of one fold: its folder, its settings, what it printed and what it gave back."""
     settings = script.Settings(**SMOKE, workdir=str(tmp_path_factory.mktemp("de_gan")), only_folds="0")
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.redirect_stdout(io.StringIO()) as printed, op_by_op():
         results = script.run(settings)
     return results.folder, settings, printed.getvalue(), results
 

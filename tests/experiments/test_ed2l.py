@@ -34,12 +34,12 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(files, tmp_path_factory):
+def run(files, op_by_op, tmp_path_factory):
     """A finished run of one fold, two rows: its settings, its results and what it printed."""
     folder, printed = tmp_path_factory.mktemp("ed2l"), io.StringIO()
     rows = ("baseline_pretrained", "ed2l")
     made = script.Settings(preset="smoke", precision="float32", workdir=folder, rows=rows, only_folds="0", **files)
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), op_by_op():
         results = script.run(made)
     return made, results, printed.getvalue()
 

@@ -21,16 +21,17 @@ SMOKE = ("--preset=smoke", "--precision=float32")
 
 
 @pytest.fixture(scope="module")
-def ia_gen(cli):
+def ia_gen(here):
     """Runs the experiment at smoke size."""
-    return lambda *flags: cli("ia_gen", *SMOKE, *flags)
+    return lambda *flags: here("ia_gen", *SMOKE, *flags)
 
 
 @pytest.fixture(scope="module")
-def folder(ia_gen, tmp_path_factory):
+def folder(ia_gen, op_by_op, tmp_path_factory):
     """A finished smoke run of one fold, and what it printed."""
     path = tmp_path_factory.mktemp("ia_gen")
-    done = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2", "--named_by=combined")
+    with op_by_op():
+        done = ia_gen(f"--workdir={path}", "--only_folds=0", "--lambda=2", "--named_by=combined")
     assert done.returncode == 0, done.stderr[-3000:]
     return path, done.stdout
 
@@ -156,17 +157,12 @@ def test_gans_start_from_another_data_sets_weights_and_from_nothing_where_it_has
     for name in ("gan_anger", "gan_happiness"):
         model = ia_gen_model.ExpressionGAN(feature_net=ia_gen_model.tiny_features(), width=1 / 32)
         weights.save(model, given / f"{name}.h5", provenance={"datasets": ["bu4dfe", "web"]})
-    flags = (
-        "--all_subjects",
-        f"--gan_init={given}",
-        "--classes=anger,happiness,contempt",
-        f"--workdir={tmp_path / 'w'}",
-    )
+    flags = ("--all_subjects", f"--gan_init={given}", "--classes=anger,happiness,contempt", f"--workdir={tmp_path}/w")
     done = ia_gen(*flags)
     assert done.returncode == 0 and "nothing for contempt" in done.stderr, done.stderr[-3000:]
     assert weights.provenance(tmp_path / "w/all/gan_anger.h5")["datasets"] == ["bu4dfe", "rendered", "web"]
     weights.save(model, given / "gan_anger.h5", provenance={})
-    done = ia_gen(*flags[:-1], f"--workdir={tmp_path / 'v'}")
+    done = ia_gen(*flags[:-1], f"--workdir={tmp_path}/v")
     assert done.returncode == 1 and "does not say what it was trained on" in done.stderr, done.stderr[-2000:]
 
 
