@@ -27,6 +27,10 @@ if not os.environ.get("FER_TF_TEST_ON_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # for commands that run in a process of their own
 # what XLA compiles for a CPU is only compared here: LLVM's optimisation would take most of the time
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+if side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # each worker has its share of the cores, and so have its commands: threads that wait for a core spin
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, str((os.cpu_count() or 1) // side_by_side or 1))
 _ready = []
 
 
