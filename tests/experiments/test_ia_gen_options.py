@@ -85,13 +85,13 @@ def test_phi_is_scaled_so_that_both_content_losses_weigh_alike(content):
     faces = rng.uniform(0, 1, (3, 2, 4, 64, 64, 1)).astype(np.float32)
     batches = [{"image": tf.constant(a), "target": tf.constant(b)} for a, b in faces]
     model = ia_gen_model.ExpressionGAN(
-        feature_net=net, width=1 / 32, alpha=3.0, beta=5.0, lambda_=2.0, content=content, phi_pooling=3
+        feature_net=net, width=1 / 32, alpha=3.0, beta=50.0, lambda_=2.0, content=content, phi_pooling=3
     )
     learn = SimpleNamespace(epoch=lambda number: batches)
     gap = 2 * np.abs(faces[:2, 0] - faces[:2, 1])
     eq_4 = 3.0 * (gap if content == "l1" else gap**2).mean()
     a, b = (np.concatenate([net.maps(x, 3).numpy() for x in faces[:2, i]]) for i in (0, 1))
-    eq_5 = 5.0 * np.square(a - b).mean()
+    eq_5 = 50.0 * np.square(a - b).mean()
     found = gans.start_phi_scale(model, learn, 2)
     assert found == pytest.approx((eq_4 / eq_5) ** 0.5, rel=1e-4) and abs(found - 1) > 0.1
     model.beta = 0.0
