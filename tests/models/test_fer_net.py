@@ -74,6 +74,7 @@ def test_features_feed_the_logits(net):
     hidden, (kernel, bias) = model.trunk.get_layer("hidden"), (np.array(v) for v in model.head.weights)
     bias = np.linspace(-1, 1, 7)
     model.head.bias.assign(bias)
+    hidden.bias.assign(np.linspace(-20, 20, 8))  # whatever the weights are, some of Feat are zero
     below = keras.Model(model.trunk.inputs, hidden.input)(fer_net.preprocess(images)).numpy()
     wanted = np.maximum(below @ np.array(hidden.kernel) + np.array(hidden.bias), 0)
     features = model.features(images).numpy()
