@@ -29,7 +29,7 @@ class Elsewhere(Folds):
         None, "Test on this data set instead of on folds; name[/part][=folder].", place="named"
     )
     weights_out: str | None = setting(
-        None, "With --test_on: a file for the weights, in half precision, of the network that is exported.",
+        None, "With --test_on: a file for the weights, in --weights_dtype, of the network that is exported.",
         free=True, place="path",
     )  # fmt: skip
     weights_dtype: str = setting("float16", "Of its kernels; int8 halves it once more.", choices=DTYPES, free=True)

@@ -1,4 +1,4 @@
-"""Weights to be released: half precision, with all that they need to be built again, tested as they are stored.
+"""Weights to be released: with all that they need to be built again, in --weights_dtype, tested as they are stored.
 
     --dataset=rendered2 --data_dir=F --train_on=rendered2/wild=F --test_on=rendered2/judge=J --weights_out=ed2l.h5
 
@@ -38,7 +38,7 @@ def write(
     dtype: str = "float16",
     **more: Any,
 ) -> dict[str, Any]:
-    """Writes a network in half precision, in one step; gives its provenance.
+    """Writes a network in one step; gives its provenance.
 
     Args:
       settings: of the run.
