@@ -17,6 +17,11 @@ Not the paper's are these (`fer_tf/models/gcnet.py`, Deviations). S0R0+plain com
 without its absolute value, S0R0+both by e beside e - e_r; S0R0:unet generates by a U-Net. --generator_epochs lets a
 generator learn first, and --frozen keeps it.
 
+--labelled_people=30 is for data of which little is labelled: the expressions of so many training people are known, of
+the others who they are and a neutral face. cnn:taught-neutral is the CNN, taught by what S0R0+plain:neutral names of
+these; its controls cnn:taught-cnn and cnn:taught-centred have the same pictures and steps
+(`parts/gcnet/teaching.py`).
+
 Controls: S0R0:neutral and S0R0:stranger are trained and tested with real neutral faces in place of generated ones, the
 person's own, which is the ceiling of what a generator can do, or somebody else's, the floor. Two more use the person's
 other tested pictures, without their labels, as a film or an album has them: the reference of S0R0:mean_face is their
@@ -36,7 +41,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,8 +50,8 @@ import numpy as np
 from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
-from .parts.gcnet import albums, controls, net, pictures, reference
-from .parts.gcnet.row import NAMES, Row, stage_name, stages_of
+from .parts.gcnet import albums, controls, net, pictures, reference, teaching
+from .parts.gcnet.row import NAMES, Row, epochs_of, stage_name, stages_of
 from .run import command_line, cross, data, fitting, jobs, provenance, releasing, report, settings, work
 from .run.settings import setting
 
@@ -99,6 +104,10 @@ class Settings(net.Net, settings.Views, cross.Cross):
     lambda_ri: float = setting(0.25, "Weight of eq. (8).")
     lambda_rr: float = setting(0.25, "Weight of eq. (9).")
     weight_decay: float = setting(1e-4, "L2 in the gradient.")
+    labelled_people: int = setting(
+        0, "Of the training people, drawn by the seed, whose expressions are known; 0: all.", low=0
+    )
+    taught_epochs: int = setting(0, "Of a student (cnn:taught-...); 0: --epochs.", low=0)
 
 
 class Fold(NamedTuple):
@@ -162,7 +171,8 @@ def one_fold(
     place: Path,
 ) -> Fold:
     """Trains and tests every row."""
-    models, methods, learn, seen = {}, {}, [listed[i] for i in fold.train], None
+    models, methods, seen = {}, {}, None
+    learn, nameless = teaching.split([listed[i] for i in fold.train], settings.labelled_people, seed)
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
@@ -184,15 +194,18 @@ def one_fold(
             shown, own, tested = controlled(settings, row, learn, everybody, seed)
         elif row.variant == "cnn":
             own = {"image": pairs["image"]}
+        teacher = models[teacher_of(row, models)] if row.teacher else None
+        if teacher is not None:
+            shown, own = taught(settings, row, teacher, learn, nameless, seed, folder)
         train = data.batches(settings, shown, classes, gcnet, seed, True, pairs=own)
         first = None
         if settings.generator_epochs and row.generates:
             start = settings.encoder1 if row.pretrained else "none"
             first = reference.train(settings, row.generator, train, seed, reference.place_of(folder), start)
         make = functools.partial(build, settings, row, classes, seed, train, first)
-        behind = {"the generator": first} if first else None
+        behind = {"the generator": first} if first else {"the teacher": teacher} if teacher else None
         models[row], methods[row.name] = fitting.fit_and_test(
-            settings, make, train, tested, folder, strategy, follows=behind
+            settings, make, train, tested, folder, strategy, follows=behind, epochs=epochs_of(settings, row)
         )
         tell(place, row, methods)
     return Fold(models, methods, test)
@@ -201,6 +214,28 @@ def one_fold(
 def tell(place: Path, row: Row, methods: dict[str, Any]) -> None:
     """Prints what a row names of a fold."""
     print(f"{place}: {row.name} names {100 * np.mean(np.equal(*methods[row.name]['last'])):.1f} %", flush=True)
+
+
+def teacher_of(row: Row, rows: Iterable[Row]) -> Row | None:
+    """The network among some rows that teaches a student; None where it is not there."""
+    needed = Row.read(teaching.TEACHERS[row.teacher], row.lambda_s)
+    return next((other for other in rows if other.name == needed.name), None)
+
+
+def taught(
+    settings: Settings,
+    row: Row,
+    teacher: gcnet.GCNet,
+    learn: list[records.Record],
+    nameless: list[records.Record],
+    seed: int,
+    folder: Path,
+) -> tuple[list[records.Record], dict[str, list[int]]]:
+    """A student's (records to train on: the labelled ones and those that the teacher names, their `pairs`)."""
+    students, right = teaching.named(settings, row.teacher, teacher, learn, nameless, seed)
+    print(f"{folder}: its teacher names {100 * right:.1f} % of {len(students)} pictures right.", flush=True)
+    shown = [*records.of_classes(learn, settings.labels), *students]
+    return shown, {"image": [*range(len(shown))]}
 
 
 def controlled(
@@ -246,6 +281,12 @@ def rows_of(settings: Settings) -> list[Row]:
     names = [row.name for row in rows]
     if any(row.centred and NAMES["cnn"] not in names[:i] for i, row in enumerate(rows)):
         raise ValueError(f"--rows: cnn:{albums.CENTRED} tests the network of cnn once more: give cnn before it.")
+    for i, row in enumerate(rows):
+        if row.teacher and (not settings.labelled_people or teacher_of(row, rows[:i]) is None):
+            raise ValueError(
+                f"--rows: cnn:{teaching.TAUGHT}-{row.teacher} learns by what {teaching.TEACHERS[row.teacher]} names of "
+                "people without labels: give that before it, and --labelled_people."
+            )
     if settings.frozen and not settings.generator_epochs:
         raise ValueError("--frozen keeps a generator as --generator_epochs has trained it: give these.")
     if settings.together and settings.test_on:
@@ -297,6 +338,8 @@ def run(settings: Settings) -> report.Results:
         listed, folds = cross.fold(settings, listed, with_neutral(classes), folder)
     else:
         folds = data.joined(settings.together, data.make_folds(settings, listed, classes, folder))
+    for dealt in folds:
+        teaching.split([listed[i] for i in dealt.train], settings.labelled_people, settings.seed)  # refuses
     tested, fold = run_folds(settings, listed, folds, rows, folder)
     sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in fold.models.items()}
     generation = [entry["generation"] for entry in tested]

@@ -5,14 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments import gcnet as script
-from experiments.parts.gcnet import reference, row
+from experiments.parts.gcnet import reference, row, teaching
 from experiments.run import jobs
-from fer_tf import training, weights
+from fer_tf import evaluation, pipeline, predictions, training, weights
 from fer_tf.models import gcnet
 
-from .test_gcnet import TINY, Spy, faces_of, neutral_of
+from .test_gcnet import TINY, Spy, faces_of, neutral_of, planted
 
 LEARN, HELD_OUT = (1, 5), (0, 3)
 """Of the people 0, 1, 3, 5, dealt to two folds in turn, fold 0."""
@@ -117,6 +118,15 @@ def test_the_jobs_of_a_fold():
         jobs.Stage("S0R0_signed_unet", "networks", 1, ("S0R0_signed_unet_generator",)),
         jobs.Stage("S0R0_mean_face", "networks", 1),
     ]
+    given = {"rows": STUDENTS, "labelled_people": 1, "taught_epochs": 9}
+    settings = script.Settings(preset="smoke", **given)
+    assert row.stages_of(settings, script.rows_of(settings)) == [
+        jobs.Stage("cnn", "networks", 1),
+        jobs.Stage("S0R0_plain_neutral", "networks", 1),
+        jobs.Stage("cnn_taught-cnn", "networks", 9, ("cnn",)),
+        jobs.Stage("cnn_taught-centred", "networks", 9, ("cnn",)),
+        jobs.Stage("cnn_taught-neutral", "networks", 9, ("S0R0_plain_neutral",)),
+    ]
     assert script.Row.read("S0R0+both:unet@0.5", 1.0) == script.Row(
         "S0R0", "unet", 0.5, "GCNet S0R0 e beside e - e_r, unet, lambda_s 0.5", True, "both"
     )
@@ -133,6 +143,9 @@ def test_the_jobs_of_a_fold():
         (("metric_cnn:mean_face",), "is no network"),
         (("S0R0:neutral-4",), "is no network"),
         (("S0R0:mean_face-0",), "is no network"),
+        (("cnn:taught",), "is no network"),
+        (("S0R0:taught-cnn",), "is no network"),
+        (("cnn", "cnn:taught-cnn"), "and --labelled_people"),
     ],
 )
 def test_rows_that_are_none(rows, said):
@@ -143,3 +156,71 @@ def test_rows_that_are_none(rows, said):
 def test_frozen_as_what():
     with pytest.raises(ValueError, match="--frozen keeps a generator as --generator_epochs has trained it"):
         script.rows_of(script.Settings(preset="smoke", frozen=True))
+
+
+STUDENTS = ("cnn", "S0R0+plain:neutral", "cnn:taught-cnn", "cnn:taught-centred", "cnn:taught-neutral")
+
+
+def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path):
+    """One of three people is labelled; of the others a student sees the teacher's names, which are all wrong here."""
+    asked = []
+    spy = Spy(monkeypatch, {None: (0, 1, 3, 5, 6, 7)})
+    monkeypatch.setattr(evaluation, "predict", lambda model, batches: keep(asked, wrong)(None, model, batches))
+    monkeypatch.setattr(teaching, "centred", lambda *a: wrong(None, None, teaching.beside_neutral(a[0], *a[3:])))
+    given = {"rows": STUDENTS, "labelled_people": 1, "taught_epochs": 3, "seed": 1}
+    settings = script.Settings(**TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), **given)
+    results = script.run(settings)
+    learn = {1, 5, 7}
+    (labelled,) = {face[0] for face, _, _ in spy.trained["run0/fold0/cnn"]}
+    assert labelled in learn
+    for name in ("cnn", "S0R0_plain_neutral"):
+        found = spy.trained[f"run0/fold0/{name}"]
+        assert Counter((face, label) for face, _, label in found) == Counter(faces_of([labelled]))
+        assert spy.told[f"run0/fold0/{name}"]["epochs"] == settings.epochs
+    own, others = faces_of([labelled]), faces_of(sorted(learn - {labelled}))
+    for name in STUDENTS[2:]:
+        place = f"run0/fold0/{name.replace(':', '_')}"
+        found = Counter((face, label) for face, _, label in spy.trained[place])
+        assert found == Counter(own) + Counter((face, 1 - label) for face, label in others), name
+        assert spy.told[place]["epochs"] == 3 and [*spy.told[place]["follows"]] == ["the teacher"]
+    models = list(results.models.values())
+    assert [m.variant for m in models] == ["cnn", "S0R0", "cnn", "cnn", "cnn"]
+    follows = [spy.told[f"run0/fold0/cnn_taught-{t}"]["follows"]["the teacher"] for t in ("cnn", "centred", "neutral")]
+    assert follows[0] is follows[1] is models[0] and follows[2] is models[1]
+
+
+def wrong(_, model, batches):
+    """Answers that name the other of two expressions."""
+    index = np.concatenate([b["index"] for b in batches.epoch(0)])
+    labels = np.concatenate([b["label"] for b in batches.epoch(0)]).astype(int)
+    return predictions.Answers(labels, 1 - labels, [batches.records[i] for i in index])
+
+
+def test_the_centred_teacher_takes_the_neutral_code_away():
+    """A code is moved by the labelled people's mean neutral one less the person's own; neutral faces are not asked."""
+    training.setup(seed=0, precision="float32")
+    settings = script.Settings(preset="smoke", labelled_people=1)
+    people = planted((1, 3, 5))
+    model = gcnet.GCNet(classes=settings.labels, variant="cnn", width=1 / 16)
+    labelled, others = teaching.split(people, 1, 0)
+    assert {r.subject for r in labelled}.isdisjoint(r.subject for r in others) and len(labelled) + len(others) == 18
+    answers = teaching.centred(settings, model, labelled, others, ("anger", "happiness"), 0)
+
+    def code(record):
+        face = pipeline.face(record, gcnet.TEMPLATE)[None].astype(np.float32) / 255
+        return model.responses(gcnet.views.test_view(face)).numpy()[0]
+
+    own = {(r.subject, r.sequence): code(r) for r in people if r.expression == "neutral"}
+    usual = np.mean([own[r.subject, r.sequence] for r in labelled if r.expression != "neutral"], 0)
+    assert len(answers.records) == 8 and {r.expression for r in answers.records} == {"anger", "happiness"}
+    for record, found in zip(answers.records, answers.probabilities, strict=True):
+        moved = code(record) - own[record.subject, record.sequence] + usual
+        wanted = tf.nn.softmax(model.head(tf.nn.relu(moved[None])))[0]
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_too_few_people_to_leave_some_without_labels():
+    with pytest.raises(ValueError, match="--labelled_people=3 leaves nobody without labels: 3 people train"):
+        teaching.split(planted((1, 3, 5)), 3, 0)
+    everybody = planted((1, 3))
+    assert [*map(id, teaching.split(everybody, 0, 0)[0])] == [*map(id, everybody)]

@@ -10,7 +10,7 @@ from fer_tf import beside
 from fer_tf.models import gcnet
 
 from ...run import jobs
-from . import albums, controls, reference
+from . import albums, controls, reference, teaching
 
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
 """Variant -> its name in the table; the others are GCNet with the variant."""
@@ -30,6 +30,7 @@ class Row(NamedTuple):
       pretrained: whether --encoder1 and --encoder2 count: not where it names a generator (section IV-E).
       delta: of `gcnet.GCNet`.
       album: of `albums.MEAN_FACE` and `albums.CENTRED`.
+      teacher: of `teaching.TEACHERS`, where the row is a student.
     """
 
     variant: str
@@ -39,6 +40,7 @@ class Row(NamedTuple):
     pretrained: bool = True
     delta: str = "absolute"
     album: beside.Album = beside.WHOLE
+    teacher: str = ""
 
     @property
     def control(self) -> bool:
@@ -62,7 +64,7 @@ class Row(NamedTuple):
 
     @classmethod
     def read(cls, text: str, lambda_s: float) -> Row:
-        """variant[+delta][:generator or control[-album]][@weight].
+        """variant[+delta][:generator or control[-album]][@weight], or cnn:taught-teacher.
 
         Args:
           text: of --rows.
@@ -74,6 +76,9 @@ class Row(NamedTuple):
         kind, _, stands = rest.partition(":")
         variant, _, delta = kind.partition("+")
         generator, _, pictures = stands.partition("-")
+        if kind == "cnn" and generator == teaching.TAUGHT and pictures in teaching.TEACHERS and not weight:
+            name = f"{NAMES['cnn']}, {teaching.WORDS[pictures]}"
+            return cls("cnn", "conv_ae", lambda_s, name, teacher=pictures)
         try:
             number, album = float(weight) if weight else lambda_s, beside.Album.read(pictures)
         except ValueError:
@@ -84,7 +89,8 @@ class Row(NamedTuple):
                 f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @: S1R1:conv_vae@0.1. "
                 f"Controls have {' or '.join(controls.CONTROLS)} after the colon of S0R0, S1R0, S0R1 or S1R1, which "
                 f"may have {' or '.join([*DELTAS][1:])} after a plus: S0R0+plain:neutral; or cnn:{albums.CENTRED}. An "
-                f"album follows {' or '.join(ALBUMS)} after a minus, as -4 or -2kinds."
+                f"album follows {' or '.join(ALBUMS)} after a minus, as -4 or -2kinds. A student is "
+                f"{' or '.join(f'cnn:{teaching.TAUGHT}-{name}' for name in teaching.TEACHERS)}."
             )
         words = {**controls.CONTROLS, albums.CENTRED: "centred by person"}
         parts = [NAMES.get(variant, f"GCNet {variant}") + DELTAS[delta or "absolute"]]
@@ -109,8 +115,13 @@ def stage_name(text: str) -> str:
     return text.replace(":", "_").replace("+", "_")
 
 
+def epochs_of(settings: Any, row: Row) -> int:
+    """--epochs, or of a student --taught_epochs where they are given."""
+    return settings.taught_epochs or settings.epochs if row.teacher else settings.epochs
+
+
 def stages_of(settings: Any, rows: Sequence[Row]) -> list[jobs.Stage]:
-    """The trainings of a fold: each network's, behind that of its generator where --generator_epochs gives it one."""
+    """The trainings of a fold: each network's, behind its teacher's, or its generator's with --generator_epochs."""
     stages = []
     for text, row in zip(settings.rows, rows, strict=True):
         if row.centred:
@@ -119,5 +130,7 @@ def stages_of(settings: Any, rows: Sequence[Row]) -> list[jobs.Stage]:
         if settings.generator_epochs and row.generates:
             first = (reference.place_of(place).name,)
             stages.append(jobs.Stage(*first, "generators", settings.generator_epochs))
-        stages.append(jobs.Stage(place.name, "networks", settings.epochs, first))
+        if row.teacher:
+            first = (stage_name(teaching.TEACHERS[row.teacher]),)
+        stages.append(jobs.Stage(place.name, "networks", epochs_of(settings, row), first))
     return stages

@@ -1,0 +1,134 @@
+"""Students: the CNN taught by what another network names, of people of whom a neutral face is known.
+
+With --labelled_people=30 the expressions of so many training people are known. Of the others the networks of --rows
+learn nothing, but for the students: cnn:taught-neutral learns by what e - e_r beside the true neutral face says,
+cnn:taught-centred, a control with the same pictures, by the CNN's code less that of the neutral face, and
+cnn:taught-cnn by what the CNN itself says, which is self-training. All three are the CNN, see one picture, and take as
+many steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fer_tf import evaluation, records
+from fer_tf.models import gcnet
+
+from ...run import data
+from . import albums, controls
+
+TAUGHT = "taught"
+"""After the colon of the CNN, before a minus and one of `TEACHERS`."""
+
+CENTRED = albums.CENTRED
+
+TEACHERS = {"cnn": "cnn", CENTRED: "cnn", "neutral": "S0R0+plain:neutral"}
+"""What teaches -> the network of --rows that it needs."""
+
+WORDS = {
+    "cnn": "taught by itself",
+    CENTRED: "taught by itself, centred on the neutral face",
+    "neutral": "taught by e - e_r, with the true neutral face",
+}
+"""What teaches -> what the table calls the student."""
+
+
+def split(
+    listed: Sequence[records.Record], people: int, seed: int
+) -> tuple[list[records.Record], list[records.Record]]:
+    """(The records of the people whose expressions are known, the others').
+
+    Args:
+      listed: of the training people.
+      people: how many are labelled, drawn by the seed; 0: all.
+      seed: as said.
+    Raises:
+      ValueError: there are no more people than that.
+    """
+    if not people:
+        return list(listed), []
+    known = records.subjects_of(listed)
+    if len(known) <= people:
+        raise ValueError(
+            f"--labelled_people={people} leaves nobody without labels: {len(known)} people train. Give fewer."
+        )
+    drawn = {known[i] for i in np.random.default_rng(seed).permutation(len(known))[:people]}
+    labelled = [r for r in listed if r.subject in drawn]
+    return labelled, [r for r in listed if r.subject not in drawn]
+
+
+def named(
+    settings: Any,
+    teacher: str,
+    model: gcnet.GCNet,
+    labelled: Sequence[records.Record],
+    others: Sequence[records.Record],
+    seed: int,
+) -> tuple[list[records.Record], float]:
+    """(The others' pictures of --classes, each with the expression that the teacher names; the share that is right).
+
+    What is neutral is known to be. The share is for the reader: no training sees it.
+
+    Args:
+      settings: labels, and those of `data.batches`.
+      teacher: one of `TEACHERS`.
+      model: its network, trained on the labelled.
+      labelled, others: of `split`.
+      seed: of the fold.
+    Raises:
+      ValueError: somebody of the others has no neutral face, and the teacher compares with it.
+    """
+    classes = settings.labels
+    asked = [c for c in classes if c != "neutral"]
+    if teacher == "cnn":
+        own = records.of_classes(others, asked)
+        answers = evaluation.predict(model, data.batches(settings, own, classes, gcnet, seed, False))
+    elif teacher == "neutral":
+        answers = evaluation.predict(model, beside_neutral(settings, others, asked, seed))
+    else:
+        answers = centred(settings, model, labelled, others, asked, seed)
+    labels, predictions = answers[:2]
+    shown = answers.records
+    students = [replace(r, expression=classes[k]) for r, k in zip(shown, predictions, strict=True)]
+    students += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
+    return students, float(np.mean(np.equal(labels, predictions)))
+
+
+def beside_neutral(settings: Any, listed: Sequence[records.Record], asked: Sequence[str], seed: int) -> Any:
+    """The test views of the pictures that show one of `asked`, each with the neutral face of its person."""
+    pairs = controls.pairs(listed, asked, "neutral", seed)
+    return data.batches(settings, list(listed), settings.labels, gcnet, seed, False, pairs=pairs)
+
+
+def centred(
+    settings: Any,
+    model: gcnet.GCNet,
+    labelled: Sequence[records.Record],
+    others: Sequence[records.Record],
+    asked: Sequence[str],
+    seed: int,
+) -> Any:
+    """What the CNN names the others' pictures, each code e less that of the person's neutral face.
+
+    The mean code of the labelled people's neutral faces stands in its place. As in `albums.centred` the responses
+    are moved, in which that is the same.
+    """
+    respond = tf.function(model.responses, reduce_retracing=True)
+
+    def gathered(listed: Sequence[records.Record]) -> tuple[Any, ...]:
+        batches = beside_neutral(settings, listed, asked, seed)
+        parts = [(respond(b["image"]), respond(b["reference"]), b["label"], b["index"]) for b in batches.epoch(0)]
+        found = (np.concatenate([value.numpy() for value in part]) for part in zip(*parts, strict=True))
+        return *found, batches.records
+
+    usual = gathered(labelled)[1].astype(np.float64).mean(0)
+    face, neutral, labels, index, listed = gathered(others)
+    moved = (face - neutral + usual).astype(np.float32)
+    shown = [listed[i] for i in index]
+    probabilities = tf.nn.softmax(model.head(tf.nn.relu(moved))).numpy()
+    return evaluation.Answers(labels.astype(int), evaluation.named(probabilities, shown), shown, probabilities)
