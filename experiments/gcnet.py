@@ -233,7 +233,7 @@ def taught(
 ) -> tuple[list[records.Record], dict[str, list[int]]]:
     """A student's (records to train on: the labelled ones and those that the teacher names, their `pairs`)."""
     students, right = teaching.named(settings, row.teacher, teacher, learn, nameless, seed)
-    print(f"{folder}: its teacher names {100 * right:.1f} % of {len(students)} pictures right.", flush=True)
+    print(f"{folder}: its teacher names {100 * right:.1f} % of the people without labels right.", flush=True)
     shown = [*records.of_classes(learn, settings.labels), *students]
     return shown, {"image": [*range(len(shown))]}
 
@@ -338,8 +338,10 @@ def run(settings: Settings) -> report.Results:
         listed, folds = cross.fold(settings, listed, with_neutral(classes), folder)
     else:
         folds = data.joined(settings.together, data.make_folds(settings, listed, classes, folder))
+    teachers = [row.teacher for row in rows if row.teacher]
     for dealt in folds:
-        teaching.split([listed[i] for i in dealt.train], settings.labelled_people, settings.seed)  # refuses
+        learn = [listed[i] for i in dealt.train]
+        teaching.refuse(learn, settings.labelled_people, settings.seed, teachers, classes)
     tested, fold = run_folds(settings, listed, folds, rows, folder)
     sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in fold.models.items()}
     generation = [entry["generation"] for entry in tested]

@@ -6,6 +6,7 @@ safe); `save` writes it as PNG. Colours are told apart by colour-blind readers, 
 
 import csv
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = ""
     axes.set_xlabel("predicted expression")
     axes.set_ylabel("true expression", labelpad=8)
     fig.colorbar(picture, ax=axes, label="share of the true class (%)", shrink=0.85, pad=0.02)
-    axes.set_title(title)
+    fig.suptitle(textwrap.fill(title, int(9 * fig.get_figwidth())))  # over the colour bar, too
     return fig
 
 

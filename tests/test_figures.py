@@ -86,11 +86,14 @@ def test_grid_refuses(images, options, message):
         figures.grid(images, **options)
 
 
-def test_confusion_matrix_prints_percent_and_counts_apart(tmp_path):
+@pytest.mark.parametrize(
+    "title", ["pooled", "GCNet S0R0 e - e_r, with the true neutral face, rendered2, held-out people, last epoch"]
+)
+def test_confusion_matrix_prints_percent_and_counts_apart(title):
     matrix = np.full((8, 8), 1234)
     matrix[1] = 0
     matrix[0] = [3, 1, 0, 0, 0, 0, 0, 0]
-    fig = figures.confusion_matrix(matrix, EXPRESSIONS, "pooled")
+    fig = figures.confusion_matrix(matrix, EXPRESSIONS, title)
     axes = fig.axes[0]
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown[0, 0] == "75.0\n(3)"
@@ -99,7 +102,7 @@ def test_confusion_matrix_prints_percent_and_counts_apart(tmp_path):
     assert shown[5, 7] == "12.5\n(1234)"
     assert not [1 for _, row in shown if row == 1]  # nothing is said of a class without pictures
     assert axes.get_yticklabels()[1].get_text() == "contempt  (n=0)"
-    texts = [*axes.texts, *all_texts(fig)]
+    texts = [*axes.texts, *all_texts(fig), *fig.texts]
     level = boxes(fig, [text for text in texts if text.get_rotation() in (0, 90)])  # of slanted names the boxes cross
     assert len(level) == 56 + 8 + 2 + 1 + 7  # cells, classes, axes, title, colour bar
     assert not any(a.overlaps(b) for a, b in itertools.combinations(level, 2))

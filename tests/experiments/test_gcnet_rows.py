@@ -163,10 +163,9 @@ STUDENTS = ("cnn", "S0R0+plain:neutral", "cnn:taught-cnn", "cnn:taught-centred",
 
 def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path):
     """One of three people is labelled; of the others a student sees the teacher's names, which are all wrong here."""
-    asked = []
     spy = Spy(monkeypatch, {None: (0, 1, 3, 5, 6, 7)})
-    monkeypatch.setattr(evaluation, "predict", lambda model, batches: keep(asked, wrong)(None, model, batches))
-    monkeypatch.setattr(teaching, "centred", lambda *a: wrong(None, None, teaching.beside_neutral(a[0], *a[3:])))
+    monkeypatch.setattr(evaluation, "predict", wrong)
+    monkeypatch.setattr(teaching, "centred", lambda *a: wrong(None, teaching.beside_neutral(a[0], *a[3:])))
     given = {"rows": STUDENTS, "labelled_people": 1, "taught_epochs": 3, "seed": 1}
     settings = script.Settings(**TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), **given)
     results = script.run(settings)
@@ -189,7 +188,7 @@ def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path):
     assert follows[0] is follows[1] is models[0] and follows[2] is models[1]
 
 
-def wrong(_, model, batches):
+def wrong(_, batches):
     """Answers that name the other of two expressions."""
     index = np.concatenate([b["index"] for b in batches.epoch(0)])
     labels = np.concatenate([b["label"] for b in batches.epoch(0)]).astype(int)
@@ -217,6 +216,38 @@ def test_the_centred_teacher_takes_the_neutral_code_away():
         moved = code(record) - own[record.subject, record.sequence] + usual
         wanted = tf.nn.softmax(model.head(tf.nn.relu(moved[None])))[0]
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_a_neutral_face_is_known_to_be_one(monkeypatch):
+    """Where neutral is a class, nobody is asked what the others' neutral faces show, and they are in no share."""
+    settings = script.Settings(preset="smoke", labelled_people=1, classes="neutral,anger,happiness")
+    monkeypatch.setattr(evaluation, "predict", misled)
+    labelled, others = teaching.split(planted((1, 3, 5)), 1, 0)
+    for teacher in ("cnn", "neutral"):
+        found, right = teaching.named(settings, teacher, None, labelled, others, 0)
+        assert Counter(r.expression for r in found) == {"neutral": 4, "anger": 8}, teacher
+        truth = {id(r.image): r.expression for r in others}
+        assert all(truth[id(r.image)] == "neutral" for r in found if r.expression == "neutral") and right == 0.5
+
+
+def misled(_, batches):
+    """Answers that are anger, whatever is shown."""
+    index = np.concatenate([b["index"] for b in batches.epoch(0)])
+    labels = np.concatenate([b["label"] for b in batches.epoch(0)]).astype(int)
+    assert {*labels.tolist()} == {0, 1}, "2 is neutral"
+    return predictions.Answers(labels, np.zeros_like(labels), [batches.records[i] for i in index])
+
+
+def test_teachers_who_want_a_neutral_face_nobody_has(monkeypatch, tmp_path):
+    """Person 4 has none: refused before anything is trained; self-training needs none."""
+    spy = Spy(monkeypatch, {None: (0, 1, 3, 4, 6, 7)})
+    settings = script.Settings(
+        **TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), rows=STUDENTS, labelled_people=1
+    )
+    with pytest.raises(ValueError, match="cnn:taught-centred compare with real neutral faces, and s4 has none"):
+        script.run(settings)
+    assert not spy.trained
+    teaching.refuse(planted((1, 4, 7)), 1, 0, ["cnn"], ("anger", "happiness"))
 
 
 def test_too_few_people_to_leave_some_without_labels():

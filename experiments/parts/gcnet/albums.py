@@ -100,5 +100,17 @@ def centred(model: gcnet.GCNet, seen: Responses, seed: int, album: beside.Album 
     """
     shown = [seen.records[i] for i in seen.index]
     moved = beside.centred(seen.found, albums_of(shown, seed, album)) + seen.usual
+    return answered(model, moved, seen.labels, shown)
+
+
+def answered(model: gcnet.GCNet, moved: np.ndarray, labels: np.ndarray, shown: Sequence[records.Record]) -> Answers:
+    """What a CNN says to responses that were moved.
+
+    Args:
+      model: trained.
+      moved: (N, 384), of `gcnet.GCNet.responses`.
+      labels: (N,) int.
+      shown: the N pictures.
+    """
     probabilities = tf.nn.softmax(model.head(tf.nn.relu(moved.astype(np.float32)))).numpy()
-    return Answers(seen.labels, evaluation.named(probabilities, shown), shown, probabilities)
+    return Answers(labels, evaluation.named(probabilities, shown), shown, probabilities)

@@ -32,8 +32,8 @@ TEACHERS = {"cnn": "cnn", CENTRED: "cnn", "neutral": "S0R0+plain:neutral"}
 
 WORDS = {
     "cnn": "taught by itself",
-    CENTRED: "taught by itself, centred on the neutral face",
-    "neutral": "taught by e - e_r, with the true neutral face",
+    CENTRED: "taught by its centred code",
+    "neutral": "taught by e - e_r",
 }
 """What teaches -> what the table calls the student."""
 
@@ -62,6 +62,25 @@ def split(
     return labelled, [r for r in listed if r.subject not in drawn]
 
 
+def refuse(
+    listed: Sequence[records.Record], people: int, seed: int, teachers: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Raises ValueError where `split`, or one of these teachers, would: before anything is trained.
+
+    Args:
+      listed, people, seed: of `split`.
+      teachers: of `TEACHERS`.
+      classes: that are named.
+    """
+    split(listed, people, seed)
+    without = records.neutral_pairs(listed, classes)[1]
+    if without and {*teachers} - {"cnn"}:
+        raise ValueError(
+            f"--rows: cnn:{TAUGHT}-neutral and cnn:{TAUGHT}-{CENTRED} compare with real neutral faces, and "
+            f"{without[0]} has none: leave them out, or give cnn:{TAUGHT}-cnn."
+        )
+
+
 def named(
     settings: Any,
     teacher: str,
@@ -72,7 +91,7 @@ def named(
 ) -> tuple[list[records.Record], float]:
     """(The others' pictures of --classes, each with the expression that the teacher names; the share that is right).
 
-    What is neutral is known to be. The share is for the reader: no training sees it.
+    What is neutral is known to be, and counts in neither. The share is for the reader: no training sees it.
 
     Args:
       settings: labels, and those of `data.batches`.
@@ -92,9 +111,8 @@ def named(
         answers = evaluation.predict(model, beside_neutral(settings, others, asked, seed))
     else:
         answers = centred(settings, model, labelled, others, asked, seed)
-    labels, predictions = answers[:2]
-    shown = answers.records
-    students = [replace(r, expression=classes[k]) for r, k in zip(shown, predictions, strict=True)]
+    labels, predictions = answers
+    students = [replace(r, expression=classes[k]) for r, k in zip(answers.records, predictions, strict=True)]
     students += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
     return students, float(np.mean(np.equal(labels, predictions)))
 
@@ -128,7 +146,5 @@ def centred(
 
     usual = gathered(labelled)[1].astype(np.float64).mean(0)
     face, neutral, labels, index, listed = gathered(others)
-    moved = (face - neutral + usual).astype(np.float32)
-    shown = [listed[i] for i in index]
-    probabilities = tf.nn.softmax(model.head(tf.nn.relu(moved))).numpy()
-    return evaluation.Answers(labels.astype(int), evaluation.named(probabilities, shown), shown, probabilities)
+    moved, shown = face - neutral + usual, [listed[i] for i in index]
+    return albums.answered(model, moved, labels.astype(int), shown)
