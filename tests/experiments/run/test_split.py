@@ -213,7 +213,7 @@ def test_every_table_file_and_picture_of_a_run_says_so(pictures, tmp_path, monke
     assert {"confusion_fer_net.png", "per_class.png", "history.png"} <= {*drawn}
     for name, (figure, _) in drawn.items():
         assert any(protocols.RANDOM in text.get_text() for text in figure.texts), name
-    title = drawn["confusion_fer_net.png"][0].axes[0].get_title()
+    title = " ".join(drawn["confusion_fer_net.png"][0].get_suptitle().split())
     assert "held-out pictures" in title and "people" not in title
 
 
