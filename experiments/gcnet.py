@@ -51,8 +51,8 @@ from fer_tf import export, pipeline, records, weights
 from fer_tf.models import gcnet
 
 from .parts.gcnet import albums, controls, net, pictures, reference, teaching
-from .parts.gcnet.row import NAMES, Row, epochs_of, stage_name, stages_of
-from .run import command_line, cross, data, fitting, jobs, provenance, releasing, report, settings, work
+from .parts.gcnet.row import NAMES, Row, stage_name, stages_of
+from .run import command_line, cross, data, fitting, jobs, provenance, releasing, report, settings, students, work
 from .run.settings import setting
 
 PRESETS = {
@@ -72,7 +72,7 @@ ARGUMENTS = ("padding", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weigh
 
 
 @settings.command(PRESETS)
-class Settings(net.Net, settings.Views, cross.Cross):
+class Settings(net.Net, students.Students, settings.Views, cross.Cross):
     """GCNet's, and what every run has."""
 
     batch_size: int = 64
@@ -104,10 +104,6 @@ class Settings(net.Net, settings.Views, cross.Cross):
     lambda_ri: float = setting(0.25, "Weight of eq. (8).")
     lambda_rr: float = setting(0.25, "Weight of eq. (9).")
     weight_decay: float = setting(1e-4, "L2 in the gradient.")
-    labelled_people: int = setting(
-        0, "Of the training people, drawn by the seed, whose expressions are known; 0: all.", low=0
-    )
-    taught_epochs: int = setting(0, "Of a student (cnn:taught-...); 0: --epochs.", low=0)
 
 
 class Fold(NamedTuple):
@@ -172,7 +168,7 @@ def one_fold(
 ) -> Fold:
     """Trains and tests every row."""
     models, methods, seen = {}, {}, None
-    learn, nameless = teaching.split([listed[i] for i in fold.train], settings.labelled_people, seed)
+    learn, nameless = students.split([listed[i] for i in fold.train], settings.labelled_people, seed)
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
@@ -204,8 +200,9 @@ def one_fold(
             first = reference.train(settings, row.generator, train, seed, reference.place_of(folder), start)
         make = functools.partial(build, settings, row, classes, seed, train, first)
         behind = {"the generator": first} if first else {"the teacher": teacher} if teacher else None
+        epochs = students.epochs_of(settings, bool(row.teacher))
         models[row], methods[row.name] = fitting.fit_and_test(
-            settings, make, train, tested, folder, strategy, follows=behind, epochs=epochs_of(settings, row)
+            settings, make, train, tested, folder, strategy, follows=behind, epochs=epochs
         )
         tell(place, row, methods)
     return Fold(models, methods, test)

@@ -2,6 +2,7 @@
 
     own = beside.albums(people)                       # of each picture: the rows of its person
     beside.probabilities(softmax, own)                # what a network says, less what it says of that person on average
+    beside.independent(softmax, people, shares)       # the nearest answers whose mean is the same of every person
 
 A network takes a person's resting face for part of an expression, in all pictures alike: the mean over them has that
 part, and what is left is what changes. So an album has to show several expressions. Of one that is all of a kind
@@ -102,3 +103,32 @@ def probabilities(given: np.ndarray, own: Sequence[Sequence[int]]) -> np.ndarray
     moved = centred(np.log(np.maximum(np.asarray(given, np.float64), 1e-7)), own)
     moved = np.exp(moved - moved.max(-1, keepdims=True))
     return moved / moved.sum(-1, keepdims=True)
+
+
+def independent(given: np.ndarray, people: Sequence[object], shares: np.ndarray, rounds: int = 200) -> np.ndarray:
+    """The answers nearest to a network's from which nobody can tell who is seen: each person's mean is the same.
+
+    Nearest in relative entropy: each row times a factor of each class and person, found by iterative proportional
+    fitting. It supposes that people show the expressions as often as `shares` says; nobody's labels are read.
+
+    Args:
+      given: (N, K) in [0, 1], what a network says; 1e-7 is the least that counts.
+      people: (N,) who is seen.
+      shares: (K,) positive, of sum one: the mean that each person's answers are to have.
+      rounds: of the fitting.
+    Returns:
+      (N, K) float64, whose rows sum to one.
+    Raises:
+      ValueError: a share is not positive.
+    """
+    shares = np.asarray(shares, np.float64)
+    if not (shares > 0).all():
+        raise ValueError(f"Shares of classes are positive, and were {shares.tolist()}.")
+    answers = np.maximum(np.asarray(given, np.float64), 1e-7)
+    place = np.unique(np.array([str(person) for person in people]), return_inverse=True)[1]
+    counts = np.bincount(place)[:, None]
+    for _ in range(rounds):
+        answers /= answers.sum(1, keepdims=True)
+        means = np.stack([np.bincount(place, column) for column in answers.T], 1) / counts
+        answers *= (shares / means)[place]
+    return answers / answers.sum(1, keepdims=True)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from experiments import gcnet as script
 from experiments.parts.gcnet import reference, row, teaching
-from experiments.run import jobs
+from experiments.run import jobs, students
 from fer_tf import evaluation, pipeline, predictions, training, weights
 from fer_tf.models import gcnet
 
@@ -201,7 +201,7 @@ def test_the_centred_teacher_takes_the_neutral_code_away():
     settings = script.Settings(preset="smoke", labelled_people=1)
     people = planted((1, 3, 5))
     model = gcnet.GCNet(classes=settings.labels, variant="cnn", width=1 / 16)
-    labelled, others = teaching.split(people, 1, 0)
+    labelled, others = students.split(people, 1, 0)
     assert {r.subject for r in labelled}.isdisjoint(r.subject for r in others) and len(labelled) + len(others) == 18
     answers = teaching.centred(settings, model, labelled, others, ("anger", "happiness"), 0)
 
@@ -222,7 +222,7 @@ def test_a_neutral_face_is_known_to_be_one(monkeypatch):
     """Where neutral is a class, nobody is asked what the others' neutral faces show, and they are in no share."""
     settings = script.Settings(preset="smoke", labelled_people=1, classes="neutral,anger,happiness")
     monkeypatch.setattr(evaluation, "predict", misled)
-    labelled, others = teaching.split(planted((1, 3, 5)), 1, 0)
+    labelled, others = students.split(planted((1, 3, 5)), 1, 0)
     for teacher in ("cnn", "neutral"):
         found, right = teaching.named(settings, teacher, None, labelled, others, 0)
         assert Counter(r.expression for r in found) == {"neutral": 4, "anger": 8}, teacher
@@ -252,6 +252,6 @@ def test_teachers_who_want_a_neutral_face_nobody_has(monkeypatch, tmp_path):
 
 def test_too_few_people_to_leave_some_without_labels():
     with pytest.raises(ValueError, match="--labelled_people=3 leaves nobody without labels: 3 people train"):
-        teaching.split(planted((1, 3, 5)), 3, 0)
+        students.split(planted((1, 3, 5)), 3, 0)
     everybody = planted((1, 3))
-    assert [*map(id, teaching.split(everybody, 0, 0)[0])] == [*map(id, everybody)]
+    assert [*map(id, students.split(everybody, 0, 0)[0])] == [*map(id, everybody)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fer_tf import beside
 from fer_tf.models import gcnet
 
-from ...run import jobs
+from ...run import jobs, students
 from . import albums, controls, reference, teaching
 
 NAMES = {"cnn": "CNN", "metric_cnn": "Metric-learning CNN"}
@@ -115,11 +115,6 @@ def stage_name(text: str) -> str:
     return text.replace(":", "_").replace("+", "_")
 
 
-def epochs_of(settings: Any, row: Row) -> int:
-    """--epochs, or of a student --taught_epochs where they are given."""
-    return settings.taught_epochs or settings.epochs if row.teacher else settings.epochs
-
-
 def stages_of(settings: Any, rows: Sequence[Row]) -> list[jobs.Stage]:
     """The trainings of a fold: each network's, behind its teacher's, or its generator's with --generator_epochs."""
     stages = []
@@ -132,5 +127,5 @@ def stages_of(settings: Any, rows: Sequence[Row]) -> list[jobs.Stage]:
             stages.append(jobs.Stage(*first, "generators", settings.generator_epochs))
         if row.teacher:
             first = (stage_name(teaching.TEACHERS[row.teacher]),)
-        stages.append(jobs.Stage(place.name, "networks", epochs_of(settings, row), first))
+        stages.append(jobs.Stage(place.name, "networks", students.epochs_of(settings, bool(row.teacher)), first))
     return stages

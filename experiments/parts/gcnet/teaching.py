@@ -10,7 +10,6 @@ many steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import tensorflow as tf
 from fer_tf import evaluation, records
 from fer_tf.models import gcnet
 
-from ...run import data
+from ...run import data, students
 from . import albums, controls
 
 TAUGHT = "taught"
@@ -38,41 +37,17 @@ WORDS = {
 """What teaches -> what the table calls the student."""
 
 
-def split(
-    listed: Sequence[records.Record], people: int, seed: int
-) -> tuple[list[records.Record], list[records.Record]]:
-    """(The records of the people whose expressions are known, the others').
-
-    Args:
-      listed: of the training people.
-      people: how many are labelled, drawn by the seed; 0: all.
-      seed: as said.
-    Raises:
-      ValueError: there are no more people than that.
-    """
-    if not people:
-        return list(listed), []
-    known = records.subjects_of(listed)
-    if len(known) <= people:
-        raise ValueError(
-            f"--labelled_people={people} leaves nobody without labels: {len(known)} people train. Give fewer."
-        )
-    drawn = {known[i] for i in np.random.default_rng(seed).permutation(len(known))[:people]}
-    labelled = [r for r in listed if r.subject in drawn]
-    return labelled, [r for r in listed if r.subject not in drawn]
-
-
 def refuse(
     listed: Sequence[records.Record], people: int, seed: int, teachers: Sequence[str], classes: Sequence[str]
 ) -> None:
-    """Raises ValueError where `split`, or one of these teachers, would: before anything is trained.
+    """Raises ValueError where `students.split`, or one of these teachers, would: before anything is trained.
 
     Args:
-      listed, people, seed: of `split`.
+      listed, people, seed: of `students.split`.
       teachers: of `TEACHERS`.
       classes: that are named.
     """
-    split(listed, people, seed)
+    students.split(listed, people, seed)
     without = records.neutral_pairs(listed, classes)[1]
     if without and {*teachers} - {"cnn"}:
         raise ValueError(
@@ -97,7 +72,7 @@ def named(
       settings: labels, and those of `data.batches`.
       teacher: one of `TEACHERS`.
       model: its network, trained on the labelled.
-      labelled, others: of `split`.
+      labelled, others: of `students.split`.
       seed: of the fold.
     Raises:
       ValueError: somebody of the others has no neutral face, and the teacher compares with it.
@@ -112,9 +87,9 @@ def named(
     else:
         answers = centred(settings, model, labelled, others, asked, seed)
     labels, predictions = answers
-    students = [replace(r, expression=classes[k]) for r, k in zip(answers.records, predictions, strict=True)]
-    students += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
-    return students, float(np.mean(np.equal(labels, predictions)))
+    shown = students.renamed(answers.records, [classes[k] for k in predictions])
+    shown += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
+    return shown, float(np.mean(np.equal(labels, predictions)))
 
 
 def beside_neutral(settings: Any, listed: Sequence[records.Record], asked: Sequence[str], seed: int) -> Any:
