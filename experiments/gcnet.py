@@ -47,7 +47,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import export, pipeline, records, weights
+from fer_tf import evaluation, export, pipeline, records, weights
 from fer_tf.models import gcnet
 
 from .parts.gcnet import albums, controls, net, pictures, reference, teaching
@@ -166,7 +166,7 @@ def one_fold(
     seed: int,
     place: Path,
 ) -> Fold:
-    """Trains and tests every row."""
+    """Trains and tests every row; people of --test_on once, when it is trained, not after each epoch."""
     models, methods, seen = {}, {}, None
     learn, nameless = students.split([listed[i] for i in fold.train], settings.labelled_people, seed)
     pairs, without = records.neutral_pairs(learn, classes)
@@ -201,10 +201,14 @@ def one_fold(
         make = functools.partial(build, settings, row, classes, seed, train, first)
         behind = {"the generator": first} if first else {"the teacher": teacher} if teacher else None
         epochs = students.epochs_of(settings, bool(row.teacher))
+        watched = None if settings.tested_elsewhere else tested
         models[row], methods[row.name] = fitting.fit_and_test(
-            settings, make, train, tested, folder, strategy, follows=behind, epochs=epochs
+            settings, make, train, watched, folder, strategy, follows=behind, epochs=epochs
         )
-        tell(place, row, methods)
+        if settings.tested_elsewhere and not jobs.is_one(settings):
+            methods[row.name] = {"last": evaluation.predict(models[row], tested)}
+        if methods[row.name]:
+            tell(place, row, methods)
     return Fold(models, methods, test)
 
 

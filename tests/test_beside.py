@@ -48,3 +48,29 @@ def test_what_is_left_beside_the_others():
     assert given.argmax(-1).tolist() == [1, 1, 0] and np.argmax(wanted, -1).tolist() == [0, 1, 0]
     np.testing.assert_allclose(beside.centred(given, own)[:, 0], [0.15, -0.15, 0], atol=1e-12)
     assert np.isfinite(beside.probabilities(np.array([[0.0, 1.0], [1.0, 0.0]]), [[0, 1]] * 2)).all()
+
+
+def test_answers_that_tell_nobody_who_is_seen():
+    """By hand: of two pictures each, the odds that make a person's mean the shares; the rest of an answer is kept."""
+    given = np.array([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5], [0.5, 0.5]])
+    found = beside.independent(given, ("a", "a", "b", "b"), np.array([0.5, 0.5]))
+    # with odds 4 v and 1.5 v a mean of a half asks for (4 v) (1.5 v) = 1
+    v = 6**-0.5
+    np.testing.assert_allclose(found[:2, 0], [4 * v / (1 + 4 * v), 1.5 * v / (1 + 1.5 * v)], rtol=1e-6)
+    np.testing.assert_allclose(found[2:], 0.5)
+    assert given.argmax(-1).tolist()[:2] == [0, 0] and found.argmax(-1).tolist()[:2] == [0, 1]
+    rng = np.random.default_rng(0)
+    many, people = rng.dirichlet([1, 1, 1], 60), rng.integers(0, 4, 60).tolist()
+    shares = np.array([0.5, 0.3, 0.2])
+    found = beside.independent(many, people, shares)
+    np.testing.assert_allclose(found.sum(1), 1)
+    for person in range(4):
+        own = np.array(people) == person
+        np.testing.assert_allclose(found[own].mean(0), shares, atol=1e-4)
+        odds = np.log(found[own] / many[own])  # a factor of each class and person, and one of each row
+        np.testing.assert_allclose(odds - odds.mean(1, keepdims=True), np.broadcast_to(
+            (odds - odds.mean(1, keepdims=True))[0], odds.shape), atol=1e-6)  # fmt: skip
+    assert np.isfinite(beside.independent(np.eye(2), ("a", "a"), np.array([0.1, 0.9]))).all()
+    assert many.max() < 1 and np.all(many.sum(1) > 0.999), "what was given stays as it was"
+    with pytest.raises(ValueError, match=r"Shares of classes are positive, and were \[0.0, 1.0\]"):
+        beside.independent(given, "aabb", np.array([0.0, 1.0]))
