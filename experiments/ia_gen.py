@@ -15,7 +15,8 @@ pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its fold
 Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --lambda_consistency and --normal_norms are
 not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks their values on people of training. Nor
 are the ways to name of --named_by (`parts/ia_gen/namings.py`), which train no GAN: a finished run that is started again
-with them tests anew. --kept_back keeps people from all nets for them to be fitted to.
+with them tests anew. --kept_back keeps people from all nets for them to be fitted to. --taught_by trains students, whom
+eq. (8) teaches of people without labels (`parts/ia_gen/teaching.py`).
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %. One core of an AMD EPYC beside other work, with
@@ -36,8 +37,8 @@ from fer_tf import evaluation, export, protocols, records
 from fer_tf.models import ia_gen
 from fer_tf.predictions import Answers
 
-from .parts.ia_gen import controls, gans, measures, namings
-from .run import classifier, command_line, cross, data, jobs, provenance, releasing, report, settings, work
+from .parts.ia_gen import controls, gans, measures, namings, teaching
+from .run import classifier, command_line, cross, data, jobs, provenance, releasing, report, settings, students, work
 from .run.settings import setting
 
 PRESETS = {
@@ -55,7 +56,7 @@ PRESETS = {
 
 
 @settings.command(PRESETS, paper="ia_gen")
-class Settings(gans.GANs):
+class Settings(students.Students, gans.GANs):
     """IA-gen's and FER-Net's, and what every run has."""
 
     WORKERS = True
@@ -67,6 +68,11 @@ class Settings(gans.GANs):
         "Further ways to name a face, which are not in the paper: rows of the table.",
         choices=namings.NAMES,
         free=True,
+    )
+    taught_by: tuple[str, ...] = setting(
+        (),
+        "Students: who names the pictures of people without labels, by which a classifier learns.",
+        choices=teaching.STUDENTS,
     )
     kept_back: float = setting(
         0.0,
@@ -183,9 +189,12 @@ def stages(settings: Settings) -> list[jobs.Stage]:
     net = classifier.stage(settings)
     chosen, of_gans = settings.expressions or settings.labels, {"epochs": settings.gan_epochs, "after": (net.name,)}
     made = [net, *(jobs.Stage(f"gan_{expression}", "GANs", **of_gans) for expression in chosen)]
-    if settings.all_subjects or not settings.judges or {*chosen} != {*settings.labels}:
+    if settings.all_subjects or {*chosen} != {*settings.labels}:
         return made
-    return [*made, jobs.Stage("judge", "test", settings.epochs, tuple(stage.name for stage in made))]
+    taught = teaching.stages(settings, [stage.name for stage in made])
+    if not settings.judges:
+        return [*made, *taught]
+    return [*made, *taught, jobs.Stage("judge", "test", settings.epochs, tuple(stage.name for stage in made))]
 
 
 def train(settings: Settings, listed: list[records.Record], fold: records.Fold, seed: int, place: Path) -> Trained:
@@ -206,6 +215,16 @@ def train(settings: Settings, listed: list[records.Record], fold: records.Fold, 
         print(f"{place}: the GAN of {expression}", flush=True)
         trained[expression] = gans.train(settings, expression, people, net, seed, place / f"gan_{expression}")
     return Trained(net, tested, trained)
+
+
+def split(
+    settings: Settings, listed: list[records.Record], fold: records.Fold, seed: int
+) -> tuple[records.Fold, list[records.Record]]:
+    """(The fold with those of its training people alone whose expressions are known, the others' records)."""
+    learn = [listed[i] for i in fold.train]
+    known, others = students.split(learn, settings.labelled_people, seed)
+    kept = {r.subject for r in known}
+    return records.Fold(tuple(i for i in fold.train if listed[i].subject in kept), fold.test), others
 
 
 class Tested(NamedTuple):
@@ -291,7 +310,9 @@ def baselines(settings: Settings) -> dict[str, str]:
     """Each row -> what the report holds it against: eq. (8) on other faces against eq. (8), the rest the softmax."""
     beside = {name: "IA-gen" for name in controls.NAMES.values()}
     beside |= {"IA-gen": settings.classifier_name, controls.NAMES["class_means"]: settings.classifier_name}
-    return {**beside, **namings.baselines(settings.named_by, settings.classifier_name)}
+    net = settings.classifier_name
+    beside |= {f"{net}, {teaching.STUDENTS[name]}": net for name in settings.taught_by}
+    return {**beside, **namings.baselines(settings.named_by, net)}
 
 
 def release(settings: Settings, listed: list[records.Record], behind: Sequence[str], folder: Path) -> report.Results:
@@ -319,11 +340,13 @@ def run(settings: Settings) -> report.Results:
         return release(settings, [*listed, *cross.added(settings, settings.loaded)], behind, folder)
     listed, folds = cross.dealt(settings, listed, settings.loaded, folder)
     numbers = data.chosen_folds(settings, len(folds))
+    teaching.refuse(settings, listed, [folds[number] for number in numbers])
     for number in numbers:
         check_people(settings, listed, parted(settings, listed, folds[number])[0], number)
     for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):
         place, seed = folder / f"run{number_of_run}" / f"fold{number}", settings.seed + number_of_run
-        fold, fitting = parted(settings, listed, folds[number])
+        fold, others = split(settings, listed, folds[number], seed)
+        fold, fitting = parted(settings, listed, fold)
         trained = train(settings, listed, fold, seed, place)
         if set(trained.gans) != {*classes}:
             print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
@@ -331,7 +354,9 @@ def run(settings: Settings) -> report.Results:
             continue
         last = test(settings, trained, listed, fold, fitting, seed, place)
         own = {settings.classifier_name: trained.tested} if trained.tested else {}
-        methods = {**own, **last.methods}
+        learn, shown = [listed[i] for i in fold.train], labelled(listed, fold, classes).test
+        taught = teaching.teach(settings, last.model, learn, others, [listed[i] for i in shown], seed, place)
+        methods = {**own, **last.methods, **taught}
         more = {"generation": last.generation, "controls": last.controls, "named_by": last.named_by}
         tested.append({"run": number_of_run, "fold": number, "methods": methods, **more})
     if not tested:

@@ -5,8 +5,10 @@ Section IV-A: FER-Net, "the VGG [2] model" for Oulu-CASIA.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fer_tf import evaluation, records, weights
 from fer_tf.compat import keras
@@ -88,12 +90,22 @@ def one_fold(
     classes: tuple[str, ...],
     seed: int,
     folder: Path,
+    **more: Any,
 ) -> evaluation.Outcome:
-    """Trains on the fold's training people and tests the held-out ones; where nobody is held out, nothing is tested."""
+    """Trains on the fold's training people and tests the held-out ones; where nobody is held out, nothing is tested.
+
+    Args:
+      settings: of the run.
+      listed: all records.
+      fold: of these.
+      classes: to be named.
+      seed: of the training.
+      folder: of the training.
+      more: for `fitting.fit_and_test`.
+    """
     strategy, weights_from = fitting.setup(settings, seed), start(settings)
     learn = data.batches(settings, [listed[i] for i in fold.train], classes, fer_net, seed, True)
     held_out = [listed[i] for i in fold.test]
     test = data.batches(settings, held_out, classes, fer_net, seed, False) if held_out else None
-    return fitting.fit_and_test(
-        settings, lambda: build(settings, classes, len(learn), seed, *weights_from), learn, test, folder, strategy
-    )
+    make = functools.partial(build, settings, classes, len(learn), seed, *weights_from)
+    return fitting.fit_and_test(settings, make, learn, test, folder, strategy, **more)

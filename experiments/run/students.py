@@ -7,15 +7,19 @@ names beside the labelled people's own, and sees one picture at a time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from fer_tf import records
+from fer_tf import beside, records
 
 from .settings import Base, setting
+
+WAYS = {"": "", "-dispelled": " less identity", "-strangers": " less strangers' identity"}
+"""What is taken from a teacher's answers: as --rows and the like end, and in the table; see `moved`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +57,56 @@ def split(
 
 
 def refuse(settings: Any, listed: Sequence[records.Record], folds: Sequence[records.Fold]) -> None:
-    """Raises ValueError where `split` would in one of the folds: before anything is trained."""
-    for fold in folds:
-        split([listed[i] for i in fold.train], settings.labelled_people, settings.seed)
+    """Refuses, before anything is trained, what --labelled_people cannot draw in each of the folds.
+
+    Raises:
+      ValueError: as `split`, or nobody who is labelled shows one of the classes.
+    """
+    if not settings.labelled_people:
+        return
+    for fold, seed in itertools.product(folds, range(settings.seed, settings.seed + settings.runs)):
+        labelled, _ = split([listed[i] for i in fold.train], settings.labelled_people, seed)
+        if absent := {*settings.labels} - {r.expression for r in labelled}:
+            raise ValueError(
+                f"--labelled_people={settings.labelled_people}: nobody of these shows {', '.join(sorted(absent))}, "
+                "which then nobody learns: give more, or another --seed."
+            )
 
 
 def renamed(listed: Sequence[records.Record], names: Sequence[str]) -> list[records.Record]:
     """The records, each of which shows what its name says; their own labels are gone."""
     return [replace(record, expression=name) for record, name in zip(listed, names, strict=True)]
+
+
+def shares(labelled: Sequence[records.Record], classes: Sequence[str]) -> np.ndarray:
+    """(K,) float64 of sum one: how often the labelled show each of the classes."""
+    counts = np.array([sum(r.expression == c for r in labelled) for c in classes], np.float64)
+    return counts / counts.sum()
+
+
+def moved(given: Any, people: Sequence[str | None], way: str, shares: np.ndarray, seed: int) -> np.ndarray:
+    """What a teacher says of people without labels, less what tells who is seen.
+
+    Eq. (5) of ED2L, with people for expressions, is least where nobody can be told by the answers; to a dispeller that
+    sees what their mean over a person tells, that is where it is the same of everybody. `beside.independent` gives the
+    nearest such answers, and no player is trained.
+
+    Args:
+      given: (N, K) in [0, 1].
+      people: (N,) who is seen.
+      way: of `WAYS`: nothing is taken away; or that; or, a control, the same of groups of strangers, each as large as a
+        person's.
+      shares: (K,) of the classes, which each person's answers get.
+      seed: of the strangers.
+    Returns:
+      (N, K) float64.
+    """
+    given = np.asarray(given, np.float64)
+    if not way:
+        return given
+    who = np.array([str(person) for person in people])
+    who = np.random.default_rng(seed).permutation(who) if way == "-strangers" else who
+    return beside.independent(given, who.tolist(), shares)
 
 
 def epochs_of(settings: Any, student: bool) -> int:

@@ -9,8 +9,8 @@ import pytest
 from experiments import ed2l as script
 from experiments.parts.ed2l import measures, teaching
 from experiments.run import fitting, jobs, students
-from fer_tf import beside, evaluation, predictions
-from fer_tf.records import Fold, Record
+from fer_tf import evaluation, predictions
+from fer_tf.records import Fold
 
 CLASSES = ("anger", "happiness")
 ROWS = ("baseline", "ed2l", "baseline:taught-baseline", "baseline:taught-ed2l-dispelled")
@@ -91,26 +91,6 @@ def test_names_are_the_teachers(planted):
         assert said[id(r.image)] == r.expression
     for r in others:
         assert said[id(r.image)] == CLASSES[1 - CLASSES.index(r.expression)]
-
-
-def test_identity_is_dispelled_from_each_persons_answers():
-    """Everybody's mean answer is the labelled people's shares; of strangers, other answers."""
-    rng = np.random.default_rng(1)
-    given, people = rng.dirichlet([1, 1], 40), ["a"] * 20 + ["b"] * 20
-    given[:20] = given[:20] * [1, 4]
-    given /= given.sum(1, keepdims=True)
-    listed = [Record(f"{who}_{i}.png", "anger", subject=who) for i, who in enumerate(people)]
-    answers = predictions.Answers(np.zeros(40, int), given.argmax(-1), listed, given.astype(np.float32))
-    shown = ["anger"] * 3 + ["happiness"]
-    own = teaching.moved(answers, "-dispelled", shown, CLASSES, 0)
-    for half in (own[:20], own[20:]):
-        np.testing.assert_allclose(half.mean(0), [0.75, 0.25], atol=1e-4)
-    np.testing.assert_allclose(own, beside.independent(given.astype(np.float32), people, [0.75, 0.25]))
-    np.testing.assert_allclose(teaching.moved(answers, "", shown, CLASSES, 0), given, atol=1e-6)
-    strangers = teaching.moved(answers, "-strangers", shown, CLASSES, 0)
-    np.testing.assert_allclose(strangers.mean(0), [0.75, 0.25], atol=1e-4)
-    assert abs(strangers[:20, 0].mean() - 0.75) > 0.02 and np.abs(strangers - own).max() > 0.05
-    assert np.abs(strangers - teaching.moved(answers, "-strangers", shown, CLASSES, 1)).max() > 0.01
 
 
 def test_the_jobs_of_a_fold_and_the_starts(tmp_path):

@@ -19,17 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import beside, evaluation, pipeline, records
+from fer_tf import evaluation, pipeline, records
 from fer_tf.models import ed2l
-from fer_tf.predictions import Answers
 
 from ...run import data, students
 
 TAUGHT = ":taught-"
 """Between the row whose network a student has, and its teacher."""
-
-WAYS = {"": "", "-dispelled": " less identity", "-strangers": " less strangers' identity"}
-"""Behind the teacher -> what is taken from its answers, in the table."""
 
 
 class Student(NamedTuple):
@@ -38,7 +34,7 @@ class Student(NamedTuple):
     Attributes:
       start: row of the baseline whose network, start and settings it has.
       teacher: row of the network that names pictures.
-      way: of `WAYS`.
+      way: of `students.WAYS`.
       words: what the table says behind the name of `start`.
     """
 
@@ -57,7 +53,7 @@ def made(starts: Sequence[str]) -> dict[str, Student]:
     found = {}
     for start in starts:
         for name, words in (("baseline", "itself"), ("ed2l", "ED2L")):
-            for way, less in WAYS.items():
+            for way, less in students.WAYS.items():
                 teacher = start.replace("baseline", name)
                 found[f"{start}{TAUGHT}{name}{way}"] = Student(start, teacher, way, f"taught by {words}{less}")
     return found
@@ -82,27 +78,9 @@ def named(
     """
     classes = settings.labels
     answers = evaluation.predict(teacher, data.batches(settings, list(others), classes, ed2l, seed, False))
-    found = moved(answers, student.way, [r.expression for r in labelled], classes, seed).argmax(-1)
+    people = [r.subject for r in answers.records]
+    shares = students.shares(labelled, classes)
+    found = students.moved(answers.probabilities, people, student.way, shares, seed).argmax(-1)
     shown = [*labelled, *students.renamed(answers.records, [classes[k] for k in found])]
     right = float(np.mean(np.equal(answers[0], found)))
     return data.batches(settings, shown, classes, ed2l, seed, True), right
-
-
-def moved(answers: Answers, way: str, shown: Sequence[str | None], classes: Sequence[str], seed: int) -> np.ndarray:
-    """What a teacher says, identity dispelled as a way wants it: (N, K) float64.
-
-    Args:
-      answers: of the people without labels.
-      way: of `WAYS`.
-      shown: the labelled people's expressions, whose shares every person's answers get.
-      classes: the K expressions.
-      seed: of the strangers.
-    """
-    given = np.asarray(answers.probabilities, np.float64)
-    if not way:
-        return given
-    people = np.array([str(r.subject) for r in answers.records])
-    if way == "-strangers":
-        people = np.random.default_rng(seed).permutation(people)
-    shares = np.array([sum(name == c for name in shown) for c in classes], np.float64)
-    return beside.independent(given, people, shares / shares.sum())

@@ -47,6 +47,7 @@ class GANs(classifier.Classifier, cross.Cross):
     normal_norms: bool = setting(False, "Norms' scales start from N(1, 0.02), as all other weights do from N(0, 0.02).")
     temperature: float = setting(1.0, "Divides the distances in the recogniser's softmax.", low=1e-3, free=True)
     inputs: tuple[str, ...] = setting((), "Expressions that serve as inputs besides --classes, such as neutral.")
+    only_inputs: bool = setting(False, "The GANs learn to redraw faces of --inputs alone, such as neutral ones.")
     expressions: tuple[str, ...] = setting(
         (), "Train the GANs of these expressions only; all of --classes when empty.", free=True
     )
@@ -208,6 +209,9 @@ def train(
     pairs, left_out = records.expression_pairs(people, expression)
     if left_out:
         print(f"{expression}: {len(left_out)} people without it are left out: {', '.join(left_out)}", file=sys.stderr)
+    if settings.only_inputs:
+        kept = [people[i].expression in settings.inputs for i in pairs["image"]]
+        pairs = {name: [i for i, keep in zip(column, kept, strict=True) if keep] for name, column in pairs.items()}
     if settings.lambda_consistency:
         pairs["other"] = second_inputs(people, pairs["image"], seed)
     views = {"pairs": pairs, "batch_size": settings.gan_batch_size, "views_per_image": settings.gan_views or None}

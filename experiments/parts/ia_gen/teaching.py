@@ -1,0 +1,211 @@
+"""Students: FER-Net taught by eq. (8), with faces redrawn from a known neutral one.
+
+With --labelled_people=30 the expressions of so many training people are known: FER-Net and the GANs learn from these.
+Of the others it is known who they are and which picture is neutral. Redrawn from that, a face cannot follow what the
+input shows; so eq. (8) names the person's pictures by the nearest face, and a FER-Net learns by these names, which
+sees one picture. Each of --taught_by is one:
+
+    regenerated     eq. (8), Feat of each G_k the mean over the person's neutral pictures
+    means           a control without generated faces: that neutral face in Feat, moved as the labelled people's are
+    softmax         what FER-Net itself says: self-training, which needs no neutral face
+
+With -dispelled behind it, a person's names are as often each expression as the labelled people show it, as in
+`students.moved`; with -strangers, a control, those of as many pictures of strangers. Distances become probabilities by
+their own spread over the classes, a tenth of which is the temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fer_tf import evaluation, records
+from fer_tf.models import ia_gen
+
+from ...run import classifier, data, jobs, students
+from . import controls
+
+TEACHERS = {
+    "softmax": "taught by itself",
+    "means": "taught by class means beside the neutral face",
+    "regenerated": "taught by eq. (8) beside the neutral face",
+}
+"""What names the pictures -> what the table calls the student."""
+
+STUDENTS = {f"{name}{way}": f"{words}{less}" for name, words in TEACHERS.items() for way, less in students.WAYS.items()}
+"""Value of --taught_by -> what the table says behind the name of the classifier."""
+
+SHARPNESS = 10.0
+"""Distances are divided by their spread over the classes, and multiplied by this."""
+
+
+class Seen(NamedTuple):
+    """Some people's pictures in Feat, of which nothing is redrawn.
+
+    Attributes:
+      kept: N records.
+      labels: (N,) int in [0, K).
+      own: (N, F) float32, Feat(I).
+      softmax: (N, K) float32.
+    """
+
+    kept: Sequence[records.Record]
+    labels: np.ndarray
+    own: np.ndarray
+    softmax: np.ndarray
+
+    @property
+    def people(self) -> list[str]:
+        """(N,) who is seen."""
+        return [str(r.subject) for r in self.kept]
+
+
+def stages(settings: Any, after: Sequence[str]) -> list[jobs.Stage]:
+    """The students' trainings, behind those of a fold that are named."""
+    epochs = students.epochs_of(settings, True)
+    return [jobs.Stage(place_of(name), "students", epochs, tuple(after)) for name in settings.taught_by]
+
+
+def place_of(name: str) -> str:
+    """The folder of a student in its fold's."""
+    return f"taught_{name}"
+
+
+def refuse(settings: Any, listed: Sequence[records.Record], folds: Sequence[records.Fold]) -> None:
+    """Refuses, before anything is trained, students whom nobody can teach.
+
+    Raises:
+      ValueError: students without --labelled_people, or, where one is taught beside neutral faces, without
+        --inputs=neutral or with somebody of whom there is none; or as `students.refuse`.
+    """
+    if settings.taught_by and not settings.labelled_people:
+        raise ValueError(
+            f"--taught_by={','.join(settings.taught_by)} is of people without labels: give --labelled_people."
+        )
+    students.refuse(settings, listed, folds)
+    beside = [name for name in settings.taught_by if not name.startswith("softmax")]
+    if beside and "neutral" not in settings.inputs:
+        raise ValueError(f"--taught_by={beside[0]} redraws neutral faces: give --inputs=neutral.")
+    for fold in folds if beside else ():
+        learn = [listed[i] for i in fold.train]
+        if without := {str(r.subject) for r in learn} - {str(r.subject) for r in learn if r.expression == "neutral"}:
+            raise ValueError(
+                f"--taught_by={beside[0]} compares with neutral faces, and {min(without)} has none: leave such people "
+                "out, or give softmax."
+            )
+
+
+def seen(settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int) -> Seen:
+    """One test view of each picture of the classes, but for neutral ones, which are known to be that."""
+    shown = records.of_classes(listed, asked(settings.labels))
+    faces = data.batches(settings, shown, settings.labels, ia_gen, seed, False)
+    net, parts = model.feature_net, []
+    for batch in faces.epoch(0):
+        answers = (batch["index"], batch["label"], net.features(batch["image"]), net.classify(batch["image"]))
+        parts.append([x.numpy() for x in answers])
+    index, labels, own, softmax = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Seen([faces.records[i] for i in index], labels.astype(int), own, softmax)
+
+
+def asked(classes: Sequence[str]) -> list[str]:
+    """The classes without neutral: what a teacher is asked for."""
+    return [c for c in classes if c != "neutral"]
+
+
+def neutral(
+    settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{person: (mean Feat of the neutral pictures (F,), of what each generator makes of them (K, F))}."""
+    known = [r for r in listed if r.expression == "neutral"]
+    rest = controls.embed(model, data.batches(settings, known, ("neutral",), ia_gen, seed, False))
+    people = np.array([str(r.subject) for r in rest.kept])
+    return {who: (rest.own[people == who].mean(0), rest.made[people == who].mean(0)) for who in np.unique(people)}
+
+
+def answers(
+    settings: Any,
+    model: ia_gen.IAGen,
+    labelled: Sequence[records.Record],
+    others: Sequence[records.Record],
+    seed: int,
+) -> tuple[Seen, dict[str, np.ndarray]]:
+    """What each of `TEACHERS` that is asked says of the others' pictures.
+
+    Args:
+      settings: labels, taught_by, and those of `data.batches`.
+      model: trained on the labelled.
+      labelled, others: of `students.split`.
+      seed: of the fold.
+    Returns:
+      (their pictures, {teacher: (N, K) probabilities}).
+    """
+    faces = seen(settings, model, others, seed)
+    found, wanted = {"softmax": faces.softmax}, {name.partition("-")[0] for name in settings.taught_by}
+    if wanted > {"softmax"} or "softmax" not in wanted:
+        theirs = neutral(settings, model, others, seed)
+        own, made = (np.stack([theirs[who][i] for who in faces.people]) for i in (0, 1))
+        found["regenerated"] = by_distance(faces.own, made)
+    if "means" in wanted:
+        known, usual = seen(settings, model, labelled, seed), neutral(settings, model, labelled, seed)
+        moves = known.own - np.stack([usual[who][0] for who in known.people])
+        means = [moves[known.labels == k].mean(0) if (known.labels == k).any() else np.full(moves.shape[1], np.inf)
+                 for k in range(len(settings.labels))]  # fmt: skip
+        found["means"] = by_distance(faces.own, own[:, None] + np.stack(means))
+    return faces, found
+
+
+def by_distance(own: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Probabilities whose largest is eq. (8)'s: (N, F) and (N, K, F) -> (N, K) float64."""
+    away = np.linalg.norm(own[:, None] - candidates, axis=-1).astype(np.float64)
+    spread = np.maximum(away.std(1, keepdims=True), 1e-12)
+    odds = np.exp(-SHARPNESS * (away - away.min(1, keepdims=True)) / spread)
+    return odds / odds.sum(1, keepdims=True)
+
+
+def teach(
+    settings: Any,
+    model: ia_gen.IAGen,
+    labelled: Sequence[records.Record],
+    others: Sequence[records.Record],
+    held_out: Sequence[records.Record],
+    seed: int,
+    place: Path,
+) -> dict[str, dict[str, Any]]:
+    """Trains the students of --taught_by, and tests each once: {name in the table: {"last": answers}}.
+
+    Args:
+      settings: of the run.
+      model: IA-gen, trained on the labelled.
+      labelled, others: of `students.split`.
+      held_out: pictures to be named.
+      seed: of the fold.
+      place: folder of the fold.
+    """
+    methods: dict[str, dict[str, Any]] = {}
+    if not settings.taught_by:
+        return methods
+    classes = settings.labels
+    faces, said = answers(settings, model, labelled, others, seed)
+    known = [*records.of_classes(labelled, classes), *(r for r in others if r.expression == "neutral" in classes)]
+    places = [classes.index(c) for c in asked(classes)]
+    shares = students.shares(records.of_classes(labelled, asked(classes)), asked(classes))
+    test = data.batches(settings, list(held_out), classes, ia_gen, seed, False)
+    for name in settings.taught_by:
+        if not jobs.wanted(folder := place / place_of(name)):
+            continue
+        teacher, dash, way = name.partition("-")
+        found = students.moved(said[teacher][:, places], faces.people, dash + way, shares, seed).argmax(-1)
+        right = 100 * np.mean(np.take(places, found) == faces.labels)
+        print(f"{folder}: its teacher names {right:.1f} % of the people without labels right.", flush=True)
+        shown = [*known, *students.renamed(faces.kept, [asked(classes)[k] for k in found])]
+        alone, epochs = records.Fold(tuple(range(len(shown))), ()), students.epochs_of(settings, True)
+        given = {"epochs": epochs, "follows": {"the teacher": model}}
+        net, _ = classifier.one_fold(settings, shown, alone, classes, seed, folder, **given)
+        if not jobs.is_one(settings):
+            label = f"{settings.classifier_name}, {STUDENTS[name]}"
+            methods[label] = {"last": evaluation.predict(net, test)}
+            print(f"{place}: {label} names {100 * np.mean(np.equal(*methods[label]['last'])):.1f} %", flush=True)
+    return methods
