@@ -68,7 +68,7 @@ def text(measured: Sequence[Mapping[str, Mapping[str, float | None]]]) -> str:
         known = [table[name][what] for table in measured if table[name].get(what) is not None]
         return f"{np.mean(known):.3f}" if known else "-"
 
-    wide = max(31, *map(len, measured[0])) + 1
+    wide = max([31, *map(len, measured[0])]) + 1
     lines = ["held-out people, mean over the folds", f"{'linear probe on':{wide}}{'expression':>12}{'identity':>12}"]
     rows = (f"{name:{wide}}{mean(name, 'expression'):>12}{mean(name, 'identity'):>12}" for name in measured[0])
     return "\n".join([*lines, *rows])
