@@ -112,7 +112,7 @@ def independent(given: np.ndarray, people: Sequence[object], shares: np.ndarray,
     fitting. It supposes that people show the expressions as often as `shares` says; nobody's labels are read.
 
     Args:
-      given: (N, K) in [0, 1], what a network says; 1e-7 is the least that counts.
+      given: (N, K) in [0, 1], what a network says; 1e-30 is the least that counts.
       people: (N,) who is seen.
       shares: (K,) positive, of sum one: the mean that each person's answers are to have.
       rounds: of the fitting.
@@ -124,7 +124,7 @@ def independent(given: np.ndarray, people: Sequence[object], shares: np.ndarray,
     shares = np.asarray(shares, np.float64)
     if not (shares > 0).all():
         raise ValueError(f"Shares of classes are positive, and were {shares.tolist()}.")
-    answers = np.maximum(np.asarray(given, np.float64), 1e-7)
+    answers = np.maximum(np.asarray(given, np.float64), 1e-30)  # where a network is sure, the rest still has an order
     place = np.unique(np.array([str(person) for person in people]), return_inverse=True)[1]
     counts = np.bincount(place)[:, None]
     for _ in range(rounds):

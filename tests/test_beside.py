@@ -71,6 +71,8 @@ def test_answers_that_tell_nobody_who_is_seen():
         np.testing.assert_allclose(odds - odds.mean(1, keepdims=True), np.broadcast_to(
             (odds - odds.mean(1, keepdims=True))[0], odds.shape), atol=1e-6)  # fmt: skip
     assert np.isfinite(beside.independent(np.eye(2), ("a", "a"), np.array([0.1, 0.9]))).all()
+    sure = np.array([[1.0, 1e-20], [1.0, 1e-10], [1.0, 1e-12], [1.0, 1e-9]])
+    assert beside.independent(sure, "aaaa", np.array([0.5, 0.5])).argmax(-1).tolist() == [0, 1, 0, 1]
     assert many.max() < 1 and np.all(many.sum(1) > 0.999), "what was given stays as it was"
     with pytest.raises(ValueError, match=r"Shares of classes are positive, and were \[0.0, 1.0\]"):
         beside.independent(given, "aabb", np.array([0.0, 1.0]))
