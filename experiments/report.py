@@ -2,12 +2,14 @@
 
     python -m experiments.report --workdir=runs/ed2l_quick                 # runs/ed2l_quick/report.html
     python -m experiments.report --compare=runs/a,runs/b,runs/c            # compare.html: b and c beside a
+    python -m experiments.report --pool=runs/s0,runs/s1 --baseline=CNN     # other seeds of a, as one run; prints tables
     python -m experiments.report --workdir=runs/ed2l_quick --tensorboard --mlflow      # the same numbers there
 
 Every run writes its page at its end; this writes it anew, also of a run that was killed. The page is one file that asks
 nothing of the network. It holds no picture of a data set whose licence forbids that; --show_pictures is for your own.
 --compare takes runs of the same pictures in the same folds under the same seeds, and names what differs of others; the
-first one is what the others are held against, or "--baseline=a: Baseline".
+first one is what the others are held against, or "--baseline=a: Baseline". --pool prints how runs under other seeds, of
+the same methods and held-out pictures, come out together, each method beside --baseline.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from fer_tf import predictions
 
 from .run import command_line, settings, tracking
-from .run.page import beside, build
+from .run.page import beside, build, pooled
 from .run.settings import setting
 
 
@@ -27,7 +29,10 @@ class Settings(settings.Base):
 
     workdir: str | None = setting(None, "Folder of a run.", place="path")
     compare: tuple[str, ...] = setting((), "Folders of runs, with commas.", place="path")
-    baseline: str = setting("", "With --compare: '<run>: <method>', which all others are held against.")
+    pool: tuple[str, ...] = setting((), "Folders of runs under other seeds, with commas.", place="path")
+    baseline: str = setting(
+        "", "Which all others are held against: with --compare '<run>: <method>', with --pool '<method>'."
+    )
     out: str | None = setting(
         None, "The file; report.html in --workdir, or compare.html here when left out.", place="path"
     )
@@ -36,18 +41,23 @@ class Settings(settings.Base):
     mlflow: bool = setting(False, "The same for MLflow (extra), where MLFLOW_TRACKING_URI says.")
 
 
-def run(settings: Settings) -> Path:
-    """Writes the page; where it is asked to, gives its numbers to TensorBoard and MLflow."""
-    if bool(settings.workdir) == bool(settings.compare):
-        raise ValueError("Which run? Give --workdir=<folder>, or --compare=<folder>,<folder> for several of them.")
+def run(settings: Settings) -> Path | None:
+    """Writes the page; where it is asked to, gives its numbers to TensorBoard and MLflow. --pool prints alone."""
+    if [bool(given) for given in (settings.workdir, settings.compare, settings.pool)].count(True) != 1:
+        raise ValueError(
+            "Which run? Give --workdir=<folder>, or --compare=<folder>,<folder> for several of them, or --pool."
+        )
+    if (settings.compare or settings.pool) and (settings.tensorboard or settings.mlflow):
+        raise ValueError("--tensorboard and --mlflow take one run: give --workdir=<folder>.")
+    if settings.pool:
+        print(pooled.text(pooled.read(settings.pool), settings.baseline))
+        return None
     if settings.compare:
-        if settings.tensorboard or settings.mlflow:
-            raise ValueError("--tensorboard and --mlflow take one run: give --workdir=<folder>.")
         path, compared = beside.write(settings.compare, settings.out or beside.FILE, baseline=settings.baseline)
         print(predictions.table(compared))
     else:
         if settings.baseline:
-            raise ValueError("--baseline goes with --compare.")
+            raise ValueError("--baseline goes with --compare or --pool.")
         path = build.write(settings.workdir or "", settings.out, show_pictures=settings.show_pictures)
         tracking.publish(settings.workdir or "", tensorboard=settings.tensorboard, mlflow=settings.mlflow)
     print(f"{path} is written.")

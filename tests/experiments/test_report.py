@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from experiments import report as script
-from experiments.run.page import faces
-from fer_tf import catalogue
+from experiments.run.page import faces, pooled
+from fer_tf import catalogue, predictions
 from fer_tf.records import content_hash
 
-from .run.conftest import a_run
+from .run.conftest import a_run, listed, trainings
 
 
 def test_one_run(tmp_path, capsys):
@@ -35,13 +35,69 @@ def test_several_runs(tmp_path, capsys, monkeypatch):
     assert "a: Ours - b: Base" in capsys.readouterr().out
 
 
+def two_seeds(folder, **told):
+    """The runs "a" and "b" of seeds 0 and 1, which together are what one run of both is."""
+    every = listed()
+    parts = [[{**m, "run": 0} for m in trainings(every) if m["run"] == number] for number in (0, 1)]
+    for name, made, seed in zip("ab", parts, (0, 1), strict=True):
+        a_run(folder / name, made=made, records=every, seeds=(seed,), **(told if name == "b" else {}))
+    return a_run(folder / "both", records=every)
+
+
+def test_runs_of_other_seeds_taken_together(tmp_path, capsys, monkeypatch):
+    """What one run of both seeds says, to the last digit; beside any method."""
+    monkeypatch.chdir(tmp_path)
+    both = predictions.read(two_seeds(tmp_path) / "predictions.npz")
+    found = pooled.read(("a", "b"))
+    assert predictions.compared(found, {"Ours": "Base"}) == predictions.compared(both, {"Ours": "Base"})
+    assert script.run(script.Settings(pool=("a", "b"), baseline="Ours")) is None
+    printed = capsys.readouterr().out
+    right = {name: [m["methods"][name]["last"] for m in trainings(listed())] for name in ("Base", "Ours")}
+    for name, pairs in right.items():
+        by_run = [np.concatenate([a == b for a, b in pairs[i : i + 2]]) for i in (0, 2)]
+        shares = [100 * np.mean(one) for one in (*by_run, np.concatenate(by_run))]
+        assert f"\n{name:6}" + "".join(f"{share:>10.1f}" for share in shares) in printed
+    assert "Base - Ours" in printed and "Ours - Base" not in printed and "bootstrap over 12 people" in printed
+    assert "seed 0    seed 1       all" in printed
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"pool": ("a",)}, "--pool takes two runs or more, of other seeds"),
+        ({"pool": ("a", "same")}, "--pool=a,same has seed 0 fold 0 twice: give runs of other seeds."),
+        ({"pool": ("a", "b"), "baseline": "Theirs"}, "--baseline=Theirs is none of Base; Ours"),
+        ({"pool": ("a", "untested")}, "untested has not been tested yet"),
+        ({"pool": ("a", "renamed")}, "a and renamed cannot be taken together: renamed has no Ours; a has no Yours"),
+        ({"pool": ("a", "elsewhere")}, "cannot be taken together: their folds hold out other pictures"),
+        ({"pool": ("a", "mmi")}, "cannot be taken together: the data set of a is rendered, of mmi mmi."),
+        ({"pool": ("a", "b"), "workdir": "a"}, "Which run?"),
+        ({"pool": ("a", "b"), "mlflow": True}, "--tensorboard and --mlflow take one run"),
+    ],
+)
+def test_runs_that_are_not_taken_together(tmp_path, monkeypatch, given, sentence):
+    monkeypatch.chdir(tmp_path)
+    two_seeds(tmp_path)
+    every = listed()
+    alone = [m for m in trainings(every) if m["run"] == 0]
+    renamed = [{**m, "methods": {{"Ours": "Yours"}.get(n, n): v for n, v in m["methods"].items()}} for m in alone]
+    a_run(tmp_path / "same", made=alone, records=every, seeds=(0,))
+    a_run(tmp_path / "renamed", made=renamed, records=every, seeds=(2,))
+    a_run(tmp_path / "elsewhere", records=listed(tint=1), seeds=(2,))
+    a_run(tmp_path / "mmi", made=alone, records=every, seeds=(2,), dataset="mmi")
+    a_run(tmp_path / "untested", made=alone, records=every, seeds=(2,))
+    (tmp_path / "untested" / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        script.run(script.Settings(**given))
+
+
 @pytest.mark.parametrize(
     "given, sentence",
     [
         ({}, "Which run? Give --workdir=<folder>, or --compare"),
         ({"workdir": "a", "compare": ("a", "b")}, "Which run?"),
         ({"workdir": "nowhere"}, "nowhere is no folder: give the --workdir of a run"),
-        ({"workdir": "a", "baseline": "x"}, "--baseline goes with --compare"),
+        ({"workdir": "a", "baseline": "x"}, "--baseline goes with --compare or --pool"),
         ({"compare": ("a",)}, "two runs or more"),
         ({"compare": ("a", "a"), "mlflow": True}, "take one run"),
         ({"compare": ("a", "nowhere")}, "nowhere is no folder"),

@@ -64,29 +64,40 @@ def labels(read: Sequence[Run]) -> list[str]:
 
 def refuse(read: Mapping[str, Run]) -> None:
     """Raises ValueError where the runs are not of the same pictures in the same folds under the same seeds."""
+    refuse_untested(read)
     (first, base), *others = read.items()
-    for name, run in read.items():
-        if not run.metrics or run.answers is None:
-            what = "kept no predictions" if run.metrics else "not been tested yet"
-            raise ValueError(f"{name} has {what}: give its command again, which goes on, tests anew and keeps them.")
     for name, run in others:
         if said := differing(base, run, first, name):
             raise ValueError(f"{first} and {name} cannot stand beside each other: {'; '.join(said)}.")
 
 
+def refuse_untested(read: Mapping[str, Run]) -> None:
+    """Raises ValueError where a run has no predictions."""
+    for name, run in read.items():
+        if not run.metrics or run.answers is None:
+            what = "kept no predictions" if run.metrics else "not been tested yet"
+            raise ValueError(f"{name} has {what}: give its command again, which goes on, tests anew and keeps them.")
+
+
 def differing(one: Run, other: Run, first: str, second: str) -> list[str]:
     """What two runs do not share, in words."""
-    said = []
-    for key, what in (("dataset", "data set"), ("classes", "classes")):
-        pair = [", ".join(v) if isinstance(v, list) else str(v) for v in (one.metrics.get(key), other.metrics.get(key))]
-        if pair[0] != pair[1]:
-            said.append(f"the {what} of {first} {_is(key)} {pair[0]}, of {second} {pair[1]}")
+    said = differing_data(one, other, first, second)
     said += differing_folds(one.folds.get("folds", []), other.folds.get("folds", []), first, second)
     mine, theirs = (trainings(run) for run in (one, other))
     for name, lacks in ((second, sorted(mine - theirs)), (first, sorted(theirs - mine))):
         if lacks:
             shown = ", ".join(f"seed {seed} fold {fold}" for seed, fold in lacks[:4])
             said.append(f"{name} lacks {shown}" + (f" and {len(lacks) - 4} more" if len(lacks) > 4 else ""))
+    return said
+
+
+def differing_data(one: Run, other: Run, first: str, second: str) -> list[str]:
+    """Whether two runs are of other data sets or classes, in words."""
+    said = []
+    for key, what in (("dataset", "data set"), ("classes", "classes")):
+        pair = [", ".join(v) if isinstance(v, list) else str(v) for v in (one.metrics.get(key), other.metrics.get(key))]
+        if pair[0] != pair[1]:
+            said.append(f"the {what} of {first} {_is(key)} {pair[0]}, of {second} {pair[1]}")
     return said
 
 
