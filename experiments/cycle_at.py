@@ -189,8 +189,9 @@ def one_fold(
         if not jobs.wanted(place / row.folder):
             continue
         models[row.text], methods[row.name] = one_row(settings, row, source, learn, test, seed, place / row.folder)
-        share = 100 * metrics.macro(metrics.confusion(*methods[row.name]["last"], len(classes)))
-        print(f"{place}: {row.name} names {share:.1f} % (mean over expressions)", flush=True)
+        if last := methods[row.name].get("last"):
+            share = 100 * metrics.macro(metrics.confusion(*last, len(classes)))
+            print(f"{place}: {row.name} names {share:.1f} % (mean over expressions)", flush=True)
     return Fold(models, methods, test)
 
 

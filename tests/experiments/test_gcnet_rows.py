@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from experiments import gcnet as script
 from experiments.parts.gcnet import reference, row, teaching
-from experiments.run import jobs, students
+from experiments.run import fitting, jobs, students
 from fer_tf import evaluation, pipeline, predictions, training, weights
 from fer_tf.models import gcnet
+from fer_tf.records import Fold
 
 from .test_gcnet import TINY, Spy, faces_of, neutral_of, planted
 
@@ -255,3 +256,30 @@ def test_too_few_people_to_leave_some_without_labels():
         students.split(planted((1, 3, 5)), 3, 0)
     everybody = planted((1, 3))
     assert [*map(id, students.split(everybody, 0, 0)[0])] == [*map(id, everybody)]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_who_is_tested_elsewhere_is_read_once(monkeypatch, tmp_path, elsewhere):
+    """With --test_on no training meets the tested; each network does, when it is trained."""
+    watched, asked = [], []
+
+    def fit_and_test(settings, build, learn, test, place, *rest, **more):
+        watched.append(test)
+        return evaluation.Outcome(place.name, {} if test is None else {"last": ([0], [0])})
+
+    def predict(net, test):
+        asked.append((net, {r.subject for r in test.records}))
+        return ([0], [0])
+
+    monkeypatch.setattr(fitting, "fit_and_test", fit_and_test)
+    monkeypatch.setattr(evaluation, "predict", predict)
+    test_on = "rendered/posed" if elsewhere else None
+    settings = script.Settings(preset="smoke", rows=("cnn", "S0R0+plain:neutral"), test_on=test_on)
+    listed = planted((1, 3, 5))
+    fold = Fold(*(tuple(i for i, r in enumerate(listed) if (r.subject == "s5") is out) for out in (False, True)))
+    made = script.one_fold(settings, listed, fold, script.rows_of(settings), settings.labels, 0, tmp_path)
+    assert [test is None for test in watched] == [elsewhere] * 2 and all(
+        [*m] == ["last"] for m in made.methods.values()
+    )
+    names = ["cnn", "S0R0_plain_neutral"]
+    assert asked == ([(name, {"s5"}) for name in names] if elsewhere else [])

@@ -13,6 +13,7 @@ import numpy as np
 from fer_tf import evaluation, pipeline, predictions, records, trained_on
 from fer_tf.models import cycle_at
 
+from ...run import jobs
 from ...run.settings import setting
 from . import classifiers, domains, features, gan
 from .row import ROWS, Row
@@ -141,6 +142,8 @@ def one_row(
 ) -> evaluation.Outcome:
     """A row of Tables 4 and 8 on one fold: its classifier, None for the SVM, and how it names the tested faces.
 
+    Faces of --test_on are read once, when it is trained, not after each epoch.
+
     Args:
       settings: of the run.
       row: of --rows.
@@ -162,4 +165,8 @@ def one_row(
     steps = settings.target_epochs * len(domains.target_batches(settings, learn, classes, seed))
     make = functools.partial(build, settings, row, source, seed)
     epochs = max(1, round(steps / len(shown)))
-    return classifiers.train(settings, shown, test, place, seed, epochs, make, followed(settings, row, source))
+    watched = None if settings.tested_elsewhere else test
+    trained = classifiers.train(settings, shown, watched, place, seed, epochs, make, followed(settings, row, source))
+    if not settings.tested_elsewhere or jobs.is_one(settings):
+        return trained
+    return evaluation.Outcome(trained.model, {"last": evaluation.predict(trained.model, test)})

@@ -9,7 +9,7 @@ import tensorflow as tf
 from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, features, gan, rows
 from experiments.parts.cycle_at.row import ROWS, Row, rows_of
-from fer_tf import catalogue, protocols, training
+from fer_tf import catalogue, evaluation, protocols, training
 from fer_tf.compat import Adam, keras
 from fer_tf.models import cycle_at
 from fer_tf.records import Record
@@ -329,3 +329,28 @@ def test_the_papers_data():
     assert (emotionet.folds, emotionet.images, emotionet.classes) == (5, 1141, "six")
     assert (bu3dfe.share, bu3dfe.people, bu3dfe.images) == (0.2, 100, 100 * 6 * 143 * 2 + 100 * 143)
     assert catalogue.parameters("bu3dfe") == {"levels": (3, 4)}
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_who_is_tested_elsewhere_is_read_once(monkeypatch, tmp_path, elsewhere):
+    """With --test_on no training of a row meets the tested; its network does, when it is trained."""
+    watched, asked = [], []
+
+    def train(settings, data, test, *rest):
+        watched.append(test)
+        return evaluation.Outcome("f_t", {} if test is None else {"last": "after each epoch"})
+
+    monkeypatch.setattr(classifiers, "train", train)
+    monkeypatch.setattr(evaluation, "predict", lambda net, test: asked.append((net, test)) or "once")
+    given = {
+        "dataset": "rendered2",
+        "target": "rendered2/wild=a",
+        "test_on": "rendered2/judge=j" if elsewhere else None,
+    }
+    settings = script.Settings(preset="smoke", **given, target_epochs=1)
+    f_s = cycle_at.tiny_classifier(classes=TWO, network="resnet18", size=32, name="f_s")
+    source = classifiers.Source(f_s, {}, {}, [], [], None)
+    found = rows.one_row(settings, Row.read("S2T_fine_tune"), source, part(range(4)), "the tested", 0, tmp_path)
+    assert watched == [None if elsewhere else "the tested"] and found.model == "f_t"
+    assert asked == ([("f_t", "the tested")] if elsewhere else [])
+    assert found.tested == {"last": "once" if elsewhere else "after each epoch"}
