@@ -12,11 +12,11 @@ tested on the others. So are controls, without training: class means in Feat, an
 stranger, from the person's other expressions, and averaged; the leak ratio says how much of G_k follows the input's
 expression (`parts/ia_gen/controls.py`). Each stage resumes by itself; `--expressions` picks some of the GANs. The paper
 pre-trains the GANs on BU-4DFE: run that with --all_subjects, then give its folder as --gan_init. A protocol of
-Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --lambda_consistency and --normal_norms are
-not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks their values on people of training. Nor
-are the ways to name of --named_by (`parts/ia_gen/namings.py`), which train no GAN: a finished run that is started again
-with them tests anew. --kept_back keeps people from all nets for them to be fitted to. --taught_by trains students, whom
-eq. (8) teaches of people without labels (`parts/ia_gen/teaching.py`).
+Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --lambda_consistency, --lambda_feat and
+--normal_norms are not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks values on people of
+training. Nor are the ways to name of --named_by (`parts/ia_gen/namings.py`), which train no GAN: a finished run that
+is started again with them tests anew. --kept_back keeps people from all nets for them to be fitted to. --taught_by
+trains students, whom eq. (8) teaches of people without labels (`parts/ia_gen/teaching.py`).
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %. One core of an AMD EPYC beside other work, with
@@ -73,6 +73,7 @@ class Settings(students.Students, gans.GANs):
         (),
         "Students: who names the pictures of people without labels, by which a classifier learns.",
         choices=teaching.STUDENTS,
+        free=True,
     )
     kept_back: float = setting(
         0.0,

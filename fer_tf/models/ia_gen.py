@@ -38,12 +38,13 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
 - Eq. (6): the content loss is L1, as the text above eq. (5) says; the equation prints MSE (`content="mse"`).
 - IV-A: faces are found by dlib, not by TSM.
 
-Three more are options, which are off:
+Four more are options, which are off:
 
 - Eq. (5): `phi_scale` multiplies phi, whose scale the paper leaves open and which eq. (5) squares. In
   `quick`, eq. (5) weighs a twelfth of eq. (4).
 - Eq. (6): `lambda_consistency` adds `consistency_loss`, by which two faces of one person give the same redrawn face in
   Feat. Eq. (3) to (5) let G keep what the input shows.
+- Eq. (6): `lambda_feat` adds `feat_loss`, eq. (5) with Feat for phi: redrawn faces are right where eq. (8) compares.
 - III-A: `normal_norms` draws the norms' scales, too: N(1, 0.02), as the code of [14] does. They start from one.
 
 Ways to name a face beside eq. (8) are rows of the command: `--named_by` of `experiments/ia_gen.py`.
@@ -169,10 +170,11 @@ class ExpressionGAN(PlayersModel):
       phi_pooling: j of eq. (5): phi is the last convolution before that pooling of the feature_net.
       phi_scale: what phi is multiplied by (a deviation; the paper's is 1).
       lambda_consistency: weight of `consistency_loss` (a deviation; the paper's is 0). Batches then have "other".
+      lambda_feat: weight of `feat_loss` (a deviation; the paper's is 0).
       dropout, normal_norms: see `build_generator`.
       seed: of the dropout masks.
     Raises:
-      ValueError: an unknown content loss, or beta or lambda_consistency without a feature_net.
+      ValueError: an unknown content loss, or beta, lambda_consistency or lambda_feat without a feature_net.
     """
 
     ANSWER = "target"
@@ -190,6 +192,7 @@ class ExpressionGAN(PlayersModel):
         phi_pooling: int = 2,
         phi_scale: float = 1.0,
         lambda_consistency: float = 0.0,
+        lambda_feat: float = 0.0,
         normal_norms: bool = False,
         dropout: float = 0.5,
         seed: int = 0,
@@ -199,19 +202,19 @@ class ExpressionGAN(PlayersModel):
         super().__init__(name=name, **options)
         if content not in ("l1", "mse"):
             raise ValueError(f"Unknown content loss {content!r}: use l1 or mse.")
-        if (beta or lambda_consistency) and feature_net is None:
+        if (beta or lambda_consistency or lambda_feat) and feature_net is None:
             raise ValueError(
-                "The perceptual loss of eq. (5) and consistency need a feature_net; without one, give beta=0."
+                "The perceptual loss of eq. (5), consistency and Feat need a feature_net; without one, give beta=0."
             )
         self.__dict__["feature_net"] = spec.build(feature_net)  # not tracked: neither trained nor saved here
         self.expression, self.width, self.content, self.seed = expression, width, content, seed
         self.alpha, self.beta, self.lambda_, self.dropout = alpha, beta, lambda_, dropout
         self.phi_pooling, self.phi_scale, self.normal_norms = phi_pooling, phi_scale, normal_norms
-        self.lambda_consistency = lambda_consistency
+        self.lambda_consistency, self.lambda_feat = lambda_consistency, lambda_feat
         self.generator = build_generator(width=width, dropout=dropout, seed=seed, normal_norms=normal_norms)
         self.discriminator = build_discriminator(width=width, normal_norms=normal_norms)
         self.built = True
-        weighted = ["content", "perceptual", *(["consistency"] if lambda_consistency else [])]
+        weighted = ["content", "perceptual", *["consistency"] * bool(lambda_consistency), *["feat"] * bool(lambda_feat)]
         self.track("discriminator_loss", "generator_loss", "adversarial_loss",
                    *(f"{n}_loss" for n in weighted), *(f"unweighted_{n}" for n in weighted))  # fmt: skip
 
@@ -251,10 +254,23 @@ class ExpressionGAN(PlayersModel):
         one, two = (tf.cast(self.feature_net.features((x + 1.0) / 2.0), tf.float32) for x in (output, again))
         return tf.reduce_mean(tf.reduce_sum(tf.square(one - two), -1))
 
+    def feat_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """||Feat(G(I)) - Feat(I_t)||^2, in which eq. (8) compares, over that of the targets' Feat; not in the paper.
+
+        Args:
+          output, target: (N, H, W, 1) in [-1, 1].
+        Returns:
+          Scalar >= 0; 1 where Feat(G(I)) is nothing.
+        """
+        wanted, made = (
+            tf.cast(self.feature_net.features((x + 1.0) / 2.0), tf.float32) for x in (tf.stop_gradient(target), output)
+        )
+        return l2_loss(made, wanted) / tf.maximum(tf.reduce_mean(tf.square(wanted)), 1e-6)
+
     def losses(self, batch: Batch, training: bool = True) -> tuple[dict[str, Terms], Terms]:
         """The weighted terms of both players on a batch with image and target: `train_step` makes eq. (7) of them.
 
-        The measures are eq. (4), eq. (5) and the consistency without lambda, alpha, beta and lambda_consistency.
+        The measures are eq. (4), eq. (5), the consistency and Feat without lambda, alpha, beta and their own weights.
         """
         image, target, again = grey(batch["image"]), grey(batch["target"]), None
         if self.lambda_consistency:  # one pass: norms see both faces of a person in one batch
@@ -265,9 +281,12 @@ class ExpressionGAN(PlayersModel):
         real = self.discriminator(tf.concat([image, target], -1), training=training)
         fake = self.discriminator(tf.concat([image, output], -1), training=training)
         plain = {"content": self.content_loss(output, target), "perceptual": self.perceptual_loss(output, target)}
-        weight = {"content": self.alpha, "perceptual": self.beta, "consistency": self.lambda_consistency}
+        weight = {"content": self.alpha, "perceptual": self.beta}
+        weight |= {"consistency": self.lambda_consistency, "feat": self.lambda_feat}
         if again is not None:
             plain["consistency"] = self.consistency_loss(output, again)
+        if self.lambda_feat:
+            plain["feat"] = self.feat_loss(output, target)
         return {
             "discriminator": {  # eq. (1), which D maximises: its negative
                 "real_loss": log_loss(real, True),
@@ -282,7 +301,7 @@ class ExpressionGAN(PlayersModel):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ["name", "expression", "width", "alpha", "beta", "lambda_", "content", "phi_pooling"]
-        names += ["dropout", "seed", "phi_scale", "lambda_consistency", "normal_norms"]
+        names += ["dropout", "seed", "phi_scale", "lambda_consistency", "lambda_feat", "normal_norms"]
         return {n: getattr(self, n) for n in names} | {"feature_net": spec.describe(self.feature_net)}
 
 

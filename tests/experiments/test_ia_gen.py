@@ -217,7 +217,7 @@ def read_marks(images):
 
 
 UNEQUAL = {"alpha": 3.0, "beta": 5.0, "lambda_": 2.0, "content": "mse", "phi_pooling": 3, "phi_scale": 0.5,
-           "lambda_consistency": 7.0, "normal_norms": True}  # fmt: skip
+           "lambda_consistency": 7.0, "lambda_feat": 1.5, "normal_norms": True}  # fmt: skip
 
 
 @pytest.fixture

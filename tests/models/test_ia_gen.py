@@ -142,6 +142,26 @@ def test_consistency_is_of_two_faces_of_one_person_in_one_pass():
     assert (again.lambda_consistency, again.phi_scale, again.normal_norms) == (7.0, 1.0, False)
 
 
+def test_faces_are_right_where_eq_8_compares():
+    """By hand: the mean squared difference of Feat over the targets' own; G alone moves, by all of its weights."""
+    model, (_, batch) = small(alpha=3.0, beta=5.0, lambda_=2.0, lambda_feat=7.0), ia_gen.tiny()
+    image, target = (2 * batch[n].numpy() - 1 for n in ("image", "target"))
+    made = model.generator(image, training=True).numpy()
+    own, wanted = (model.feature_net.features((x + 1) / 2).numpy() for x in (made, target))
+    share = ((own - wanted) ** 2).mean() / (wanted**2).mean()
+    losses, measures = model.losses(batch)
+    assert share > 1e-3 and float(measures["unweighted_feat"]) == pytest.approx(share, rel=1e-3)
+    assert float(losses["generator"]["feat_loss"]) == pytest.approx(2 * 7 * share, rel=1e-3)
+    assert float(model.feat_loss(tf.constant(target), tf.constant(target))) == 0
+    with tf.GradientTape() as tape:
+        loss = model.losses_of("generator", batch)["feat_loss"]
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, model.generator.trainable_variables))
+    assert ia_gen.ExpressionGAN(**model.get_config()).lambda_feat == 7.0
+    assert "feat_loss" not in small().losses(batch)[0]["generator"]
+    with pytest.raises(ValueError, match="Feat need a feature_net"):
+        ia_gen.ExpressionGAN(width=1 / 32, beta=0.0, lambda_feat=1.0)
+
+
 def test_norms_are_drawn_on_request():
     """N(1, 0.02) as in [14]'s code; ones by default, and all other weights as ever."""
     for drawn in (False, True):
@@ -158,7 +178,7 @@ def test_what_cannot_be_is_refused():
         small(content="l3")
     with pytest.raises(ValueError, match="beta=0"):
         ia_gen.ExpressionGAN(width=1 / 32)
-    with pytest.raises(ValueError, match="consistency need a feature_net"):
+    with pytest.raises(ValueError, match="consistency and Feat need a feature_net"):
         ia_gen.ExpressionGAN(width=1 / 32, beta=0.0, lambda_consistency=1.0)
 
 

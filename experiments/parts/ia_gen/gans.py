@@ -19,7 +19,10 @@ from ...run import classifier, cross, data, fitting, provenance, releasing
 from ...run.settings import setting
 from . import pictures
 
-ARGUMENTS = ("alpha", "beta", "lambda_", "content", "phi_pooling", "phi_scale", "lambda_consistency", "normal_norms")
+ARGUMENTS = (
+    "alpha", "beta", "lambda_", "content", "phi_pooling", "phi_scale", "lambda_consistency", "lambda_feat",
+    "normal_norms",
+)  # fmt: skip
 """Settings that `ia_gen.ExpressionGAN` takes under the same names."""
 
 
@@ -43,6 +46,9 @@ class GANs(classifier.Classifier, cross.Cross):
     )
     lambda_consistency: float = setting(
         0.0, "Weight of a term that is not in the paper: two faces of one person are redrawn alike in Feat.", low=0
+    )
+    lambda_feat: float = setting(
+        0.0, "Weight of a term that is not in the paper: redrawn faces are like the target in Feat, as in phi.", low=0
     )
     normal_norms: bool = setting(False, "Norms' scales start from N(1, 0.02), as all other weights do from N(0, 0.02).")
     temperature: float = setting(1.0, "Divides the distances in the recogniser's softmax.", low=1e-3, free=True)
