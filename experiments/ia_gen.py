@@ -140,6 +140,8 @@ def refuse(settings: Settings) -> None:
     cross.refuse_either(settings, settings.all_subjects)
     if settings.gans_of == "own" and not settings.train_on:
         raise ValueError("--gans_of=own leaves --train_on's people to FER-Net alone: give --train_on, too.")
+    if settings.all_subjects and (settings.labelled_people or settings.taught_by):
+        raise ValueError("--all_subjects learns everybody's labels: leave --labelled_people and --taught_by out.")
     releasing.refuse(settings)
 
 

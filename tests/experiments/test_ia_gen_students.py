@@ -198,6 +198,14 @@ def test_what_does_not_fit_is_refused(given, sentence):
         teaching.refuse(settings, listed, [Fold(tuple(range(len(listed))), ())])
 
 
+@pytest.mark.parametrize("given", [{"labelled_people": 2}, {"taught_by": ("softmax",)}])
+def test_weights_of_everybody_have_no_students(given):
+    with pytest.raises(
+        ValueError, match="--all_subjects learns everybody's labels: leave --labelled_people and --taught"
+    ):
+        script.refuse(script.Settings(preset="smoke", all_subjects=True, **given))
+
+
 def test_who_cannot_be_taught_is_named():
     settings = script.Settings(**GIVEN, taught_by=("softmax", "means"))
     listed = [r for r in people((0, 1, 2)) if r.subject != "s1" or r.expression != "neutral"]
