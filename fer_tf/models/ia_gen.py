@@ -236,7 +236,7 @@ class ExpressionGAN(PlayersModel):
 
     def perceptual_loss(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """L_cont^pep, the mean squared difference of phi. Eq. (5): (N, H, W, 1) in [-1, 1] twice -> scalar."""
-        if self.feature_net is None:
+        if not self.beta:
             return tf.zeros(())
         pair = (tf.stop_gradient(target), output)
         maps = (self.feature_net.maps((x + 1.0) / 2.0, self.phi_pooling) for x in pair)
