@@ -312,7 +312,8 @@ def tsne(
                 axes.scatter(*chosen.T, s=28, label=f"{label} ({len(chosen)})", **style)
         axes.set_xlabel("t-SNE 1 (no unit)")
         axes.set_ylabel("t-SNE 2 (no unit)")
-        axes.set_title(f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures", fontsize=10)
+        title = f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures"
+        axes.set_title(textwrap.fill(title, 52), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     for axes, (points, _) in zip(grid[rows:].ravel(), maps.values(), strict=False):
         _faces_at(axes, points, labels, np.asarray(faces), intensity)

@@ -159,6 +159,17 @@ def test_history_draws_the_columns(tmp_path):
             figures.history(path)
 
 
+def test_names_over_tsne_panels_do_not_meet():
+    features, labels = np.random.default_rng(0).normal(size=(12, 3)), np.repeat([0, 1], 6)
+    names = [f"Baseline, pre-trained, taught by ED2L less strangers' identity {i}" for i in (1, 2)]
+    fig = figures.tsne(dict.fromkeys(names, features), labels, EXPRESSIONS)
+    fig.canvas.draw()
+    left, right = (axes.title.get_window_extent() for axes in fig.axes[:2])
+    assert left.x1 < right.x0 and all(
+        name in fig.axes[i].get_title().replace("\n", " ") for i, name in enumerate(names)
+    )
+
+
 def test_tsne_keeps_clusters_apart_and_repeats_under_a_seed():
     rng = np.random.default_rng(2)
     labels = np.repeat([0, 2], 12)
