@@ -40,6 +40,10 @@ Bai, Jia, Xie, Shen: "Adversarial Feature Distillation for Facial Expression Rec
 - Eq. (5), `lambda_identity`: f_t is to hide who is shown, by l_a and l_p with the training people in the place of the
   expressions. 0 by default, as printed. At 1 it gained nothing there, and fresh probes read no less of who is shown
   than from the baseline.
+- Eq. (5), in closed form: `beside.independent` takes from a network's answers what their mean over a person tells. A
+  baseline that learns such names of 270 people without labels (`experiments.ed2l --labelled_people`) names 67.8 % of a
+  hundred judges' faces, 56.3 untaught, 56.9 by self-training, 56.6 if they are dispelled of strangers. The baseline's
+  own answers teach it as well as ED2L's (67.0), and people have to show all expressions about equally.
 """
 
 from __future__ import annotations
