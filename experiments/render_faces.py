@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+from importlib.metadata import PackageNotFoundError, version
 
 from .parts.render_faces import shards
 from .parts.render_faces.editions import EDITIONS, JUDGE
@@ -70,14 +71,22 @@ def people_of(settings: Settings) -> list[tuple[str, int]]:
 
 
 def fixed(settings: Settings, source: pathlib.Path) -> dict[str, int | str]:
-    """{name: value} of what every shard of a work folder is made with; of the face model its hash."""
-    import mitsuba
+    """{name: value} of what every shard of a work folder is made with; of the face model its hash.
 
+    Mitsuba is not imported here: beside TensorFlow it aborts its process as that ends. Processes of its own render.
+
+    Raises:
+      ModuleNotFoundError: Mitsuba is not installed.
+    """
+    try:
+        mitsuba = version("mitsuba")
+    except PackageNotFoundError:
+        raise ModuleNotFoundError('Mitsuba renders the faces: pip install "fer-tf[render]" brings it.') from None
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     numbers = {name: getattr(settings, name) for name in ("seed", "size", "samples")}
     numbers["quality"] = settings.quality or QUALITY[settings.edition]
     later = {"edition": settings.edition} if settings.edition > 1 else {}
-    return {**numbers, **later, "facekit": digest, "mitsuba": mitsuba.__version__}
+    return {**numbers, **later, "facekit": digest, "mitsuba": mitsuba}
 
 
 def run(settings: Settings) -> pathlib.Path:

@@ -1,8 +1,10 @@
 """The renderer: styles, intensities and geometry in NumPy, shards that resume, and a tiny real render."""
 
+import importlib.metadata
 import io
 import itertools
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -194,6 +196,23 @@ def test_missing_model(tmp_path):
         render_faces.run(render_faces.Settings(facekit=f"{tmp_path}/none.npz", out="x.h5"))
     with pytest.raises(FileNotFoundError, match="generic_neutral_mesh.obj"):
         rendering.load_facekit(tmp_path)
+
+
+def test_what_starts_the_processes_does_without_mitsuba(monkeypatch, tmp_path):
+    """Beside TensorFlow it would abort the command at its end; its version is known without it."""
+    (tmp_path / "kit.npz").write_bytes(b"a model")
+    monkeypatch.setitem(sys.modules, "mitsuba", None)
+    monkeypatch.setattr(render_faces, "version", {"mitsuba": "3.9.9"}.__getitem__)
+    assert render_faces.fixed(render_faces.Settings(edition=2), tmp_path / "kit.npz")["mitsuba"] == "3.9.9"
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(render_faces, "version", missing)
+    with pytest.raises(
+        ModuleNotFoundError, match=r'Mitsuba renders the faces: pip install "fer-tf\[render\]" brings it'
+    ):
+        render_faces.fixed(render_faces.Settings(), tmp_path / "kit.npz")
 
 
 def test_obj_folder_gives_the_same_arrays(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import json
 import multiprocessing
@@ -121,6 +122,7 @@ def start_worker(facekit: str, size: int, samples: int, edition: int, threads: i
     """Loads the model and Mitsuba once in a process, which ends when the one that started it is killed."""
     import drjit
 
+    atexit.register(os._exit, 0)  # its work is written; at Python's own end Mitsuba and TensorFlow abort each other
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
