@@ -82,7 +82,7 @@ NAMES = {**ROWS, **{row: f"{ROWS[student.start]}, {student.words}" for row, stud
 
 
 @settings.command(PRESETS)
-class Settings(net.Net, students.Students, settings.Views, settings.Init, cross.Cross):
+class Settings(net.Net, students.Dispelled, settings.Views, settings.Init, cross.Cross):
     """ED2L's, and what every run has."""
 
     init: str = "ed2l_fer2013"

@@ -56,7 +56,7 @@ PRESETS = {
 
 
 @settings.command(PRESETS, paper="ia_gen")
-class Settings(students.Students, gans.GANs):
+class Settings(students.Dispelled, gans.GANs):
     """IA-gen's and FER-Net's, and what every run has."""
 
     WORKERS = True

@@ -105,30 +105,37 @@ def probabilities(given: np.ndarray, own: Sequence[Sequence[int]]) -> np.ndarray
     return moved / moved.sum(-1, keepdims=True)
 
 
-def independent(given: np.ndarray, people: Sequence[object], shares: np.ndarray, rounds: int = 200) -> np.ndarray:
+def independent(
+    given: np.ndarray, people: Sequence[object], shares: np.ndarray, strength: float = 1.0, rounds: int = 200
+) -> np.ndarray:
     """The answers nearest to a network's from which nobody can tell who is seen: each person's mean is the same.
 
-    Nearest in relative entropy: each row times a factor of each class and person, found by iterative proportional
-    fitting. It supposes that people show the expressions as often as `shares` says; nobody's labels are read.
+    Nearest in relative entropy: each row times a factor of each class and person, found by scaling rows and means by
+    turns. It supposes that people show the expressions as often as `shares` says; nobody's labels are read.
 
     Args:
       given: (N, K) in [0, 1], what a network says; 1e-30 is the least that counts.
       people: (N,) who is seen.
       shares: (K,) positive, of sum one: the mean that each person's answers are to have.
-      rounds: of the fitting.
+      strength: 1: they have it. Less: the relative entropy of a person's mean to it counts rho = strength / (1 -
+        strength) times as much as that of the answers to those given, for people who do not show all expressions alike.
+      rounds: of the scaling.
     Returns:
       (N, K) float64, whose rows sum to one.
     Raises:
-      ValueError: a share is not positive.
+      ValueError: a share is not positive, or strength is not in [0, 1].
     """
     shares = np.asarray(shares, np.float64)
     if not (shares > 0).all():
         raise ValueError(f"Shares of classes are positive, and were {shares.tolist()}.")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is in [0, 1], and was {strength}.")
     answers = np.maximum(np.asarray(given, np.float64), 1e-30)  # where a network is sure, the rest still has an order
     place = np.unique(np.array([str(person) for person in people]), return_inverse=True)[1]
-    counts = np.bincount(place)[:, None]
+    wanted = np.bincount(place)[:, None] * shares
+    factors = np.ones_like(wanted)
     for _ in range(rounds):
-        answers /= answers.sum(1, keepdims=True)
-        means = np.stack([np.bincount(place, column) for column in answers.T], 1) / counts
-        answers *= (shares / means)[place]
+        rows = answers / (answers * factors[place]).sum(1, keepdims=True)
+        factors = (wanted / np.stack([np.bincount(place, column) for column in rows.T], 1)) ** strength
+    answers = answers * factors[place]
     return answers / answers.sum(1, keepdims=True)

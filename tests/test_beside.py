@@ -76,3 +76,22 @@ def test_answers_that_tell_nobody_who_is_seen():
     assert many.max() < 1 and np.all(many.sum(1) > 0.999), "what was given stays as it was"
     with pytest.raises(ValueError, match=r"Shares of classes are positive, and were \[0.0, 1.0\]"):
         beside.independent(given, "aabb", np.array([0.0, 1.0]))
+
+
+def test_answers_that_tell_less_of_who_is_seen():
+    """Between what a network says and what tells nobody; at its optimum, by the gradient of what it minimises."""
+    rng = np.random.default_rng(3)
+    given, shares = rng.dirichlet([3, 1, 1], 8), np.array([0.5, 0.3, 0.2])
+    people, away = ["a"] * 8, []
+    for strength in (0.0, 0.5, 0.9, 1.0):
+        found = beside.independent(given, people, shares, strength)
+        away.append(np.abs(found.mean(0) - shares).max())
+        if strength < 1:
+            rho, mean = strength / (1 - strength), found.mean(0)
+            # sum_ik q log(q / p) + rho sum_k n mean_k log(mean_k / share_k): alike for all classes of a row
+            slope = np.log(found / given) + rho * np.log(mean / shares)
+            np.testing.assert_allclose(slope - slope.mean(1, keepdims=True), 0, atol=1e-6)
+    np.testing.assert_allclose(beside.independent(given, people, shares, 0.0), given)
+    assert away == sorted(away, reverse=True) and away[0] > 0.05 and away[-1] < 1e-6
+    with pytest.raises(ValueError, match=r"strength is in \[0, 1\], and was 1.5"):
+        beside.independent(given, people, shares, 1.5)

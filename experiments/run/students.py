@@ -32,6 +32,19 @@ class Students(Base):
     taught_epochs: int = setting(0, "Of a student, which others teach; 0: --epochs.", low=0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dispelled(Students):
+    """And how strongly identity is taken from a teacher's answers."""
+
+    dispel_strength: float = setting(
+        1.0,
+        "Of students that end in -dispelled or -strangers: 1 gives everybody's answers the same mean; less lets it "
+        "differ, for people who do not show all expressions alike.",
+        low=0,
+        high=1,
+    )
+
+
 def split(
     listed: Sequence[records.Record], people: int, seed: int
 ) -> tuple[list[records.Record], list[records.Record]]:
@@ -84,7 +97,9 @@ def shares(labelled: Sequence[records.Record], classes: Sequence[str]) -> np.nda
     return counts / counts.sum()
 
 
-def moved(given: Any, people: Sequence[str | None], way: str, shares: np.ndarray, seed: int) -> np.ndarray:
+def moved(
+    given: Any, people: Sequence[str | None], way: str, shares: np.ndarray, seed: int, strength: float = 1.0
+) -> np.ndarray:
     """What a teacher says of people without labels, less what tells who is seen.
 
     Eq. (5) of ED2L, with people for expressions, is least where nobody can be told by the answers; to a dispeller that
@@ -98,6 +113,7 @@ def moved(given: Any, people: Sequence[str | None], way: str, shares: np.ndarray
         person's.
       shares: (K,) of the classes, which each person's answers get.
       seed: of the strangers.
+      strength: of `beside.independent`.
     Returns:
       (N, K) float64.
     """
@@ -106,7 +122,7 @@ def moved(given: Any, people: Sequence[str | None], way: str, shares: np.ndarray
         return given
     who = np.array([str(person) for person in people])
     who = np.random.default_rng(seed).permutation(who) if way == "-strangers" else who
-    return beside.independent(given, who.tolist(), shares)
+    return beside.independent(given, who.tolist(), shares, strength)
 
 
 def epochs_of(settings: Any, student: bool) -> int:

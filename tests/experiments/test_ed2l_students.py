@@ -93,6 +93,19 @@ def test_names_are_the_teachers(planted):
         assert said[id(r.image)] == CLASSES[1 - CLASSES.index(r.expression)]
 
 
+def test_the_strength_of_the_dispelling_is_the_settings(planted, monkeypatch):
+    """With the labelled people's shares, and the others' names."""
+    told = []
+    monkeypatch.setattr(evaluation, "predict", wrong([]))
+    monkeypatch.setattr(students, "moved", lambda given, *rest: told.append(rest) or given)
+    known, others = students.split(planted.people(people=4), 2, 0)
+    settings = script.Settings(**GIVEN, dispel_strength=0.25)
+    teaching.named(settings, script.STUDENTS["baseline:taught-ed2l-strangers"], None, known, others, 5)
+    ((people, way, shares, seed, strength),) = told
+    assert (way, seed, strength) == ("-strangers", 5, 0.25) and people == [r.subject for r in others]
+    assert shares.tolist() == students.shares(known, CLASSES).tolist() != [0.5, 0.5]
+
+
 def test_the_jobs_of_a_fold_and_the_starts(tmp_path):
     """A student is behind its teacher, has its own epochs, and starts as the baseline does."""
     rows = (*ROWS[:2], "baseline:taught-ed2l-strangers")

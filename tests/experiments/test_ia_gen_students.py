@@ -136,6 +136,15 @@ def test_the_names_of_a_person_are_dispelled(monkeypatch, tmp_path):
     assert named["taught_softmax-dispelled"] == ["happiness", "happiness", "anger", "anger"] * 2
 
 
+def test_no_strength_leaves_a_teachers_names(monkeypatch, tmp_path):
+    learnt = spied(monkeypatch)
+    teacher, others = Greys(), [flat(p, "anger", i) for p in (2, 3) for i in range(4)]
+    teacher.feature_net.classify = lambda images: surer(teacher.features(images))
+    given = {**GIVEN, "inputs": (), "taught_by": ("softmax-dispelled",), "dispel_strength": 0.0}
+    teaching.teach(script.Settings(**given), teacher, people((0, 1)), others, people((4,)), 0, tmp_path)
+    assert [r.expression for r in learnt[0][1][4:]] == ["anger"] * 8
+
+
 def surer(greys):
     """Anger, the more surely the brighter; for the sake of either person by other greys."""
     p = 0.6 + (greys[:, 0] % 30) / 1000 + greys[:, 0] / 2000

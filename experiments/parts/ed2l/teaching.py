@@ -80,7 +80,9 @@ def named(
     answers = evaluation.predict(teacher, data.batches(settings, list(others), classes, ed2l, seed, False))
     people = [r.subject for r in answers.records]
     shares = students.shares(labelled, classes)
-    found = students.moved(answers.probabilities, people, student.way, shares, seed).argmax(-1)
+    found = students.moved(answers.probabilities, people, student.way, shares, seed, settings.dispel_strength).argmax(
+        -1
+    )
     shown = [*labelled, *students.renamed(answers.records, [classes[k] for k in found])]
     right = float(np.mean(np.equal(answers[0], found)))
     return data.batches(settings, shown, classes, ed2l, seed, True), right

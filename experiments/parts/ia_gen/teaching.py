@@ -199,7 +199,8 @@ def teach(
         if not jobs.wanted(folder := place / place_of(name)):
             continue
         teacher, dash, way = name.partition("-")
-        found = students.moved(said[teacher][:, places], faces.people, dash + way, shares, seed).argmax(-1)
+        given = said[teacher][:, places]
+        found = students.moved(given, faces.people, dash + way, shares, seed, settings.dispel_strength).argmax(-1)
         right = 100 * np.mean(np.take(places, found) == faces.labels)
         print(f"{folder}: its teacher names {right:.1f} % of the people without labels right.", flush=True)
         shown = [*known, *students.renamed(faces.kept, [asked(classes)[k] for k in found])]
