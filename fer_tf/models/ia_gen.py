@@ -38,7 +38,7 @@ Generative Adversarial Networks" (FG 2018). Section III-A, eq. (1) to (7): `buil
 - Eq. (6): the content loss is L1, as the text above eq. (5) says; the equation prints MSE (`content="mse"`).
 - IV-A: faces are found by dlib, not by TSM.
 
-Four more are options, which are off:
+Five more are options, which are off:
 
 - Eq. (5): `phi_scale` multiplies phi, whose scale the paper leaves open and which eq. (5) squares. In
   `quick`, eq. (5) weighs a twelfth of eq. (4).
@@ -46,6 +46,9 @@ Four more are options, which are off:
   Feat. Eq. (3) to (5) let G keep what the input shows.
 - Eq. (6): `lambda_feat` adds `feat_loss`, eq. (5) with Feat for phi: redrawn faces are right where eq. (8) compares.
 - III-A: `normal_norms` draws the norms' scales, too: N(1, 0.02), as the code of [14] does. They start from one.
+- Eq. (8): it may teach FER-Net of people without labels, by faces redrawn from a known neutral one (`--taught_by` of
+  `experiments/ia_gen.py`). A hundred judges' faces: 70.1 % where FER-Net alone names 68.4 and class means in place of
+  redrawn faces teach 66.2; with identity dispelled from the names 73.2, and 73.9 from FER-Net's own.
 
 Ways to name a face beside eq. (8) are rows of the command: `--named_by` of `experiments/ia_gen.py`.
 """
