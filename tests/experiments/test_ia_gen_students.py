@@ -178,6 +178,10 @@ def test_gans_that_redraw_neutral_faces_alone(monkeypatch, tmp_path):
         assert own == inputs and {learn.records[i].expression for i in learn.pairs["target"]} == {"anger"}
         assert all(learn.records[i].subject == learn.records[j].subject
                    for i, j in zip(learn.pairs["image"], learn.pairs["target"], strict=True))  # fmt: skip
+    for inputs in ((), ("sadness",)):
+        settings = script.Settings(**{**GIVEN, "inputs": inputs}, only_inputs=True)
+        with pytest.raises(ValueError, match="--only_inputs: nobody who shows anger has a face of --inputs="):
+            gans.train(settings, "anger", people((0, 1)), None, 0, tmp_path)
 
 
 def test_the_jobs_of_a_fold():
@@ -197,7 +201,6 @@ def test_the_jobs_of_a_fold():
         ({"labelled_people": 0}, "--taught_by=regenerated is of people without labels: give --labelled_people."),
         ({"inputs": ()}, "--taught_by=regenerated redraws neutral faces: give --inputs=neutral."),
         ({"labelled_people": 4}, "--labelled_people=4 leaves nobody without labels: 4 people train"),
-        ({"only_inputs": True, "inputs": (), "taught_by": ()}, "--only_inputs redraws those of --inputs: give some."),
     ],
 )
 def test_what_does_not_fit_is_refused(given, sentence):

@@ -78,11 +78,9 @@ def refuse(settings: Any, listed: Sequence[records.Record], folds: Sequence[reco
     """Refuses, before anything is trained, students whom nobody can teach.
 
     Raises:
-      ValueError: --only_inputs without --inputs; students without --labelled_people; or, where one is taught beside
-        neutral faces, without --inputs=neutral or with somebody of whom there is none; or as `students.refuse`.
+      ValueError: students without --labelled_people; or, where one is taught beside neutral faces, without
+        --inputs=neutral or with somebody of whom there is none; or as `students.refuse`.
     """
-    if settings.only_inputs and not settings.inputs:
-        raise ValueError("--only_inputs redraws those of --inputs: give some.")
     if settings.taught_by and not settings.labelled_people:
         raise ValueError(
             f"--taught_by={','.join(settings.taught_by)} is of people without labels: give --labelled_people."
