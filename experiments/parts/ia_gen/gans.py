@@ -219,10 +219,8 @@ def train(
         kept = [people[i].expression in settings.inputs for i in pairs["image"]]
         pairs = {name: [i for i, keep in zip(column, kept, strict=True) if keep] for name, column in pairs.items()}
         if not pairs["image"]:
-            raise ValueError(
-                f"--only_inputs: nobody who shows {expression} has a face of --inputs={','.join(settings.inputs)}: give "
-                "one that they show, such as neutral."
-            )
+            where = f"--inputs={','.join(settings.inputs)}"
+            raise ValueError(f"--only_inputs: nobody who shows {expression} has a face of {where}: give neutral, say.")
     if settings.lambda_consistency:
         pairs["other"] = second_inputs(people, pairs["image"], seed)
     views = {"pairs": pairs, "batch_size": settings.gan_batch_size, "views_per_image": settings.gan_views or None}
