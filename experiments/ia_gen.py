@@ -355,10 +355,11 @@ def run(settings: Settings) -> report.Results:
             print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
                   "on to the test.")  # fmt: skip
             continue
+        learn, shown = ([listed[i] for i in part] for part in (fold.train, labelled(listed, fold, classes).test))
+        teacher = gans.assemble(settings, trained.gans, trained.net, classes)
+        taught = teaching.teach(settings, teacher, learn, others, shown, seed, place)
         last = test(settings, trained, listed, fold, fitting, seed, place)
         own = {settings.classifier_name: trained.tested} if trained.tested else {}
-        learn, shown = [listed[i] for i in fold.train], labelled(listed, fold, classes).test
-        taught = teaching.teach(settings, last.model, learn, others, [listed[i] for i in shown], seed, place)
         methods = {**own, **last.methods, **taught}
         more = {"generation": last.generation, "controls": last.controls, "named_by": last.named_by}
         tested.append({"run": number_of_run, "fold": number, "methods": methods, **more})

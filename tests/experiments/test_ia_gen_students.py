@@ -69,7 +69,7 @@ def test_what_each_teacher_says():
 def test_a_neutral_face_is_known_to_be_one(monkeypatch, tmp_path):
     """Where neutral is a class nobody is asked for it, and a student learns it of everybody."""
     learnt = spied(monkeypatch)
-    settings = script.Settings(**{**GIVEN, "classes": "neutral,anger,happiness"}, taught_by=("regenerated",))
+    settings = script.Settings(**{**GIVEN, "classes": "neutral,anger,happiness"}, taught_by=("regenerated", "means"))
     teacher = Greys()
     teacher.classes = settings.labels
     teacher.embed = lambda images: (
@@ -78,8 +78,11 @@ def test_a_neutral_face_is_known_to_be_one(monkeypatch, tmp_path):
     )
     assert settings.labels == (*CLASSES, "neutral")
     teaching.teach(settings, teacher, people((0, 1)), people((2, 3)), people((4,)), 0, tmp_path)
-    ((_, listed, _),) = learnt
-    assert Counter(r.expression for r in listed) == {"neutral": 8, "anger": 4, "happiness": 4}
+    assert len(learnt) == 2
+    for _, listed, _ in learnt:
+        assert Counter(r.expression for r in listed) == {"neutral": 8, "anger": 4, "happiness": 4}
+        named = [(r.subject, r.expression) for r in listed if r.subject in ("s2", "s3") and r.expression != "neutral"]
+        assert named == [(who, shown) for who in ("s2", "s3") for shown in CLASSES]
 
 
 def spied(monkeypatch):
@@ -163,6 +166,23 @@ def test_nets_learn_from_the_labelled_and_students_from_all(planted, monkeypatch
     labelled = seen["finetune"]
     assert len(labelled) == 2 and seen["gan_anger"] == seen["gan_happiness"] == labelled
     assert seen["taught_regenerated"] == seen["taught_softmax"] == {"P3", "P4", "P5"} > labelled
+
+
+def test_students_are_taught_before_anybody_judges(planted, monkeypatch, tmp_path):
+    """As a job of its own a student has to find nothing undone, and the judge is not before it."""
+    planted.plant(planted.people(people=6, expressions=("anger", "happiness", "neutral")))
+    order = []
+    monkeypatch.setattr(teaching, "teach", lambda *_: order.append("taught") or {})
+
+    def judged(*_):
+        order.append("tested")
+        raise InterruptedError
+
+    monkeypatch.setattr(script, "test", judged)
+    given = {**GIVEN, "taught_by": ("softmax",), "only_folds": "0", "max_subjects": 0}
+    with pytest.raises(InterruptedError):
+        script.run(script.Settings(**given, workdir=tmp_path))
+    assert order == ["taught", "tested"]
 
 
 def test_gans_that_redraw_neutral_faces_alone(monkeypatch, tmp_path):

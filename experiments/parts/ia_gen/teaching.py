@@ -140,20 +140,19 @@ def answers(
       labelled, others: of `students.split`.
       seed: of the fold.
     Returns:
-      (their pictures, {teacher: (N, K) probabilities}).
+      (their pictures, {teacher: (N, C) probabilities of the classes that are `asked`}).
     """
-    faces = seen(settings, model, others, seed)
-    found, wanted = {"softmax": faces.softmax}, {name.partition("-")[0] for name in settings.taught_by}
-    if wanted > {"softmax"} or "softmax" not in wanted:
+    faces, places = seen(settings, model, others, seed), [settings.labels.index(c) for c in asked(settings.labels)]
+    found, wanted = {"softmax": faces.softmax[:, places]}, {name.partition("-")[0] for name in settings.taught_by}
+    if wanted - {"softmax"}:
         theirs = neutral(settings, model, others, seed)
         own, made = (np.stack([theirs[who][i] for who in faces.people]) for i in (0, 1))
-        found["regenerated"] = by_distance(faces.own, made)
+        found["regenerated"] = by_distance(faces.own, made[:, places])
     if "means" in wanted:
         known, usual = seen(settings, model, labelled, seed), neutral(settings, model, labelled, seed)
         moves = known.own - np.stack([usual[who][0] for who in known.people])
-        means = [moves[known.labels == k].mean(0) if (known.labels == k).any() else np.full(moves.shape[1], np.inf)
-                 for k in range(len(settings.labels))]  # fmt: skip
-        found["means"] = by_distance(faces.own, own[:, None] + np.stack(means))
+        means = np.stack([moves[known.labels == k].mean(0) for k in places])
+        found["means"] = by_distance(faces.own, own[:, None] + means)
     return faces, found
 
 
@@ -185,26 +184,24 @@ def teach(
       place: folder of the fold.
     """
     methods: dict[str, dict[str, Any]] = {}
-    if not settings.taught_by:
+    wanted = [name for name in settings.taught_by if jobs.wanted(place / place_of(name))]
+    if not wanted:
         return methods
-    classes = settings.labels
+    classes, own = settings.labels, asked(settings.labels)
     faces, said = answers(settings, model, labelled, others, seed)
     known = [*records.of_classes(labelled, classes), *(r for r in others if r.expression == "neutral" in classes)]
-    places = [classes.index(c) for c in asked(classes)]
-    shares = students.shares(records.of_classes(labelled, asked(classes)), asked(classes))
+    shares = students.shares(records.of_classes(labelled, own), own)
     test = data.batches(settings, list(held_out), classes, ia_gen, seed, False)
-    for name in settings.taught_by:
-        if not jobs.wanted(folder := place / place_of(name)):
-            continue
-        teacher, dash, way = name.partition("-")
-        given = said[teacher][:, places]
-        found = students.moved(given, faces.people, dash + way, shares, seed, settings.dispel_strength).argmax(-1)
-        right = 100 * np.mean(np.take(places, found) == faces.labels)
+    for name in wanted:
+        folder, (teacher, dash, way) = place / place_of(name), name.partition("-")
+        found = students.moved(said[teacher], faces.people, dash + way, shares, seed, settings.dispel_strength)
+        names = [own[k] for k in found.argmax(-1)]
+        right = 100 * np.mean([classes.index(said_so) == k for said_so, k in zip(names, faces.labels, strict=True)])
         print(f"{folder}: its teacher names {right:.1f} % of the people without labels right.", flush=True)
-        shown = [*known, *students.renamed(faces.kept, [asked(classes)[k] for k in found])]
+        shown = [*known, *students.renamed(faces.kept, names)]
         alone, epochs = records.Fold(tuple(range(len(shown))), ()), students.epochs_of(settings, True)
-        given = {"epochs": epochs, "follows": {"the teacher": model}}
-        net, _ = classifier.one_fold(settings, shown, alone, classes, seed, folder, **given)
+        more = {"epochs": epochs, "follows": {"the teacher": model}}
+        net, _ = classifier.one_fold(settings, shown, alone, classes, seed, folder, **more)
         if not jobs.is_one(settings):
             label = f"{settings.classifier_name}, {STUDENTS[name]}"
             methods[label] = {"last": evaluation.predict(net, test)}
