@@ -230,6 +230,23 @@ def split(
     return records.Fold(tuple(i for i in fold.train if listed[i].subject in kept), fold.test), others
 
 
+def teach(
+    settings: Settings,
+    trained: Trained,
+    listed: list[records.Record],
+    fold: records.Fold,
+    others: list[records.Record],
+    seed: int,
+    place: Path,
+) -> dict[str, Any]:
+    """What the students of --taught_by name the held-out people; before any judge, of whom no student has need."""
+    if not settings.taught_by:
+        return {}
+    learn, shown = ([listed[i] for i in part] for part in (fold.train, labelled(listed, fold, settings.labels).test))
+    teacher = gans.assemble(settings, trained.gans, trained.net, settings.labels)
+    return teaching.teach(settings, teacher, learn, others, shown, seed, place)
+
+
 class Tested(NamedTuple):
     """The recogniser of one fold on the held-out people.
 
@@ -355,9 +372,7 @@ def run(settings: Settings) -> report.Results:
             print(f"{place}: only {', '.join(trained.gans)} trained; the same command without --expressions goes "
                   "on to the test.")  # fmt: skip
             continue
-        learn, shown = ([listed[i] for i in part] for part in (fold.train, labelled(listed, fold, classes).test))
-        teacher = gans.assemble(settings, trained.gans, trained.net, classes)
-        taught = teaching.teach(settings, teacher, learn, others, shown, seed, place)
+        taught = teach(settings, trained, listed, fold, others, seed, place)
         last = test(settings, trained, listed, fold, fitting, seed, place)
         own = {settings.classifier_name: trained.tested} if trained.tested else {}
         methods = {**own, **last.methods, **taught}
