@@ -16,7 +16,8 @@ Oulu-CASIA takes VGG-16 in FER-Net's place, as the paper does. --phi_scale, --la
 --normal_norms are not in the paper (Deviations of `models/ia_gen.py`); `experiments.choose` picks values on people of
 training. Nor are the ways to name of --named_by (`parts/ia_gen/namings.py`), which train no GAN: a finished run that
 is started again with them tests anew. --kept_back keeps people from all nets for them to be fitted to. --taught_by
-trains students, whom eq. (8) teaches of people without labels (`parts/ia_gen/teaching.py`).
+trains students, whom eq. (8) teaches of people without labels (`parts/ia_gen/teaching.py`). --beside_neutral names
+people whose neutral face is known by what is redrawn from that (`parts/ia_gen/neutral.py`).
 
 Two CPU cores (Xeon with AMX), seed 0: the first command 14 min 48 s, FER-Net 91.9 %, IA-gen 86.9 %. With --gan_epochs=4
 --only_folds=0,1,2: FER-Net 89.84 +- 2.34 %, IA-gen 87.30 +- 4.10 %. One core of an AMD EPYC beside other work, with
@@ -37,7 +38,7 @@ from fer_tf import evaluation, export, protocols, records
 from fer_tf.models import ia_gen
 from fer_tf.predictions import Answers
 
-from .parts.ia_gen import controls, gans, measures, namings, teaching
+from .parts.ia_gen import controls, gans, measures, namings, neutral, teaching
 from .run import classifier, command_line, cross, data, jobs, provenance, releasing, report, settings, students, work
 from .run.settings import setting
 
@@ -68,6 +69,9 @@ class Settings(students.Dispelled, gans.GANs):
         "Further ways to name a face, which are not in the paper: rows of the table.",
         choices=namings.NAMES,
         free=True,
+    )
+    beside_neutral: bool = setting(
+        False, "Name held-out people beside their known neutral face, too; and controls.", free=True
     )
     taught_by: tuple[str, ...] = setting(
         (),
@@ -142,6 +146,10 @@ def refuse(settings: Settings) -> None:
         raise ValueError("--gans_of=own leaves --train_on's people to FER-Net alone: give --train_on, too.")
     if settings.all_subjects and (settings.labelled_people or settings.taught_by):
         raise ValueError("--all_subjects learns everybody's labels: leave --labelled_people and --taught_by out.")
+    if settings.beside_neutral and "neutral" in settings.labels:
+        raise ValueError(
+            "--beside_neutral has neutral faces known, so that none is to be named: leave it out of --classes."
+        )
     releasing.refuse(settings)
 
 
@@ -303,6 +311,9 @@ def test(
         fitted = embed(settings, model, kept, seed) if settings.kept_back else seen[0]
         more, named_by = namings.measure(settings.named_by, seen[0], fitted, seen[1])
         answers = {**answers, **more}
+    if settings.beside_neutral:
+        both = ([listed[i] for i in part] for part in fold)
+        answers = {**answers, **neutral.measure(settings, model, *both, seed)}
     methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
     if settings.tested_elsewhere:
         methods = {settings.classifier_name: {"last": softmax(seen[1])}, **methods}
@@ -332,6 +343,8 @@ def baselines(settings: Settings) -> dict[str, str]:
     beside |= {"IA-gen": settings.classifier_name, controls.NAMES["class_means"]: settings.classifier_name}
     net = settings.classifier_name
     beside |= {f"{net}, {teaching.STUDENTS[name]}": net for name in settings.taught_by}
+    beside |= {name: net for name in neutral.NAMES.values()}
+    beside[neutral.NAMES["stranger"]] = neutral.NAMES["regenerated"]
     return {**beside, **namings.baselines(settings.named_by, net)}
 
 
@@ -361,6 +374,9 @@ def run(settings: Settings) -> report.Results:
     listed, folds = cross.dealt(settings, listed, settings.loaded, folder)
     numbers = data.chosen_folds(settings, len(folds))
     teaching.refuse(settings, listed, [folds[number] for number in numbers])
+    for number in numbers if settings.beside_neutral else ():
+        everybody = [*folds[number].train, *folds[number].test]
+        neutral.refuse(listed, everybody, classes, settings.inputs, "--beside_neutral")
     for number in numbers:
         check_people(settings, listed, parted(settings, listed, folds[number])[0], number)
     for number_of_run, number in jobs.pairs(settings, folder, numbers, stages(settings)):

@@ -280,6 +280,7 @@ def tsne(
     seed: int = 0,
     intensity: np.ndarray | None = None,
     faces: np.ndarray | None = None,
+    most: int = 1000,
 ) -> Figure:
     """t-SNE maps of features, one colour and marker per class; of several networks side by side, four in a row.
 
@@ -292,8 +293,14 @@ def tsne(
       intensity: (N,) float in [0, 1]: the weaker an expression, the paler its point (GCNet, Fig. 6).
       faces: (N, h, w) float in [0, 1]: below, the same maps with the pictures at their points (Fig. 6 (c), (d)), 150 at
         most, evenly chosen, framed in their class's colour.
+      most: of more pictures than that so many are drawn by the seed, and the title says of how many.
     """
     networks, labels = features if isinstance(features, Mapping) else {"": features}, np.asarray(labels)
+    everything = len(labels)
+    if everything > most and all(len(f) == everything for f in networks.values()):
+        drawn = np.sort(np.random.default_rng(seed).choice(everything, most, replace=False))
+        networks, labels = {name: np.asarray(f)[drawn] for name, f in networks.items()}, labels[drawn]
+        intensity, faces = (None if x is None else np.asarray(x)[drawn] for x in (intensity, faces))
     maps = {name: _tsne_points(np.asarray(f, np.float32), labels, perplexity, seed) for name, f in networks.items()}
     columns, rows, kinds = min(4, len(maps)), -(-len(maps) // 4), 1 if faces is None else 2
     fig = Figure(figsize=(1.8 + 4.8 * columns, 5.0 * rows * kinds), layout="constrained")
@@ -312,7 +319,8 @@ def tsne(
                 axes.scatter(*chosen.T, s=28, label=f"{label} ({len(chosen)})", **style)
         axes.set_xlabel("t-SNE 1 (no unit)")
         axes.set_ylabel("t-SNE 2 (no unit)")
-        title = f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)} pictures"
+        of_all = f" of {everything}" if everything > len(points) else ""
+        title = f"{name + ': ' if name else ''}perplexity {used:g}, {len(points)}{of_all} pictures"
         axes.set_title(textwrap.fill(title, 52), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     for axes, (points, _) in zip(grid[rows:].ravel(), maps.values(), strict=False):

@@ -189,6 +189,21 @@ def test_tsne_keeps_clusters_apart_and_repeats_under_a_seed():
         figures.tsne(features[:3], labels[:3], EXPRESSIONS)
 
 
+def test_tsne_of_many_pictures_draws_some_by_the_seed():
+    """The drawn keep their labels, intensities and faces; the title says of how many."""
+    labels = np.arange(40) % 2
+    features = labels[:, None] * 10.0 + np.random.default_rng(0).normal(size=(40, 3))
+    (axes,) = figures.tsne(features, labels, ("anger", "fear"), seed=4, most=12, intensity=np.linspace(0, 1, 40)).axes
+    assert "12 of 40 pictures" in axes.get_title()
+    drawn = np.sort(np.random.default_rng(4).choice(40, 12, replace=False))
+    (alone,) = figures.tsne(features[drawn], labels[drawn], ("anger", "fear"), seed=4, intensity=drawn / 39).axes
+    for one, other in zip(axes.collections, alone.collections, strict=True):
+        np.testing.assert_array_equal(one.get_offsets(), other.get_offsets())
+        np.testing.assert_allclose(one.get_alpha(), other.get_alpha())
+    (whole,) = figures.tsne(features, labels, ("anger", "fear"), seed=4, most=40).axes
+    assert "40 pictures" in whole.get_title() and " of " not in whole.get_title()
+
+
 @pytest.mark.parametrize("spread", [1e-11, 0.0])
 def test_tsne_of_a_net_that_has_learnt_nothing(spread):
     """Features that are all but alike: a map, or all points at one place, where scikit-learn alone ends the process."""

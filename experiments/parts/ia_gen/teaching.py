@@ -5,8 +5,7 @@ Of the others it is known who they are and which picture is neutral. Redrawn fro
 input shows; so eq. (8) names the person's pictures by the nearest face, and a FER-Net learns by these names, which
 sees one picture. Each of --taught_by is one:
 
-    regenerated     eq. (8), Feat of each G_k the mean over the person's neutral pictures
-    means           a control without generated faces: that neutral face in Feat, moved as the labelled people's are
+    regenerated, corrected, means       the nearest, as `neutral.py` has them; the last is a control
     softmax         what FER-Net itself says: self-training, which needs no neutral face
 
 With -dispelled behind it, a person's names are as often each expression as the labelled people show it, as in
@@ -18,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +25,13 @@ from fer_tf import evaluation, records
 from fer_tf.models import ia_gen
 
 from ...run import classifier, data, jobs, students
-from . import controls
+from . import neutral
 
 TEACHERS = {
     "softmax": "taught by itself",
     "means": "taught by class means beside the neutral face",
     "regenerated": "taught by eq. (8) beside the neutral face",
+    "corrected": "taught by eq. (8) beside the neutral face, corrected",
 }
 """What names the pictures -> what the table calls the student."""
 
@@ -40,27 +40,6 @@ STUDENTS = {f"{name}{way}": f"{words}{less}" for name, words in TEACHERS.items()
 
 SHARPNESS = 10.0
 """Distances are divided by their spread over the classes, and multiplied by this."""
-
-
-class Seen(NamedTuple):
-    """Some people's pictures in Feat, of which nothing is redrawn.
-
-    Attributes:
-      kept: N records.
-      labels: (N,) int in [0, K).
-      own: (N, F) float32, Feat(I).
-      softmax: (N, K) float32.
-    """
-
-    kept: Sequence[records.Record]
-    labels: np.ndarray
-    own: np.ndarray
-    softmax: np.ndarray
-
-    @property
-    def people(self) -> list[str]:
-        """(N,) who is seen."""
-        return [str(r.subject) for r in self.kept]
 
 
 def stages(settings: Any, after: Sequence[str]) -> list[jobs.Stage]:
@@ -86,43 +65,9 @@ def refuse(settings: Any, listed: Sequence[records.Record], folds: Sequence[reco
             f"--taught_by={','.join(settings.taught_by)} is of people without labels: give --labelled_people."
         )
     students.refuse(settings, listed, folds)
-    beside = [name for name in settings.taught_by if not name.startswith("softmax")]
-    if beside and "neutral" not in settings.inputs:
-        raise ValueError(f"--taught_by={beside[0]} redraws neutral faces: give --inputs=neutral.")
-    for fold in folds if beside else ():
-        learn = [listed[i] for i in fold.train]
-        if without := {str(r.subject) for r in learn} - {str(r.subject) for r in learn if r.expression == "neutral"}:
-            raise ValueError(
-                f"--taught_by={beside[0]} compares with neutral faces, and {min(without)} has none: leave such people "
-                "out, or give softmax."
-            )
-
-
-def seen(settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int) -> Seen:
-    """One test view of each picture of the classes, but for neutral ones, which are known to be that."""
-    shown = records.of_classes(listed, asked(settings.labels))
-    faces = data.batches(settings, shown, settings.labels, ia_gen, seed, False)
-    net, parts = model.feature_net, []
-    for batch in faces.epoch(0):
-        answers = (batch["index"], batch["label"], net.features(batch["image"]), net.classify(batch["image"]))
-        parts.append([x.numpy() for x in answers])
-    index, labels, own, softmax = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Seen([faces.records[i] for i in index], labels.astype(int), own, softmax)
-
-
-def asked(classes: Sequence[str]) -> list[str]:
-    """The classes without neutral: what a teacher is asked for."""
-    return [c for c in classes if c != "neutral"]
-
-
-def neutral(
-    settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{person: (mean Feat of the neutral pictures (F,), of what each generator makes of them (K, F))}."""
-    known = [r for r in listed if r.expression == "neutral"]
-    rest = controls.embed(model, data.batches(settings, known, ("neutral",), ia_gen, seed, False))
-    people = np.array([str(r.subject) for r in rest.kept])
-    return {who: (rest.own[people == who].mean(0), rest.made[people == who].mean(0)) for who in np.unique(people)}
+    if beside := [name for name in settings.taught_by if not name.startswith("softmax")]:
+        people = {i for fold in folds for i in fold.train}
+        neutral.refuse(listed, people, settings.labels, settings.inputs, f"--taught_by={beside[0]}")
 
 
 def answers(
@@ -131,7 +76,7 @@ def answers(
     labelled: Sequence[records.Record],
     others: Sequence[records.Record],
     seed: int,
-) -> tuple[Seen, dict[str, np.ndarray]]:
+) -> tuple[neutral.Seen, dict[str, np.ndarray]]:
     """What each of `TEACHERS` that is asked says of the others' pictures.
 
     Args:
@@ -140,19 +85,18 @@ def answers(
       labelled, others: of `students.split`.
       seed: of the fold.
     Returns:
-      (their pictures, {teacher: (N, C) probabilities of the classes that are `asked`}).
+      (their pictures, {teacher: (N, C) probabilities of the classes that are `neutral.asked`}).
     """
-    faces, places = seen(settings, model, others, seed), [settings.labels.index(c) for c in asked(settings.labels)]
+    faces, places = (
+        neutral.seen(settings, model, others, seed),
+        [settings.labels.index(c) for c in neutral.asked(settings.labels)],
+    )
     found, wanted = {"softmax": faces.softmax[:, places]}, {name.partition("-")[0] for name in settings.taught_by}
     if wanted - {"softmax"}:
-        theirs = neutral(settings, model, others, seed)
-        own, made = (np.stack([theirs[who][i] for who in faces.people]) for i in (0, 1))
-        found["regenerated"] = by_distance(faces.own, made[:, places])
-    if "means" in wanted:
-        known, usual = seen(settings, model, labelled, seed), neutral(settings, model, labelled, seed)
-        moves = known.own - np.stack([usual[who][0] for who in known.people])
-        means = np.stack([moves[known.labels == k].mean(0) for k in places])
-        found["means"] = by_distance(faces.own, own[:, None] + means)
+        theirs, usual = (neutral.known(settings, model, listed, seed) for listed in (others, labelled))
+        learnt = neutral.seen(settings, model, labelled, seed)
+        compared = neutral.candidates(model, faces, theirs, learnt, usual, wanted)
+        found |= {way: by_distance(faces.own, one) for way, one in compared.items()}
     return faces, found
 
 
@@ -187,7 +131,7 @@ def teach(
     wanted = [name for name in settings.taught_by if jobs.wanted(place / place_of(name))]
     if not wanted:
         return methods
-    classes, own = settings.labels, asked(settings.labels)
+    classes, own = settings.labels, neutral.asked(settings.labels)
     faces, said = answers(settings, model, labelled, others, seed)
     known = [*records.of_classes(labelled, classes), *(r for r in others if r.expression == "neutral" in classes)]
     shares = students.shares(records.of_classes(labelled, own), own)

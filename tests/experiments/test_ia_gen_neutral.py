@@ -1,0 +1,121 @@
+"""`experiments.ia_gen --beside_neutral`: eq. (8) on what is redrawn from a known neutral face, and its controls."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import ia_gen as script
+from experiments.parts.ia_gen import neutral
+from fer_tf.records import Record
+
+CLASSES = ("anger", "happiness")
+MODEL = SimpleNamespace(classes=CLASSES)
+
+
+def column(*values):
+    return np.array(values, np.float32)[:, None]
+
+
+def seen(people, labels, own):
+    kept = [Record(np.zeros((2, 2), np.uint8), CLASSES[k], subject=p) for p, k in zip(people, labels, strict=True)]
+    return neutral.Seen(kept, np.array(labels), column(*own), np.full((len(own), 2), 0.5, np.float32))
+
+
+THEIRS = {"a": (np.array([10.0]), column(13, 22)), "b": (np.array([20.0]), column(26, 31))}
+FACES = seen("aab", [0, 1, 1], [14, 24, 32])
+USUAL = {"c": (np.array([5.0]), column(7, 10)), "d": (np.array([6.0]), column(9, 12))}
+LEARNT = seen("cdcd", [0, 0, 1, 1], [8, 11, 15, 14])
+
+
+def test_what_a_picture_is_compared_with():
+    """By hand: the labelled people's faces are 4 and 9 above their neutral ones, 1.5 and 3.5 above the redrawn ones."""
+    found = neutral.candidates(MODEL, FACES, THEIRS, LEARNT, USUAL)
+    assert [*found] == [*neutral.NAMES] or {*found} == {*neutral.NAMES}
+    expected = {
+        "regenerated": [[13, 22], [13, 22], [26, 31]],
+        "corrected": [[14.5, 25.5], [14.5, 25.5], [27.5, 34.5]],
+        "means": [[14, 19], [14, 19], [24, 29]],
+        "stranger": [[26, 31], [26, 31], [13, 22]],
+    }
+    for way, wanted in expected.items():
+        np.testing.assert_allclose(found[way][..., 0], wanted, rtol=1e-6, err_msg=way)
+    assert [*neutral.candidates(MODEL, FACES, THEIRS, LEARNT, USUAL, {"means"})] == ["means"]
+
+
+def test_neutral_is_no_candidate():
+    """Where neutral is a class, what is redrawn as neutral is left out, and the others keep their order."""
+    theirs, usual = (
+        {who: (own, np.concatenate([made[:1], [[999.0]], made[1:]])) for who, (own, made) in known.items()}
+        for known in (THEIRS, USUAL)
+    )
+    learnt = LEARNT._replace(labels=np.array([0, 0, 2, 2]))
+    model = SimpleNamespace(classes=("anger", "neutral", "happiness"))
+    found = neutral.candidates(model, FACES, theirs, learnt, usual)
+    for way, one in neutral.candidates(MODEL, FACES, THEIRS, LEARNT, USUAL).items():
+        np.testing.assert_array_equal(found[way], one)
+
+
+class Greys:
+    """An IA-gen whose Feat is the grey value, of which its generators make the person's hundreds and 20 or 40."""
+
+    classes = CLASSES
+
+    def __init__(self):
+        self.feature_net = SimpleNamespace(features=self.features, classify=self.classify)
+
+    def features(self, images):
+        return 255 * tf.reduce_mean(images, (1, 2))
+
+    def classify(self, images):
+        return tf.tile([[0.25, 0.75]], [tf.shape(images)[0], 1])
+
+    def embed(self, images):
+        own = self.features(images)
+        return own, own[:, None] + tf.constant([[20.0], [40.0]])
+
+
+def flat(person, shown, grey):
+    return Record(np.full((70, 70), grey, np.uint8), shown, subject=person, info={"framed": True})
+
+
+def test_held_out_people_are_named_beside_their_neutral_face():
+    """Two people at 50 and 150: faces are named by what is redrawn from the own neutral face, not from the other's."""
+    settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
+    learn = [flat("c", "neutral", 10), flat("c", "anger", 29), flat("c", "happiness", 51)]
+    held_out = [flat("a", "neutral", 50), flat("a", "anger", 72), flat("a", "happiness", 88)]
+    held_out += [flat("b", "neutral", 150), flat("b", "happiness", 191)]
+    found = neutral.measure(settings, Greys(), learn, held_out, 0)
+    assert {*found} == {*neutral.NAMES.values()}
+    for way, name in neutral.NAMES.items():
+        labels, named = found[name]
+        assert labels.tolist() == [0, 1, 1] and [r.subject for r in found[name].records] == ["a", "a", "b"]
+        assert named.tolist() == ([0, 0, 1] if way == "stranger" else [0, 1, 1]), way
+
+
+def test_rows_of_the_table(planted, tmp_path):
+    planted.plant(planted.people(people=4, expressions=(*CLASSES, "neutral")))
+    given = {"preset": "smoke", "inputs": ("neutral",), "only_folds": "0", "judges": False, "progress": False}
+    results = script.run(script.Settings(**given, beside_neutral=True, workdir=str(tmp_path / "run")))
+    for name in neutral.NAMES.values():
+        assert name in results.methods
+    beside = script.baselines(script.Settings(**given))
+    assert {beside[name] for way, name in neutral.NAMES.items() if way != "stranger"} == {"FER-Net"}
+    assert beside[neutral.NAMES["stranger"]] == neutral.NAMES["regenerated"]
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({}, "--beside_neutral redraws neutral faces: give --inputs=neutral."),
+        ({"inputs": ("neutral",)}, "--beside_neutral compares with neutral faces, and P1 has none: leave such people"),
+        ({"classes": "anger,happiness,neutral"}, "--beside_neutral has neutral faces known, so that none is to be"),
+    ],
+)
+def test_what_does_not_fit_is_refused(planted, tmp_path, given, sentence):
+    listed = planted.people(people=4, expressions=(*CLASSES, "neutral"))
+    planted.plant([r for r in listed if r.expression != "neutral" or r.subject != "P1"])
+    with pytest.raises(ValueError, match="^" + sentence):
+        script.run(script.Settings(preset="smoke", beside_neutral=True, workdir=str(tmp_path / "run"), **given))
+    assert not [*tmp_path.rglob("*.h5")], "nothing is trained"
