@@ -196,7 +196,9 @@ def one_fold(
 ) -> Fold:
     """Trains and tests every row. People of --test_on are read once, when all is trained, not after each epoch."""
     models, methods, start = {}, {}, starts(settings)
-    known, nameless = students.split([listed[i] for i in fold.train], settings.labelled_people, seed)
+    known, nameless = students.split(
+        [listed[i] for i in fold.train], settings.labelled_people, seed, settings.shown_expressions
+    )
     learn, test = (
         data.batches(settings, part, classes, ed2l, seed, for_training)
         for part, for_training in ((known, True), ([listed[i] for i in fold.test], False))

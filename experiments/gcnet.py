@@ -168,7 +168,9 @@ def one_fold(
 ) -> Fold:
     """Trains and tests every row; people of --test_on once, when it is trained, not after each epoch."""
     models, methods, seen = {}, {}, None
-    learn, nameless = students.split([listed[i] for i in fold.train], settings.labelled_people, seed)
+    learn, nameless = students.split(
+        [listed[i] for i in fold.train], settings.labelled_people, seed, settings.shown_expressions
+    )
     pairs, without = records.neutral_pairs(learn, classes)
     if without:
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
@@ -340,9 +342,9 @@ def run(settings: Settings) -> report.Results:
     else:
         folds = data.joined(settings.together, data.make_folds(settings, listed, classes, folder))
     teachers = [row.teacher for row in rows if row.teacher]
+    students.refuse(settings, listed, folds)
     for dealt in folds:
-        learn = [listed[i] for i in dealt.train]
-        teaching.refuse(learn, settings.labelled_people, settings.seed, teachers, classes)
+        teaching.refuse([listed[i] for i in dealt.train], teachers, classes)
     tested, fold = run_folds(settings, listed, folds, rows, folder)
     sizes = {row.name: sum(int(np.prod(v.shape)) for v in m.trainable_variables) for row, m in fold.models.items()}
     generation = [entry["generation"] for entry in tested]

@@ -233,7 +233,7 @@ def split(
 ) -> tuple[records.Fold, list[records.Record]]:
     """(The fold with those of its training people alone whose expressions are known, the others' records)."""
     learn = [listed[i] for i in fold.train]
-    known, others = students.split(learn, settings.labelled_people, seed)
+    known, others = students.split(learn, settings.labelled_people, seed, settings.shown_expressions)
     kept = {r.subject for r in known}
     return records.Fold(tuple(i for i in fold.train if listed[i].subject in kept), fold.test), others
 

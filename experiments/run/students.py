@@ -29,6 +29,9 @@ class Students(Base):
     labelled_people: int = setting(
         0, "Of the training people, drawn by the seed, whose expressions are known; 0: all.", low=0
     )
+    shown_expressions: int = setting(
+        0, "Of each person without labels, the pictures of so many expressions, drawn by the seed; 0: of all.", low=0
+    )
     taught_epochs: int = setting(0, "Of a student, which others teach; 0: --epochs.", low=0)
 
 
@@ -46,7 +49,7 @@ class Dispelled(Students):
 
 
 def split(
-    listed: Sequence[records.Record], people: int, seed: int
+    listed: Sequence[records.Record], people: int, seed: int, shown: int = 0
 ) -> tuple[list[records.Record], list[records.Record]]:
     """(The records of the people whose expressions are known, the others').
 
@@ -54,6 +57,7 @@ def split(
       listed: of the training people.
       people: how many are labelled, drawn by the seed; 0: all.
       seed: as said.
+      shown: expressions that are left of each of the others, besides neutral, as `few_shown` draws them; 0: all.
     Raises:
       ValueError: there are no more people than that.
     """
@@ -66,15 +70,33 @@ def split(
         )
     drawn = {known[i] for i in np.random.default_rng(seed).permutation(len(known))[:people]}
     labelled = [r for r in listed if r.subject in drawn]
-    return labelled, [r for r in listed if r.subject not in drawn]
+    return labelled, few_shown([r for r in listed if r.subject not in drawn], shown, seed)
+
+
+def few_shown(listed: Sequence[records.Record], shown: int, seed: int) -> list[records.Record]:
+    """The records without those of all but `shown` expressions of each person, drawn by the seed; neutral stays.
+
+    As in CK+, whose people show three of seven, a person is then no album of everything. 0 keeps all records.
+    """
+    if not shown:
+        return list(listed)
+    rng, kept = np.random.default_rng(seed), set()
+    for person in records.subjects_of(listed):
+        own = sorted({r.expression for r in listed if r.subject == person} - {"neutral"})
+        kept |= {(person, own[i]) for i in rng.permutation(len(own))[:shown]}
+    return [r for r in listed if r.expression == "neutral" or (r.subject, r.expression) in kept]
 
 
 def refuse(settings: Any, listed: Sequence[records.Record], folds: Sequence[records.Fold]) -> None:
     """Refuses, before anything is trained, what --labelled_people cannot draw in each of the folds.
 
     Raises:
-      ValueError: as `split`, or nobody who is labelled shows one of the classes.
+      ValueError: as `split`, or nobody who is labelled shows one of the classes; --shown_expressions of nobody.
     """
+    if settings.shown_expressions and not settings.labelled_people:
+        raise ValueError(
+            f"--shown_expressions={settings.shown_expressions} is of people without labels: give --labelled_people."
+        )
     if not settings.labelled_people:
         return
     for fold, seed in itertools.product(folds, range(settings.seed, settings.seed + settings.runs)):

@@ -248,7 +248,10 @@ def test_teachers_who_want_a_neutral_face_nobody_has(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="cnn:taught-centred compare with real neutral faces, and s4 has none"):
         script.run(settings)
     assert not spy.trained
-    teaching.refuse(planted((1, 4, 7)), 1, 0, ["cnn"], ("anger", "happiness"))
+    teaching.refuse(planted((1, 4, 7)), ["cnn"], ("anger", "happiness"))
+    again = settings.replace(labelled_people=4, workdir=str(tmp_path / "again"))
+    with pytest.raises(ValueError, match="--labelled_people=4 leaves nobody without labels"):
+        script.run(again)
 
 
 def test_too_few_people_to_leave_some_without_labels():

@@ -37,17 +37,14 @@ WORDS = {
 """What teaches -> what the table calls the student."""
 
 
-def refuse(
-    listed: Sequence[records.Record], people: int, seed: int, teachers: Sequence[str], classes: Sequence[str]
-) -> None:
-    """Raises ValueError where `students.split`, or one of these teachers, would: before anything is trained.
+def refuse(listed: Sequence[records.Record], teachers: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises ValueError where somebody has no neutral face, and one of these teachers compares with it.
 
     Args:
-      listed, people, seed: of `students.split`.
+      listed: of the training people.
       teachers: of `TEACHERS`.
       classes: that are named.
     """
-    students.split(listed, people, seed)
     without = records.neutral_pairs(listed, classes)[1]
     if without and {*teachers} - {"cnn"}:
         raise ValueError(
