@@ -19,8 +19,8 @@ generator learn first, and --frozen keeps it.
 
 --labelled_people=30 is for data of which little is labelled: the expressions of so many training people are known, of
 the others who they are and a neutral face. cnn:taught-neutral is the CNN, taught by what S0R0+plain:neutral names of
-these; its controls cnn:taught-cnn and cnn:taught-centred have the same pictures and steps
-(`parts/gcnet/teaching.py`).
+these; its controls cnn:taught-cnn, cnn:taught-cnn-dispelled and cnn:taught-centred have the same pictures and steps
+(`parts/gcnet/teaching.py`). --shown_expressions=3 leaves of each of the others three, as people of CK+ show.
 
 Controls: S0R0:neutral and S0R0:stranger are trained and tested with real neutral faces in place of generated ones, the
 person's own, which is the ceiling of what a generator can do, or somebody else's, the floor. Two more use the person's
@@ -72,7 +72,7 @@ ARGUMENTS = ("padding", "lambda_c", "lambda_g", "lambda_ri", "lambda_rr", "weigh
 
 
 @settings.command(PRESETS)
-class Settings(net.Net, students.Students, settings.Views, cross.Cross):
+class Settings(net.Net, students.Dispelled, settings.Views, cross.Cross):
     """GCNet's, and what every run has."""
 
     batch_size: int = 64
@@ -235,7 +235,7 @@ def taught(
     folder: Path,
 ) -> tuple[list[records.Record], dict[str, list[int]]]:
     """A student's (records to train on: the labelled ones and those that the teacher names, their `pairs`)."""
-    students, right = teaching.named(settings, row.teacher, teacher, learn, nameless, seed)
+    students, right = teaching.named(settings, row.teacher, teacher, learn, nameless, seed, row.way)
     print(f"{folder}: its teacher names {100 * right:.1f} % of the people without labels right.", flush=True)
     shown = [*records.of_classes(learn, settings.labels), *students]
     return shown, {"image": [*range(len(shown))]}
@@ -287,8 +287,8 @@ def rows_of(settings: Settings) -> list[Row]:
     for i, row in enumerate(rows):
         if row.teacher and (not settings.labelled_people or teacher_of(row, rows[:i]) is None):
             raise ValueError(
-                f"--rows: cnn:{teaching.TAUGHT}-{row.teacher} learns by what {teaching.TEACHERS[row.teacher]} names of "
-                "people without labels: give that before it, and --labelled_people."
+                f"--rows: cnn:{teaching.TAUGHT}-{row.teacher}{row.way} learns by what {teaching.TEACHERS[row.teacher]} "
+                "names of people without labels: give that before it, and --labelled_people."
             )
     if settings.frozen and not settings.generator_epochs:
         raise ValueError("--frozen keeps a generator as --generator_epochs has trained it: give these.")

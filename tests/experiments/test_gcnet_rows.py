@@ -146,6 +146,9 @@ def test_the_jobs_of_a_fold():
         (("S0R0:mean_face-0",), "is no network"),
         (("cnn:taught",), "is no network"),
         (("S0R0:taught-cnn",), "is no network"),
+        (("cnn:taught-cnn-4",), "is no network"),
+        (("cnn:taught-mean-dispelled",), "is no network"),
+        (("cnn:taught-cnn-dispelled", "cnn"), "cnn:taught-cnn-dispelled learns by what cnn names of people without"),
         (("cnn", "cnn:taught-cnn"), "and --labelled_people"),
     ],
 )
@@ -217,6 +220,44 @@ def test_the_centred_teacher_takes_the_neutral_code_away():
         moved = code(record) - own[record.subject, record.sequence] + usual
         wanted = tf.nn.softmax(model.head(tf.nn.relu(moved[None])))[0]
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_identity_is_taken_from_a_teachers_answers(monkeypatch):
+    """Both are named as often as the labelled person shows them, the surest first; of strangers otherwise."""
+    monkeypatch.setattr(evaluation, "predict", surer)
+    labelled, others = students.split(planted((1, 3, 5)), 1, 0)
+    for classes in ("anger,happiness", "neutral,anger,happiness"):
+        settings = script.Settings(preset="smoke", labelled_people=1, classes=classes)
+        plain, _ = teaching.named(settings, "cnn", None, labelled, others, 0)
+        asked = [r for r in plain if r.expression != "neutral"]
+        assert {r.expression for r in asked} == {"happiness"}, "what the network says"
+        found, _ = teaching.named(settings, "cnn", None, labelled, others, 0, "-dispelled")
+        for person in {r.subject for r in others}:
+            own = Counter(r.expression for r in found if r.subject == person and r.expression != "neutral")
+            assert own == {"anger": 2, "happiness": 2}, classes
+        weak = settings.replace(dispel_strength=0.0)
+        again, _ = teaching.named(weak, "cnn", None, labelled, others, 0, "-dispelled")
+        assert [r.expression for r in again] == [r.expression for r in plain]
+    told = []
+    monkeypatch.setattr(teaching, "named", lambda *given: told.append(given) or ([], 1.0))
+    for name in ("cnn:taught-cnn-dispelled", "cnn:taught-cnn"):
+        script.taught(settings, script.Row.read(name, 1.0), None, labelled, others, 3, "fold0")
+    assert [given[1:2] + given[5:] for given in told] == [("cnn", 3, "-dispelled"), ("cnn", 3, "")]
+    student = script.Row.read("cnn:taught-centred-strangers", 1.0)
+    assert (student.teacher, student.way) == ("centred", "-strangers")
+    assert student.name == "CNN, taught by its centred code less strangers' identity"
+    assert row.stage_name("cnn:taught-cnn-dispelled") == "cnn_taught-cnn-dispelled"
+
+
+def surer(_, batches):
+    """Answers that are happiness, by people's own measure, and the less sure the earlier the picture."""
+    index = np.concatenate([b["index"] for b in batches.epoch(0)])
+    labels = np.concatenate([b["label"] for b in batches.epoch(0)]).astype(int)
+    shown = [batches.records[i] for i in index]
+    rest = np.array([0.3 / (1 + i + 5 * int(r.subject[1:])) for i, r in zip(index, shown, strict=True)])
+    answers = np.zeros((len(index), 1 + labels.max()))
+    answers[:, -2], answers[:, -1] = rest, 1 - rest
+    return predictions.Answers(labels, answers.argmax(-1), shown, answers)
 
 
 def test_a_neutral_face_is_known_to_be_one(monkeypatch):

@@ -31,6 +31,7 @@ class Row(NamedTuple):
       delta: of `gcnet.GCNet`.
       album: of `albums.MEAN_FACE` and `albums.CENTRED`.
       teacher: of `teaching.TEACHERS`, where the row is a student.
+      way: of `students.WAYS`, what is taken from the teacher's answers.
     """
 
     variant: str
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     delta: str = "absolute"
     album: beside.Album = beside.WHOLE
     teacher: str = ""
+    way: str = ""
 
     @property
     def control(self) -> bool:
@@ -64,7 +66,7 @@ class Row(NamedTuple):
 
     @classmethod
     def read(cls, text: str, lambda_s: float) -> Row:
-        """variant[+delta][:generator or control[-album]][@weight], or cnn:taught-teacher.
+        """variant[+delta][:generator or control[-album]][@weight], or cnn:taught-teacher[-dispelled or -strangers].
 
         Args:
           text: of --rows.
@@ -76,9 +78,11 @@ class Row(NamedTuple):
         kind, _, stands = rest.partition(":")
         variant, _, delta = kind.partition("+")
         generator, _, pictures = stands.partition("-")
-        if kind == "cnn" and generator == teaching.TAUGHT and pictures in teaching.TEACHERS and not weight:
-            name = f"{NAMES['cnn']}, {teaching.WORDS[pictures]}"
-            return cls("cnn", "conv_ae", lambda_s, name, teacher=pictures)
+        teacher, dash, way = pictures.partition("-")
+        taught = generator == teaching.TAUGHT and teacher in teaching.TEACHERS and dash + way in students.WAYS
+        if kind == "cnn" and taught and not weight:
+            name = f"{NAMES['cnn']}, {teaching.WORDS[teacher]}{students.WAYS[dash + way]}"
+            return cls("cnn", "conv_ae", lambda_s, name, teacher=teacher, way=dash + way)
         try:
             number, album = float(weight) if weight else lambda_s, beside.Album.read(pictures)
         except ValueError:
@@ -90,7 +94,8 @@ class Row(NamedTuple):
                 f"Controls have {' or '.join(controls.CONTROLS)} after the colon of S0R0, S1R0, S0R1 or S1R1, which "
                 f"may have {' or '.join([*DELTAS][1:])} after a plus: S0R0+plain:neutral; or cnn:{albums.CENTRED}. An "
                 f"album follows {' or '.join(ALBUMS)} after a minus, as -4 or -2kinds. A student is "
-                f"{' or '.join(f'cnn:{teaching.TAUGHT}-{name}' for name in teaching.TEACHERS)}."
+                f"{' or '.join(f'cnn:{teaching.TAUGHT}-{name}' for name in teaching.TEACHERS)}, and "
+                f"may end in {' or '.join([*students.WAYS][1:])}."
             )
         words = {**controls.CONTROLS, albums.CENTRED: "centred by person"}
         parts = [NAMES.get(variant, f"GCNet {variant}") + DELTAS[delta or "absolute"]]

@@ -4,7 +4,8 @@ With --labelled_people=30 the expressions of so many training people are known. 
 learn nothing, but for the students: cnn:taught-neutral learns by what e - e_r beside the true neutral face says,
 cnn:taught-centred, a control with the same pictures, by the CNN's code less that of the neutral face, and
 cnn:taught-cnn by what the CNN itself says, which is self-training. All three are the CNN, see one picture, and take as
-many steps.
+many steps. With -dispelled behind it, another control, a person's answers get the same mean as everybody's, and with
+-strangers those of strangers (`students.moved`): cnn:taught-cnn-dispelled needs no neutral face.
 """
 
 from __future__ import annotations
@@ -60,17 +61,19 @@ def named(
     labelled: Sequence[records.Record],
     others: Sequence[records.Record],
     seed: int,
+    way: str = "",
 ) -> tuple[list[records.Record], float]:
     """(The others' pictures of --classes, each with the expression that the teacher names; the share that is right).
 
     What is neutral is known to be, and counts in neither. The share is for the reader: no training sees it.
 
     Args:
-      settings: labels, and those of `data.batches`.
+      settings: labels, dispel_strength, and those of `data.batches`.
       teacher: one of `TEACHERS`.
       model: its network, trained on the labelled.
       labelled, others: of `students.split`.
       seed: of the fold.
+      way: of `students.WAYS`.
     Raises:
       ValueError: somebody of the others has no neutral face, and the teacher compares with it.
     """
@@ -84,6 +87,12 @@ def named(
     else:
         answers = centred(settings, model, labelled, others, asked, seed)
     labels, predictions = answers
+    if way:
+        places, people = [classes.index(c) for c in asked], [r.subject for r in answers.records]
+        shares = students.shares(records.of_classes(labelled, asked), asked)
+        given = answers.probabilities[:, places]
+        found = students.moved(given, people, way, shares, seed, settings.dispel_strength)
+        predictions = np.array(places)[found.argmax(-1)]
     shown = students.renamed(answers.records, [classes[k] for k in predictions])
     shown += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
     return shown, float(np.mean(np.equal(labels, predictions)))
