@@ -75,6 +75,17 @@ def test_students_learn_what_their_teacher_names(fold_of):
     assert beside_what == dict.fromkeys(names[1:], "Baseline")
 
 
+def test_people_of_whom_one_expression_is_there(fold_of):
+    """A student sees all pictures of the labelled people, and those of one expression of the others."""
+    trained, _, _ = fold_of(shown_expressions=1)
+    names = ("baseline", "baseline_taught-baseline")
+    own, found = (Counter(who for who, _ in trained[name]["shown"].elements()) for name in names)
+    assert {*found} == {"P1", "P2", "P3", "P4"} > {*own}
+    for who, pictures in found.items():
+        each = [1 + (int(who[1:]) + 2 * number) % 3 for number in (0, 1)]
+        assert pictures == own[who] == sum(each) if who in own else pictures in each
+
+
 def test_names_are_the_teachers(planted):
     """All wrong where they are taken as they are; the labelled people's stay what they were."""
     settings = script.Settings(**GIVEN)

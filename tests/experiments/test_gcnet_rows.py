@@ -192,6 +192,16 @@ def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path):
     assert follows[0] is follows[1] is models[0] and follows[2] is models[1]
 
 
+def test_people_of_whom_one_expression_is_there(monkeypatch, tmp_path):
+    """A student sees all of the labelled person, and half of what the two others show."""
+    spy = Spy(monkeypatch, {None: (0, 1, 3, 5, 6, 7)})
+    monkeypatch.setattr(evaluation, "predict", wrong)
+    given = {"rows": STUDENTS[:1] + STUDENTS[2:3], "labelled_people": 1, "shown_expressions": 1}
+    script.run(script.Settings(**TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), **given))
+    own, found = (len(spy.trained[f"run0/fold0/{name}"]) for name in ("cnn", "cnn_taught-cnn"))
+    assert found == 2 * own
+
+
 def wrong(_, batches):
     """Answers that name the other of two expressions."""
     index = np.concatenate([b["index"] for b in batches.epoch(0)])

@@ -168,6 +168,15 @@ def test_nets_learn_from_the_labelled_and_students_from_all(planted, monkeypatch
     assert seen["taught_regenerated"] == seen["taught_softmax"] == {"P3", "P4", "P5"} > labelled
 
 
+def test_people_of_whom_one_expression_is_there():
+    """Of the unlabelled one expression and neutral; of the labelled all."""
+    listed = people((0, 1, 2, 3))
+    settings = script.Settings(**GIVEN, taught_by=("softmax",), shown_expressions=1)
+    fold, others = script.split(settings, listed, Fold(tuple(range(len(listed))), ()), 0)
+    assert len(fold.train) == 8 and len(others) == 2 * 3
+    assert all(len({r.expression for r in others if r.subject == who}) == 2 for who in {r.subject for r in others})
+
+
 def test_students_are_taught_before_anybody_judges(planted, monkeypatch, tmp_path):
     """As a job of its own a student has to find nothing undone, and the judge is not before it."""
     planted.plant(planted.people(people=6, expressions=("anger", "happiness", "neutral")))
