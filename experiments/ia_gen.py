@@ -343,8 +343,9 @@ def baselines(settings: Settings) -> dict[str, str]:
     beside |= {"IA-gen": settings.classifier_name, controls.NAMES["class_means"]: settings.classifier_name}
     net = settings.classifier_name
     beside |= {f"{net}, {teaching.STUDENTS[name]}": net for name in settings.taught_by}
-    beside |= {name: net for name in neutral.NAMES.values()}
-    beside[neutral.NAMES["stranger"]] = neutral.NAMES["regenerated"]
+    if settings.beside_neutral:
+        beside |= dict.fromkeys(neutral.NAMES.values(), net)
+        beside[neutral.NAMES["stranger"]] = neutral.NAMES["regenerated"]
     return {**beside, **namings.baselines(settings.named_by, net)}
 
 

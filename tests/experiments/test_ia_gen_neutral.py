@@ -100,7 +100,8 @@ def test_rows_of_the_table(planted, tmp_path):
     results = script.run(script.Settings(**given, beside_neutral=True, workdir=str(tmp_path / "run")))
     for name in neutral.NAMES.values():
         assert name in results.methods
-    beside = script.baselines(script.Settings(**given))
+    assert not {*script.baselines(script.Settings(**given))} & {*neutral.NAMES.values()}, "none that is not tested"
+    beside = script.baselines(script.Settings(**given, beside_neutral=True))
     assert {beside[name] for way, name in neutral.NAMES.items() if way != "stranger"} == {"FER-Net"}
     assert beside[neutral.NAMES["stranger"]] == neutral.NAMES["regenerated"]
 
