@@ -345,7 +345,7 @@ def baselines(settings: Settings) -> dict[str, str]:
     beside |= {f"{net}, {teaching.STUDENTS[name]}": net for name in settings.taught_by}
     if settings.beside_neutral:
         beside |= dict.fromkeys(neutral.NAMES.values(), net)
-        beside[neutral.NAMES["stranger"]] = neutral.NAMES["regenerated"]
+        beside |= {neutral.NAMES[way]: neutral.NAMES[other] for way, other in neutral.CONTROLS.items()}
     return {**beside, **namings.baselines(settings.named_by, net)}
 
 

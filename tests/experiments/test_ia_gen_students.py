@@ -50,13 +50,21 @@ class Greys:
 
 def test_what_each_teacher_says():
     """By hand: a person's neutral greys are one above the first on average; generators add 5 and 11, faces 4 and 10."""
-    settings = script.Settings(**GIVEN, taught_by=("regenerated", "means", "corrected", "softmax"))
+    settings = script.Settings(**GIVEN, taught_by=("regenerated", "means", "shrunk", "corrected", "both", "softmax"))
     faces, said = teaching.answers(settings, Greys(), people((0, 1)), people((2, 3)), 0)
     assert faces.people == ["s2", "s2", "s3", "s3"] and faces.labels.tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(faces.own[:, 0], [104, 110, 134, 140], rtol=1e-5)
-    # one neutral grey above the first: candidates lie at +6 and +12, faces at +4 and +10
-    for made, away in (("regenerated", [[2, 8], [4, 2]]), ("means", [[0, 6], [6, 0]]), ("corrected", [[0, 6], [6, 0]])):
-        away = np.array(away * 2, float)
+    # one neutral grey above the first: candidates lie at +6 and +12, faces at +4 and +10; neutral greys are at 56 on
+    # average, so that three quarters are 12 and 19.5 too low
+    distances = {
+        "regenerated": [[2, 8], [4, 2]] * 2,
+        "both": [[1, 7], [5, 1]] * 2,
+        "means": [[0, 6], [6, 0]] * 2,
+        "shrunk": [[11.25, 5.25], [17.25, 11.25], [18.75, 12.75], [24.75, 18.75]],
+        "corrected": [[0, 6], [6, 0]] * 2,
+    }
+    for made, away in distances.items():
+        away = np.array(away, float)
         odds = np.exp(-teaching.SHARPNESS * away / away.std(1, keepdims=True))
         np.testing.assert_allclose(said[made], odds / odds.sum(1, keepdims=True), atol=1e-4)
     np.testing.assert_allclose(said["softmax"], [[0.25, 0.75]] * 4)

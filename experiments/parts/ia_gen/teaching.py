@@ -5,7 +5,8 @@ Of the others it is known who they are and which picture is neutral. Redrawn fro
 input shows; so eq. (8) names the person's pictures by the nearest face, and a FER-Net learns by these names, which
 sees one picture. Each of --taught_by is one:
 
-    regenerated, corrected, means       the nearest, as `neutral.py` has them; the last is a control
+    regenerated, corrected, both        the nearest, as `neutral.py` has them
+    means, shrunk                       likewise, without a redrawn face: controls
     softmax         what FER-Net itself says: self-training, which needs no neutral face
 
 With -dispelled behind it, a person's names are as often each expression as the labelled people show it, as in
@@ -30,8 +31,10 @@ from . import neutral
 TEACHERS = {
     "softmax": "taught by itself",
     "means": "taught by class means beside the neutral face",
+    "shrunk": "taught by class means three quarters beside the neutral face",
     "regenerated": "taught by eq. (8) beside the neutral face",
     "corrected": "taught by eq. (8) beside the neutral face, corrected",
+    "both": "taught by eq. (8) and class means beside the neutral face",
 }
 """What names the pictures -> what the table calls the student."""
 
