@@ -313,7 +313,7 @@ def test(
         answers = {**answers, **more}
     if settings.beside_neutral:
         both = ([listed[i] for i in part] for part in fold)
-        answers = {**answers, **neutral.measure(settings, model, *both, seed)}
+        answers = {**answers, **neutral.measure(settings, model, *both, seed, place)}
     methods = {name: {"last": answer} for name, answer in {"IA-gen": pair, **answers}.items()}
     if settings.tested_elsewhere:
         methods = {settings.classifier_name: {"last": softmax(seen[1])}, **methods}

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import ia_gen as script
-from experiments.parts.ia_gen import neutral
+from experiments.parts.ia_gen import neutral, pictures
 from fer_tf.records import Record
 
 CLASSES = ("anger", "happiness")
@@ -102,18 +102,21 @@ class Greys:
         own = self.features(images)
         return own, own[:, None] + tf.constant([[20.0], [40.0]])
 
+    def __call__(self, images):
+        return {"generated": tf.stack([images + 20 / 255, images + 40 / 255], 1)}
+
 
 def flat(person, shown, grey):
     return Record(np.full((70, 70), grey, np.uint8), shown, subject=person, info={"framed": True})
 
 
-def test_held_out_people_are_named_beside_their_neutral_face():
+def test_held_out_people_are_named_beside_their_neutral_face(tmp_path):
     """Two people at 50 and 150: faces are named by what is redrawn from the own neutral face, not from the other's."""
     settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
     learn = [flat("c", "neutral", 10), flat("c", "anger", 29), flat("c", "happiness", 51)]
     held_out = [flat("a", "neutral", 50), flat("a", "anger", 72), flat("a", "happiness", 88)]
     held_out += [flat("b", "neutral", 150), flat("b", "happiness", 191)]
-    found = neutral.measure(settings, Greys(), learn, held_out, 0)
+    found = neutral.measure(settings, Greys(), learn, held_out, 0, tmp_path)
     by_others = {"shrunk": [1, 1, 1], "stranger": [0, 0, 1], "both_stranger": [0, 0, 1]}  # a quarter is 10 or 35
     assert {*found} == {*neutral.NAMES.values()}
     for way, name in neutral.NAMES.items():
@@ -122,12 +125,30 @@ def test_held_out_people_are_named_beside_their_neutral_face():
         assert named.tolist() == by_others.get(way, [0, 1, 1]), way
 
 
-def test_rows_of_the_table(planted, tmp_path):
+def test_the_picture(monkeypatch, tmp_path):
+    """Each person's neutral face, what is redrawn from it, and the real faces below, where there are such."""
+    drawn, grid = [], pictures.figures.grid
+    monkeypatch.setattr(pictures.figures, "grid", lambda rows, **titles: drawn.append((rows, titles)) or grid(rows))
+    settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
+    listed = [flat("a", "anger", 72), flat("a", "neutral", 50), flat("a", "happiness", 88)]
+    listed += [flat("b", "happiness", 191), flat("b", "neutral", 150)]
+    neutral.draw(settings, Greys(), listed, 0, tmp_path / "it.png")
+    (rows, titles), *more = drawn
+    greys = [[face if face is None else round(255 * float(face.mean())) for face in row] for row in rows]
+    assert greys == [[50, 70, 90], [None, 72, 88], [150, 170, 190], [None, None, 191]] and not more
+    assert titles == {"row_titles": ["a, neutral", "real", "b, neutral", "real"], "col_titles": ("input", *CLASSES)}
+    assert (tmp_path / "it.png").is_file()
+
+
+def test_rows_of_the_table(planted, monkeypatch, tmp_path):
+    saved = []
+    monkeypatch.setattr(neutral, "figures", SimpleNamespace(save=lambda _, path: saved.append(path)))
     planted.plant(planted.people(people=4, expressions=(*CLASSES, "neutral")))
     given = {"preset": "smoke", "inputs": ("neutral",), "only_folds": "0", "judges": False, "progress": False}
     results = script.run(script.Settings(**given, beside_neutral=True, workdir=str(tmp_path / "run")))
     for name in neutral.NAMES.values():
         assert name in results.methods
+    assert saved == [tmp_path / "run" / "run0" / "fold0" / "beside_neutral.png"]
     assert not {*script.baselines(script.Settings(**given))} & {*neutral.NAMES.values()}, "none that is not tested"
     beside = script.baselines(script.Settings(**given, beside_neutral=True))
     strangers = {"stranger": "regenerated", "both_stranger": "both"}

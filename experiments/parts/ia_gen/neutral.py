@@ -20,16 +20,17 @@ and the penalty were chosen on people of `rendered2` whom no net here had seen: 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import records
+from fer_tf import figures, records
 from fer_tf.models import ia_gen
 from fer_tf.predictions import Answers
 
 from ...run import data
-from . import controls
+from . import controls, pictures
 
 NAMES = {
     "regenerated": "IA-gen, beside the neutral face",
@@ -201,6 +202,7 @@ def measure(
     learn: Sequence[records.Record],
     held_out: Sequence[records.Record],
     seed: int,
+    folder: Path,
 ) -> dict[str, Answers]:
     """What each of `NAMES` names the held-out people's pictures, by the nearest: {name in the table: answers}.
 
@@ -209,6 +211,7 @@ def measure(
       model: trained on `learn`.
       learn, held_out: records, with the people's neutral pictures, which are not named.
       seed: of the fold.
+      folder: of the fold, where `draw` leaves a picture.
     """
     faces, learnt = (seen(settings, model, listed, seed) for listed in (held_out, learn))
     theirs, usual = (known(settings, model, listed, seed) for listed in (held_out, learn))
@@ -217,4 +220,16 @@ def measure(
     for way, one in candidates(model, faces, theirs, learnt, usual).items():
         named = places[controls.nearest(faces.own, one)]
         found[NAMES[way]] = Answers(faces.labels, named, faces.kept)
+    draw(settings, model, held_out, seed, folder / "beside_neutral.png")
     return found
+
+
+def draw(settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int, path: Path) -> None:
+    """What is redrawn from the neutral faces of four people, and under it the real faces."""
+    chosen = pictures.some_people(listed)
+    few = [r for r in listed if r.subject in chosen]
+    faces = data.batches(settings, few, ("neutral", *asked(settings.labels)), ia_gen, seed, False)
+    parts = [(b["image"], model(b["image"])["generated"], b["index"]) for b in faces.epoch(0).rebatch(32)]
+    images, generated, index = (np.concatenate([one.numpy() for one in part]) for part in zip(*parts, strict=True))
+    kept = [faces.records[i] for i in index]
+    figures.save(pictures.fig_4(images, generated, kept, model.classes, "neutral"), path)

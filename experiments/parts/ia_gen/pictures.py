@@ -20,20 +20,33 @@ def draw_samples(model: Any, batch: Mapping[str, Any], path: Path, count: int = 
     figures.save(figures.grid(rows, row_titles=("input", "regenerated", "target")), path)
 
 
-def fig_4(images: np.ndarray, generated: np.ndarray, kept: Sequence[records.Record], classes: Sequence[str]) -> Any:
+def some_people(kept: Sequence[records.Record]) -> list[Any]:
+    """Four people of the records, or as many as there are."""
+    people = records.subject_order(r.subject for r in kept)
+    return people[:: max(1, len(people) // 4)][:4]
+
+
+def fig_4(
+    images: np.ndarray,
+    generated: np.ndarray,
+    kept: Sequence[records.Record],
+    classes: Sequence[str],
+    shown: str | None = None,
+) -> Any:
     """Input, the K regenerated faces, and under each the real face of that expression: four people (Fig. 4).
 
     Args:
       images: (N, H, W, 1) float32 in [0, 1], of the records.
       generated: (N, K, H, W, 1) float32 in [0, 1].
       kept, classes: N records, and K names.
+      shown: what each input shows; None: another expression of each person.
     """
-    people = records.subject_order(r.subject for r in kept)
     rows, titles = [], []
     real = {c: regeneration.real_faces(kept, c) for c in classes}
-    for n, person in enumerate(people[:: max(1, len(people) // 4)][:4]):
+    for n, person in enumerate(some_people(kept)):
         own = [i for i, r in enumerate(kept) if r.subject == person]
-        i = next((i for i in own if kept[i].expression == classes[2 * n % len(classes)]), own[0])
+        wanted = shown or classes[2 * n % len(classes)]
+        i = next((i for i in own if kept[i].expression == wanted), own[0])
         rows += [
             [images[i], *generated[i]],
             [None, *(images[real[c][i]] if real[c][i] >= 0 else None for c in classes)],
