@@ -52,6 +52,13 @@ def test_what_a_picture_is_compared_with():
     assert [*neutral.candidates(MODEL, FACES, THEIRS, LEARNT, USUAL, {"means"})] == ["means"]
 
 
+def test_shrunk_means_where_people_show_different_classes():
+    """By hand: the first class is of c alone, who lies half below the middle of 5.5, the second of d, half above."""
+    learnt = seen("cd", [0, 1], [8, 15])
+    found = neutral.candidates(MODEL, FACES, THEIRS, learnt, USUAL, {"shrunk"})["shrunk"]
+    np.testing.assert_allclose(found[..., 0], [[11.75, 18], [11.75, 18], [19.25, 25.5]], rtol=1e-6)
+
+
 def test_the_regression_of_people_who_show_a_class():
     """Beside the normal equations in the dimensions of Feat, of random faces; one person shows a class twice."""
     rng = np.random.default_rng(0)
@@ -110,13 +117,16 @@ def flat(person, shown, grey):
     return Record(np.full((70, 70), grey, np.uint8), shown, subject=person, info={"framed": True})
 
 
-def test_held_out_people_are_named_beside_their_neutral_face(tmp_path):
+def test_held_out_people_are_named_beside_their_neutral_face(monkeypatch, tmp_path):
     """Two people at 50 and 150: faces are named by what is redrawn from the own neutral face, not from the other's."""
     settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
     learn = [flat("c", "neutral", 10), flat("c", "anger", 29), flat("c", "happiness", 51)]
     held_out = [flat("a", "neutral", 50), flat("a", "anger", 72), flat("a", "happiness", 88)]
     held_out += [flat("b", "neutral", 150), flat("b", "happiness", 191)]
+    drawn = []
+    monkeypatch.setattr(neutral, "draw", lambda _, model, listed, *more: drawn.append((listed, more)))
     found = neutral.measure(settings, Greys(), learn, held_out, 0, tmp_path)
+    assert drawn == [(held_out, (0, tmp_path / "beside_neutral.png"))]
     by_others = {"shrunk": [1, 1, 1], "stranger": [0, 0, 1], "both_stranger": [0, 0, 1]}  # a quarter is 10 or 35
     assert {*found} == {*neutral.NAMES.values()}
     for way, name in neutral.NAMES.items():
