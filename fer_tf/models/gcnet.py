@@ -51,8 +51,8 @@ where the CNN names 71.0 % and S0R0 64.8, unless five folds are named (RESULTS.m
   names 96.2 %, and 89.5 on five folds, where it names 66.4 alone. The pictures have to show three expressions or more.
 - Section IV: the CNN may be taught by what delta="plain" names of people without labels beside their true neutral face
   (cnn:taught-neutral): from one picture it names 77.3 % of a hundred judges' faces, 66.5 untaught, 64.4 by its own. Of
-  people who show three expressions of seven: 75.3, and 69.3 by its own answers less identity, which where all are shown
-  do as well (77.9 and 78.5).
+  people who show three expressions of seven: 73.1, by its code less the neutral face's 70.4, by its own answers less
+  identity 67.7; where all are shown, the last do as well (77.9 and 78.5).
 """
 
 from __future__ import annotations
