@@ -13,10 +13,12 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments.parts.render_faces import rendering
 from fer_tf import catalogue, evaluation, export, figures, pipeline, records, training
@@ -274,3 +276,32 @@ def pack(tmp_path_factory):
 def kit(pack):
     """Of `pack`, as the renderer reads it."""
     return rendering.load_facekit(pack)
+
+
+class Greys:
+    """An IA-gen whose Feat is the grey value, and whose generators of anger and happiness add so much to it."""
+
+    classes = ("anger", "happiness")
+
+    def __init__(self, *added: float):
+        self.added = tf.constant(added, tf.float32)[:, None]
+        self.feature_net = SimpleNamespace(features=self.features, classify=self.classify)
+
+    def features(self, images):
+        return 255 * tf.reduce_mean(images, (1, 2))
+
+    def classify(self, images):
+        return tf.tile([[0.25, 0.75]], [tf.shape(images)[0], 1])
+
+    def embed(self, images):
+        own = self.features(images)
+        return own, own[:, None] + self.added
+
+    def __call__(self, images):
+        return {"generated": images[:, None] + self.added[:, :, None, None] / 255}
+
+
+@pytest.fixture
+def greys():
+    """`Greys`, made by greys(20, 40)."""
+    return Greys

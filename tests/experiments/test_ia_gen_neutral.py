@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from experiments import ia_gen as script
 from experiments.parts.ia_gen import neutral, pictures
@@ -91,33 +90,11 @@ def test_neutral_is_no_candidate():
         np.testing.assert_array_equal(found[way], one)
 
 
-class Greys:
-    """An IA-gen whose Feat is the grey value, of which its generators make the person's hundreds and 20 or 40."""
-
-    classes = CLASSES
-
-    def __init__(self):
-        self.feature_net = SimpleNamespace(features=self.features, classify=self.classify)
-
-    def features(self, images):
-        return 255 * tf.reduce_mean(images, (1, 2))
-
-    def classify(self, images):
-        return tf.tile([[0.25, 0.75]], [tf.shape(images)[0], 1])
-
-    def embed(self, images):
-        own = self.features(images)
-        return own, own[:, None] + tf.constant([[20.0], [40.0]])
-
-    def __call__(self, images):
-        return {"generated": tf.stack([images + 20 / 255, images + 40 / 255], 1)}
-
-
 def flat(person, shown, grey):
     return Record(np.full((70, 70), grey, np.uint8), shown, subject=person, info={"framed": True})
 
 
-def test_held_out_people_are_named_beside_their_neutral_face(monkeypatch, tmp_path):
+def test_held_out_people_are_named_beside_their_neutral_face(greys, monkeypatch, tmp_path):
     """Two people at 50 and 150: faces are named by what is redrawn from the own neutral face, not from the other's."""
     settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
     learn = [flat("c", "neutral", 10), flat("c", "anger", 29), flat("c", "happiness", 51)]
@@ -125,7 +102,7 @@ def test_held_out_people_are_named_beside_their_neutral_face(monkeypatch, tmp_pa
     held_out += [flat("b", "neutral", 150), flat("b", "happiness", 191)]
     drawn = []
     monkeypatch.setattr(neutral, "draw", lambda _, model, listed, *more: drawn.append((listed, more)))
-    found = neutral.measure(settings, Greys(), learn, held_out, 0, tmp_path)
+    found = neutral.measure(settings, greys(20, 40), learn, held_out, 0, tmp_path)
     assert drawn == [(held_out, (0, tmp_path / "beside_neutral.png"))]
     by_others = {"shrunk": [1, 1, 1], "stranger": [0, 0, 1], "both_stranger": [0, 0, 1]}  # a quarter is 10 or 35
     assert {*found} == {*neutral.NAMES.values()}
@@ -135,14 +112,14 @@ def test_held_out_people_are_named_beside_their_neutral_face(monkeypatch, tmp_pa
         assert named.tolist() == by_others.get(way, [0, 1, 1]), way
 
 
-def test_the_picture(monkeypatch, tmp_path):
+def test_the_picture(greys, monkeypatch, tmp_path):
     """Each person's neutral face, what is redrawn from it, and the real faces below, where there are such."""
     drawn, grid = [], pictures.figures.grid
     monkeypatch.setattr(pictures.figures, "grid", lambda rows, **titles: drawn.append((rows, titles)) or grid(rows))
     settings = script.Settings(preset="smoke", precision="float32", inputs=("neutral",), beside_neutral=True)
     listed = [flat("a", "anger", 72), flat("a", "neutral", 50), flat("a", "happiness", 88)]
     listed += [flat("b", "happiness", 191), flat("b", "neutral", 150)]
-    neutral.draw(settings, Greys(), listed, 0, tmp_path / "it.png")
+    neutral.draw(settings, greys(20, 40), listed, 0, tmp_path / "it.png")
     (rows, titles), *more = drawn
     greys = [[face if face is None else round(255 * float(face.mean())) for face in row] for row in rows]
     assert greys == [[50, 70, 90], [None, 72, 88], [150, 170, 190], [None, None, 191]] and not more

@@ -1,7 +1,6 @@
 """`experiments.ia_gen --taught_by`: who is labelled, what a teacher says beside a neutral face, what students learn."""
 
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,29 +28,10 @@ def people(numbers):
     return [flat(p, shown) for p in numbers for shown in MOVES] + [flat(p, "neutral", 2) for p in numbers]
 
 
-class Greys:
-    """An IA-gen whose Feat is the grey value, and whose generators add as much as an expression does, and one more."""
-
-    classes = CLASSES
-
-    def __init__(self):
-        self.feature_net = SimpleNamespace(features=self.features, classify=self.classify)
-
-    def features(self, images):
-        return 255 * tf.reduce_mean(images, (1, 2))
-
-    def classify(self, images):
-        return tf.tile([[0.25, 0.75]], [tf.shape(images)[0], 1])
-
-    def embed(self, images):
-        own = self.features(images)
-        return own, own[:, None] + tf.constant([[5.0], [11.0]])
-
-
-def test_what_each_teacher_says():
+def test_what_each_teacher_says(greys):
     """By hand: a person's neutral greys are one above the first on average; generators add 5 and 11, faces 4 and 10."""
     settings = script.Settings(**GIVEN, taught_by=("regenerated", "means", "shrunk", "corrected", "both", "softmax"))
-    faces, said = teaching.answers(settings, Greys(), people((0, 1)), people((2, 3)), 0)
+    faces, said = teaching.answers(settings, greys(5, 11), people((0, 1)), people((2, 3)), 0)
     assert faces.people == ["s2", "s2", "s3", "s3"] and faces.labels.tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(faces.own[:, 0], [104, 110, 134, 140], rtol=1e-5)
     # one neutral grey above the first: candidates lie at +6 and +12, faces at +4 and +10; neutral greys are at 56 on
@@ -69,16 +49,16 @@ def test_what_each_teacher_says():
         np.testing.assert_allclose(said[made], odds / odds.sum(1, keepdims=True), atol=1e-4)
     np.testing.assert_allclose(said["softmax"], [[0.25, 0.75]] * 4)
     only = script.Settings(**{**GIVEN, "inputs": ()}, taught_by=("softmax-dispelled",))
-    assert [*teaching.answers(only, Greys(), people((0,)), people((2,)), 0)[1]] == ["softmax"], (
+    assert [*teaching.answers(only, greys(5, 11), people((0,)), people((2,)), 0)[1]] == ["softmax"], (
         "no neutral face is asked"
     )
 
 
-def test_a_neutral_face_is_known_to_be_one(monkeypatch, tmp_path):
+def test_a_neutral_face_is_known_to_be_one(greys, monkeypatch, tmp_path):
     """Where neutral is a class nobody is asked for it, and a student learns it of everybody."""
     learnt = spied(monkeypatch)
     settings = script.Settings(**{**GIVEN, "classes": "neutral,anger,happiness"}, taught_by=("regenerated", "means"))
-    teacher = Greys()
+    teacher = greys(5, 11)
     teacher.classes = settings.labels
     teacher.embed = lambda images: (
         teacher.features(images),
@@ -111,10 +91,10 @@ def spied(monkeypatch):
     return learnt
 
 
-def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path, capsys):
+def test_students_learn_what_their_teacher_names(greys, monkeypatch, tmp_path, capsys):
     learnt = spied(monkeypatch)
     taught_by = ("regenerated", "softmax", "softmax-dispelled")
-    settings, teacher = script.Settings(**GIVEN, taught_by=taught_by, taught_epochs=7), Greys()
+    settings, teacher = script.Settings(**GIVEN, taught_by=taught_by, taught_epochs=7), greys(5, 11)
     methods = teaching.teach(settings, teacher, people((0, 1)), people((2, 3)), people((4,)), 0, tmp_path)
     assert [name for name, _, _ in learnt] == [f"taught_{name}" for name in taught_by]
     for _, listed, more in learnt:
@@ -135,10 +115,10 @@ def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path, capsys):
         assert script.baselines(settings)[name] == "FER-Net"
 
 
-def test_the_names_of_a_person_are_dispelled(monkeypatch, tmp_path):
+def test_the_names_of_a_person_are_dispelled(greys, monkeypatch, tmp_path):
     """A teacher that takes everybody for angry, some pictures more so: the surest half of each person's stays."""
     learnt = spied(monkeypatch)
-    teacher, others = Greys(), [flat(p, "anger", i) for p in (2, 3) for i in range(4)]
+    teacher, others = greys(5, 11), [flat(p, "anger", i) for p in (2, 3) for i in range(4)]
     teacher.feature_net.classify = lambda images: surer(teacher.features(images))
     settings = script.Settings(**{**GIVEN, "inputs": ()}, taught_by=("softmax", "softmax-dispelled"))
     teaching.teach(settings, teacher, people((0, 1)), others, people((4,)), 0, tmp_path)
@@ -147,9 +127,9 @@ def test_the_names_of_a_person_are_dispelled(monkeypatch, tmp_path):
     assert named["taught_softmax-dispelled"] == ["happiness", "happiness", "anger", "anger"] * 2
 
 
-def test_no_strength_leaves_a_teachers_names(monkeypatch, tmp_path):
+def test_no_strength_leaves_a_teachers_names(greys, monkeypatch, tmp_path):
     learnt = spied(monkeypatch)
-    teacher, others = Greys(), [flat(p, "anger", i) for p in (2, 3) for i in range(4)]
+    teacher, others = greys(5, 11), [flat(p, "anger", i) for p in (2, 3) for i in range(4)]
     teacher.feature_net.classify = lambda images: surer(teacher.features(images))
     given = {**GIVEN, "inputs": (), "taught_by": ("softmax-dispelled",), "dispel_strength": 0.0}
     teaching.teach(script.Settings(**given), teacher, people((0, 1)), others, people((4,)), 0, tmp_path)
