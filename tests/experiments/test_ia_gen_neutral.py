@@ -65,16 +65,16 @@ def test_the_regression_of_people_who_show_a_class():
     people, labels = [*"aabcdabc"], np.array([0, 0, 0, 0, 0, 1, 1, 1])
     kept = [SimpleNamespace(subject=who) for who in people]
     learnt = neutral.Seen(kept, labels, rng.normal(size=(8, 3)).astype(np.float32), np.zeros((8, 2), np.float32))
-    apart = rng.normal(size=(5, 3)).astype(np.float32)
-    found = neutral.linear(apart, learnt, usual, (0, 1))
+    own = rng.normal(size=(5, 3)).astype(np.float32)
+    found = neutral.linear(own, learnt, usual, (0, 1))
     for k, shown in enumerate(("abcd", "abc")):
         pictures = {who: [i for i in range(8) if people[i] == who and labels[i] == k] for who in shown}
         x = np.stack([usual[who][0] for who in shown]).astype(np.float64)
         y = np.stack([learnt.own[pictures[who]].mean(0) for who in shown]) - x
-        x, y = x - x.mean(0), y - y.mean(0)
-        penalty = neutral.PENALTY * np.square(x).sum() / len(x)
-        slopes = np.linalg.solve(x.T @ x + penalty * np.eye(3), x.T @ y)
-        np.testing.assert_allclose(found[:, k], apart @ slopes, rtol=1e-4, atol=1e-6)
+        middle, move = x.mean(0), y.mean(0)
+        penalty = neutral.PENALTY * np.square(x - middle).sum() / len(x)
+        slopes = np.linalg.solve((x - middle).T @ (x - middle) + penalty * np.eye(3), (x - middle).T @ (y - move))
+        np.testing.assert_allclose(found[:, k], own + move + (own - middle) @ slopes, rtol=1e-4, atol=1e-6)
 
 
 def test_neutral_is_no_candidate():

@@ -166,33 +166,32 @@ def candidates(
         "both": lambda: (regenerated() + means()) / 2,
         "means": means,
         "shrunk": lambda: means(SHRUNK),
-        "linear": lambda: means() + linear(own - middle, learnt, usual, places),
+        "linear": lambda: linear(own, learnt, usual, places),
         "stranger": stranger,
         "both_stranger": lambda: (stranger() + means()) / 2,
     }
     return {way: find[way]() for way in NAMES if way in ways}
 
 
-def linear(apart: np.ndarray, learnt: Seen, usual: Known, places: Sequence[int]) -> np.ndarray:
-    """What a ridge regression adds to `means`, of what sets a person's neutral face apart: (N, F) -> (N, C, F).
+def linear(own: np.ndarray, learnt: Seen, usual: Known, places: Sequence[int]) -> np.ndarray:
+    """What a ridge regression makes of Feat(n): (N, F) -> (N, C, F).
 
-    Of each class k it is fitted to the labelled people who show it: from Feat(n) to their mean Feat of k less Feat(n),
-    both less the average.
+    Of each class k it is fitted to the labelled people who show it: from Feat(n) to their mean Feat of k less Feat(n).
 
     Args:
-      apart: Feat(n) less the labelled people's average.
+      own: Feat(n).
       learnt, usual: of the labelled people.
       places: of the classes.
     """
     people, found = np.array(learnt.people), []
     for k in places:
         shown = sorted({*people[learnt.labels == k]})
-        faces = np.stack([learnt.own[(people == who) & (learnt.labels == k)].mean(0) for who in shown])
-        neutral = np.stack([usual[who][0] for who in shown])
-        x, y = (values - values.mean(0) for values in (neutral.astype(np.float64), faces - neutral))
+        neutral = np.stack([usual[who][0] for who in shown]).astype(np.float64)
+        moves = np.stack([learnt.own[(people == who) & (learnt.labels == k)].mean(0) for who in shown]) - neutral
+        x, y = (values - values.mean(0) for values in (neutral, moves))
         alike = x @ x.T
         weights = np.linalg.solve(alike + (PENALTY * np.trace(alike) / len(x) + 1e-12) * np.eye(len(x)), y)
-        found.append(apart @ x.T @ weights)
+        found.append(own + moves.mean(0) + (own - neutral.mean(0)) @ x.T @ weights)
     return np.stack(found, 1)
 
 
