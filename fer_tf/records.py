@@ -220,10 +220,20 @@ def expression_pairs(records: Sequence[Record], expression: str) -> tuple[dict[s
     return pairs, left_out
 
 
+def unlike(one: Record, other: Record) -> tuple[bool, float]:
+    """How differently two pictures were taken: (in other domains, by how many steps of 15 degrees the head is turned).
+
+    info's pan and tilt are in degrees; where they are not known the face counts as frontal.
+    """
+    turned = (abs(one.info.get(name, 0) - other.info.get(name, 0)) // 15 for name in ("pan", "tilt"))
+    return one.domain != other.domain, sum(turned)
+
+
 def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[dict[str, list[int]], list[str]]:
     """Each record of the classes with a neutral face of the same person: GCNet's {X, X_r}, section III-B.
 
-    The neutral face is the first neutral frame of the record's own sequence, else the first of its subject.
+    The neutral face is of the record's own sequence, else any of its subject's: the least `unlike` it, and of several
+    the first frame.
 
     Returns:
       ({"image": [...], "reference": [...]}, indices into `records`, for the pipeline's `pairs`, -1 where the person has
@@ -231,17 +241,19 @@ def neutral_pairs(records: Sequence[Record], classes: Sequence[str]) -> tuple[di
     Raises:
       ValueError: a record has no subject.
     """
-    own: dict[tuple[str | None, str | None], int] = {}
-    anywhere: dict[str | None, int] = {}
+    faces: dict[tuple[str | None, ...], list[int]] = {}
     for i in sorted(range(len(records)), key=lambda i: (records[i].frame is None, records[i].frame or 0)):
         record = records[i]
         if record.subject is None:
             raise ValueError(f"{record.name} has no subject, so its neutral face is unknown: give every record one.")
         if record.expression == "neutral":
-            own.setdefault((record.subject, record.sequence), i)
-            anywhere.setdefault(record.subject, i)
+            for key in ((record.subject, record.sequence), (record.subject,)):
+                faces.setdefault(key, []).append(i)
     image = [i for i, r in enumerate(records) if r.expression in classes]
-    reference = [own.get((r.subject, r.sequence), anywhere.get(r.subject, -1)) for r in (records[i] for i in image)]
+    reference = []
+    for r in (records[i] for i in image):
+        own = faces.get((r.subject, r.sequence)) or faces.get((r.subject,), [])
+        reference.append(min(own, key=lambda j: unlike(r, records[j]), default=-1))
     without = [records[i] for i, j in zip(image, reference, strict=True) if j < 0]
     return {"image": image, "reference": reference}, subjects_of(without)
 

@@ -273,3 +273,31 @@ def test_neutral_pairs_take_the_own_sequence_first():
     assert dict(zip(pairs["image"], pairs["reference"], strict=True)) == {0: 2, 1: 2, 2: 2, 3: 3, 5: -1}
     with pytest.raises(ValueError, match="no subject"):
         neutral_pairs([Record(b"", "fear")], ("fear",))
+
+
+def test_of_several_neutral_faces_the_one_that_was_taken_most_alike():
+    def shown(expression, sequence, domain="lab", frame=0, **pose):
+        return Record(b"", expression, "A", sequence=sequence, frame=frame, domain=domain, info=pose)
+
+    made = [
+        shown("neutral", "w", "wild", pan=30.0, tilt=0.0),
+        shown("neutral", "l", frame=2, pan=3.0, tilt=-4.0),
+        shown("neutral", "l", frame=3, pan=-4.0, tilt=4.0),
+        shown("neutral", "l", frame=4, pan=-30.0, tilt=20.0),
+        shown("fear", "1", pan=-5.0, tilt=5.0),
+        shown("fear", "2", pan=30.0, tilt=0.0),
+        shown("fear", "3", pan=-45.0, tilt=20.0),
+        shown("fear", "4", pan=0.0, tilt=18.0),
+        shown("fear", "5"),
+        shown("fear", "6", "wild", pan=-30.0, tilt=20.0),
+        shown("neutral", "6", "wild", frame=9, pan=0.0, tilt=0.0),
+        shown("fear", "7", "wild", pan=5.0, tilt=0.0),
+        shown("fear", "8", "none of these", pan=35.0, tilt=0.0),
+    ]
+    found = dict(zip(*neutral_pairs(made, ("fear",))[0].values(), strict=True))
+    assert found[4] == 1, "within 15 degrees the first frame counts, as in a laboratory"
+    assert found[5] == 1, "that of the same domain, though another is turned alike"
+    assert (found[6], found[7]) == (3, 2), "the least turned away, and the sum of both angles counts"
+    assert found[8] == 1, "a pose that is not known is frontal"
+    assert found[9] == 10, "that of the own sequence, whatever its pose"
+    assert found[11] == 10 and found[12] == 0

@@ -88,6 +88,23 @@ def test_the_true_neutral_and_a_strangers():
     assert (eight[2], eight[3], eight[6]) == (3, 2, 7), "not itself"
 
 
+def test_each_reference_is_turned_as_its_picture_is():
+    listed = [
+        Record(b"", e, subject=p, sequence=p + e, frame=i, info={"pan": pan})
+        for p in "abc"
+        for e in ("fear", "neutral")
+        for i, pan in enumerate((-45.0, 0.0, 45.0))
+    ]
+    for control, seed in (("neutral", 0), ("stranger", 0), ("stranger", 1)):
+        made = controls.pairs(listed, ("fear",), control, seed)
+        for i, j in zip(made["image"], made["reference"], strict=True):
+            assert listed[i].info == listed[j].info and (listed[i].subject == listed[j].subject) == (
+                control != "stranger"
+            )
+    own = dict(zip(*controls.pairs(listed, ("neutral",), "neutral", 0).values(), strict=True))
+    assert (own[3], own[4], own[5]) == (4, 3, 4), "another frame, the least turned away"
+
+
 def test_a_control_needs_neutral_faces_and_two_people():
     with pytest.raises(ValueError, match="real neutral faces, and p2 has none"):
         controls.pairs(

@@ -39,7 +39,8 @@ def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str
     """Each record of the classes with a real neutral face, in training and at test alike.
 
     "neutral" is the person's own: the ceiling of what a generated reference can do. "stranger" is that of another
-    person, drawn for each record: the floor. A neutral record is paired with another frame where there is one.
+    person, drawn for each record: the floor. Of several it is the least `records.unlike` the picture. A neutral record
+    is paired with another frame where there is one.
 
     Args:
       listed: of the people on one side of a fold, neutral faces included.
@@ -63,12 +64,13 @@ def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str
         raise ValueError(f"--rows=...:{control} needs two people or more on either side of a fold.")
     reference = []
     for i, own in zip(found["image"], found["reference"], strict=True):
+        among = [own]
         if control == "stranger":
             others = [p for p in people if p != listed[i].subject]
-            own = neutral[others[rng.integers(len(others))]][0]
+            among = neutral[others[rng.integers(len(others))]]
         elif own == i:
-            own = next((j for j in neutral[str(listed[i].subject)] if j != i), i)
-        reference.append(own)
+            among = [j for j in neutral[str(listed[i].subject)] if j != i] or [i]
+        reference.append(min(among, key=lambda j: records.unlike(listed[i], listed[j])))
     return {"image": found["image"], "reference": reference}
 
 
