@@ -27,7 +27,9 @@ person's own, which is the ceiling of what a generator can do, or somebody else'
 other tested pictures, without their labels, as a film or an album has them: the reference of S0R0:mean_face is their
 mean face, and cnn:centred tests the network of cnn once more, each code less its person's mean and plus that of the
 training pictures. These are held against each other: a network that sees one picture knows less. S0R0:mean_face-4 and
-cnn:centred-4 take four others, drawn for each picture; cnn:centred-2kinds those of two expressions.
+cnn:centred-4 take four others, drawn for each picture; cnn:centred-2kinds those of two expressions. What stands beside
+S0R0+plain:neutral and :stranger is cnn:neutral and cnn:stranger: the network of cnn, each code less that of the same
+neutral face, plus the mean one of the training people. Nothing is trained for them either.
 
 A finished run that is started again draws and tests anew from its checkpoints.
 
@@ -41,13 +43,13 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_tf import evaluation, export, pipeline, records, weights
+from fer_tf import evaluation, export, pipeline, predictions, records, weights
 from fer_tf.models import gcnet
 
 from .parts.gcnet import albums, controls, net, pictures, reference, teaching
@@ -167,7 +169,7 @@ def one_fold(
     place: Path,
 ) -> Fold:
     """Trains and tests every row; people of --test_on once, when it is trained, not after each epoch."""
-    models, methods, seen = {}, {}, None
+    models, methods = {}, {}
     learn, nameless = students.split(
         [listed[i] for i in fold.train], settings.labelled_people, seed, settings.shown_expressions
     )
@@ -176,12 +178,16 @@ def one_fold(
         print(f"{place}: {len(without)} people have no neutral face: {', '.join(without)}", file=sys.stderr)
     everybody = [listed[i] for i in fold.test]
     test = data.batches(settings, records.of_classes(everybody, classes), classes, gcnet, seed, False)
+
+    @functools.cache
+    def responses(cnn: gcnet.GCNet) -> albums.Responses:
+        faces = data.batches(settings, records.of_classes(learn, classes), classes, gcnet, seed, False)
+        return albums.Responses.of(cnn, faces, test)
+
     for text, row in zip(settings.rows, rows, strict=True):
-        if row.centred:
+        if row.again:
             if cnn := next((model for own, model in models.items() if own.name == NAMES["cnn"]), None):
-                own = data.batches(settings, records.of_classes(learn, classes), classes, gcnet, seed, False)
-                seen = seen or albums.Responses.of(cnn, own, test)
-                methods[row.name] = {"last": albums.centred(cnn, seen, seed, row.album)}
+                methods[row.name] = {"last": again(settings, row, cnn, (learn, everybody), seed, responses)}
                 tell(place, row, methods)
             continue
         folder = place / stage_name(text)
@@ -212,6 +218,27 @@ def one_fold(
         if methods[row.name]:
             tell(place, row, methods)
     return Fold(models, methods, test)
+
+
+def again(
+    settings: Settings,
+    row: Row,
+    cnn: gcnet.GCNet,
+    parts: tuple[list[records.Record], list[records.Record]],
+    seed: int,
+    responses: Callable[[gcnet.GCNet], albums.Responses],
+) -> predictions.Answers:
+    """What the trained CNN names with more pictures of the person: all, or neutral faces. Nothing is trained.
+
+    Args:
+      settings, row, seed: of the fold.
+      cnn: its CNN.
+      parts: what that has learnt from, and the held-out people's records.
+      responses: of that CNN to both.
+    """
+    if row.generator in controls.LESS:
+        return controls.less_reference(settings, cnn, *parts, settings.labels, row.generator, seed)
+    return albums.centred(cnn, responses(cnn), seed, row.album)
 
 
 def tell(place: Path, row: Row, methods: dict[str, Any]) -> None:
@@ -282,8 +309,9 @@ def rows_of(settings: Settings) -> list[Row]:
         print("--preset=paper WITHOUT THE PAPER'S PRE-TRAINING (section IV-A, on CASIA-WebFace): make weights with "
               "experiments.pretrain_gcnet and give --encoder1 and --encoder2.", file=sys.stderr)  # fmt: skip
     names = [row.name for row in rows]
-    if any(row.centred and NAMES["cnn"] not in names[:i] for i, row in enumerate(rows)):
-        raise ValueError(f"--rows: cnn:{albums.CENTRED} tests the network of cnn once more: give cnn before it.")
+    for i, (text, row) in enumerate(zip(settings.rows, rows, strict=True)):
+        if row.again and NAMES["cnn"] not in names[:i]:
+            raise ValueError(f"--rows: {text} tests the network of cnn once more: give cnn before it.")
     for i, row in enumerate(rows):
         if row.teacher and (not settings.labelled_people or teacher_of(row, rows[:i]) is None):
             raise ValueError(

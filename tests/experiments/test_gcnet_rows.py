@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import gcnet as script
-from experiments.parts.gcnet import reference, row, teaching
+from experiments.parts.gcnet import controls, reference, row, teaching
 from experiments.run import fitting, jobs, students
 from fer_tf import evaluation, pipeline, predictions, training, weights
 from fer_tf.models import gcnet
@@ -45,6 +45,25 @@ def test_the_mean_face_of_ones_own_pictures(monkeypatch, tmp_path):
     assert [*results.models] == [names[0], names[2]] and results.models[names[2]].delta == "plain"
     assert {*spy.trained} == {"run0/fold0/cnn", "run0/fold0/S0R0_plain_mean_face"}, "centring trains nothing"
     assert np.sum(results.methods[names[1]]["last"]["confusion"]) == len(faces_of(HELD_OUT))
+
+
+def test_the_cnn_less_a_neutral_face(monkeypatch, tmp_path):
+    """It is the CNN that is trained, once; the held-out people's pictures and its training people's are both asked."""
+    asked = []
+
+    def less(settings, model, learnt, listed, classes, control, seed):
+        asked.append((model, {r.subject for r in learnt}, {r.subject for r in listed}, control))
+        assert {r.expression for r in [*learnt, *listed]} == {"anger", "happiness", "neutral"} and seed == settings.seed
+        return wrong(None, controls.test_views(settings, listed, classes, control, seed))
+
+    monkeypatch.setattr(controls, "less_reference", less)
+    spy, results, _ = run(monkeypatch, tmp_path, rows=("cnn", "cnn:neutral", "cnn:stranger"))
+    names = ["CNN", "CNN, less the true neutral face", "CNN, less a stranger's neutral face"]
+    assert [*results.methods] == names and {*spy.trained} == {"run0/fold0/cnn"} and [*results.models] == names[:1]
+    learn, held_out = ({f"s{p}" for p in people} for people in (LEARN, HELD_OUT))
+    assert asked == [(results.models["CNN"], learn, held_out, control) for control in ("neutral", "stranger")]
+    found = results.methods[names[1]]["last"]["confusion"]
+    assert np.sum(found) == len(faces_of(HELD_OUT)) and np.trace(found) == 0
 
 
 def keep(asked, predict):
@@ -132,12 +151,18 @@ def test_the_jobs_of_a_fold():
         "S0R0", "unet", 0.5, "GCNet S0R0 e beside e - e_r, unet, lambda_s 0.5", True, "both"
     )
     assert script.Row.read("cnn:centred-2kinds", 1.0).name == "CNN, centred by person, album of 2 expressions"
+    asked = script.Settings(preset="smoke", rows=("cnn", "cnn:neutral", "cnn:stranger"))
+    assert row.stages_of(asked, script.rows_of(asked)) == [jobs.Stage("cnn", "networks", 1)]
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (("cnn:centred", "cnn"), "give cnn before it"),
+        (("cnn:centred", "cnn"), "cnn:centred tests the network of cnn once more: give cnn before it"),
+        (("cnn:neutral", "cnn"), "cnn:neutral tests the network of cnn once more: give cnn before it"),
+        (("cnn+plain:neutral",), "is no network"),
+        (("cnn:neutral-4",), "is no network"),
+        (("metric_cnn:neutral",), "is no network"),
         (("cnn+plain",), "is no network"),
         (("S0R0+square",), "is no network"),
         (("S0R0:centred",), "is no network"),
@@ -169,7 +194,7 @@ def test_students_learn_what_their_teacher_names(monkeypatch, tmp_path):
     """One of three people is labelled; of the others a student sees the teacher's names, which are all wrong here."""
     spy = Spy(monkeypatch, {None: (0, 1, 3, 5, 6, 7)})
     monkeypatch.setattr(evaluation, "predict", wrong)
-    monkeypatch.setattr(teaching, "centred", lambda *a: wrong(None, teaching.beside_neutral(a[0], *a[3:])))
+    monkeypatch.setattr(controls, "less_reference", lambda *a: wrong(None, controls.test_views(a[0], *a[3:])))
     given = {"rows": STUDENTS, "labelled_people": 1, "taught_epochs": 3, "seed": 1}
     settings = script.Settings(**TINY, max_subjects=0, only_folds="0", workdir=str(tmp_path), **given)
     results = script.run(settings)
@@ -217,7 +242,7 @@ def test_the_centred_teacher_takes_the_neutral_code_away():
     model = gcnet.GCNet(classes=settings.labels, variant="cnn", width=1 / 16)
     labelled, others = students.split(people, 1, 0)
     assert {r.subject for r in labelled}.isdisjoint(r.subject for r in others) and len(labelled) + len(others) == 18
-    answers = teaching.centred(settings, model, labelled, others, ("anger", "happiness"), 0)
+    answers = controls.less_reference(settings, model, labelled, others, ("anger", "happiness"), "neutral", 0)
 
     def code(record):
         face = pipeline.face(record, gcnet.TEMPLATE)[None].astype(np.float32) / 255

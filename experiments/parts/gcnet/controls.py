@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from fer_tf import beside, pipeline, records
 from fer_tf.models import gcnet
+from fer_tf.predictions import Answers
 
+from ...run import data
 from . import albums
 
 CONTROLS = {
@@ -19,6 +22,9 @@ CONTROLS = {
     albums.MEAN_FACE: "with the mean of the person's pictures",
 }
 """What stands for a generator in --rows -> what the table calls it."""
+
+LESS = {"neutral": "less the true neutral face", "stranger": "less a stranger's neutral face"}
+"""After the colon of the CNN, which is tested once more: what is taken from its code -> what the table calls it."""
 
 
 def referred(
@@ -74,20 +80,64 @@ def pairs(listed: Sequence[records.Record], classes: Sequence[str], control: str
     return {"image": found["image"], "reference": reference}
 
 
-def start_margin(model: gcnet.GCNet, data: pipeline.Batches, batches: int = 4) -> float:
+def test_views(
+    settings: Any, listed: Sequence[records.Record], asked: Sequence[str], control: str, seed: int
+) -> pipeline.Batches:
+    """The test views of the pictures that show one of `asked`, each with its reference; as `pairs`."""
+    found = pairs(listed, asked, control, seed)
+    return data.batches(settings, list(listed), settings.labels, gcnet, seed, False, pairs=found)
+
+
+def less_reference(
+    settings: Any,
+    model: gcnet.GCNet,
+    learnt: Sequence[records.Record],
+    listed: Sequence[records.Record],
+    asked: Sequence[str],
+    control: str,
+    seed: int,
+) -> Answers:
+    """What a trained CNN names pictures, each code e less that of its reference, plus the mean one of those learnt.
+
+    As in `albums.centred` the responses are moved, in which that is the same. Nothing is trained: the control of
+    e - e_r, which has the same pictures.
+
+    Args:
+      settings: of `data.batches`.
+      model: trained.
+      learnt: what it has learnt from, with neutral faces.
+      listed: the records that are named, with theirs.
+      asked: the classes that are named.
+      control, seed: as of `pairs`.
+    """
+    respond = tf.function(model.responses, reduce_retracing=True)
+
+    def gathered(some: Sequence[records.Record]) -> tuple[Any, ...]:
+        batches = test_views(settings, some, asked, control, seed)
+        parts = [(respond(b["image"]), respond(b["reference"]), b["label"], b["index"]) for b in batches.epoch(0)]
+        found = (np.concatenate([value.numpy() for value in part]) for part in zip(*parts, strict=True))
+        return *found, batches.records
+
+    usual = gathered(learnt)[1].astype(np.float64).mean(0)
+    face, reference, labels, index, kept = gathered(listed)
+    shown = [kept[i] for i in index]
+    return albums.answered(model, face - reference + usual, labels.astype(int), shown)
+
+
+def start_margin(model: gcnet.GCNet, learn: pipeline.Batches, batches: int = 4) -> float:
     """m of eq. (6), which the paper does not give: the median of S over the first training faces, before any step.
 
     About half of the pairs of different expressions are nearer than that, so that the loss has something to do.
 
     Args:
       model: one that contrasts, at its start; its norms work as in training, and nothing of it changes.
-      data: to train on.
+      learn: to train on.
       batches: of the first epoch, at least; more until one has a face that counts.
     Returns:
       The median over faces that are not neutral and have a reference; the model's own margin where there are none.
     """
     before, distances = [(v, v.numpy()) for v in model.variables], []
-    for number, batch in enumerate(itertools.islice(data.epoch(0), len(data))):
+    for number, batch in enumerate(itertools.islice(learn.epoch(0), len(learn))):
         if number >= batches and distances:
             break
         image = model.preprocess(batch["image"])

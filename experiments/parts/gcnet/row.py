@@ -47,7 +47,7 @@ class Row(NamedTuple):
     @property
     def control(self) -> bool:
         """Whether real neutral faces stand for generated ones."""
-        return self.generator in controls.CONTROLS
+        return self.generator in controls.CONTROLS and not self.again
 
     @property
     def generates(self) -> bool:
@@ -60,9 +60,9 @@ class Row(NamedTuple):
         return self.generator in gcnet.FIG_7
 
     @property
-    def centred(self) -> bool:
+    def again(self) -> bool:
         """Whether it is the CNN's network, tested once more."""
-        return self.generator == albums.CENTRED
+        return self.variant == "cnn" and self.generator in (albums.CENTRED, *controls.LESS)
 
     @classmethod
     def read(cls, text: str, lambda_s: float) -> Row:
@@ -92,12 +92,14 @@ class Row(NamedTuple):
                 f"--rows: {text!r} is no network: give {', '.join(gcnet.VARIANTS)}, with one of "
                 f"{', '.join(gcnet.GENERATORS)} after a colon and a weight of eq. (6) after @: S1R1:conv_vae@0.1. "
                 f"Controls have {' or '.join(controls.CONTROLS)} after the colon of S0R0, S1R0, S0R1 or S1R1, which "
-                f"may have {' or '.join([*DELTAS][1:])} after a plus: S0R0+plain:neutral; or cnn:{albums.CENTRED}. An "
-                f"album follows {' or '.join(ALBUMS)} after a minus, as -4 or -2kinds. A student is "
-                f"{' or '.join(f'cnn:{teaching.TAUGHT}-{name}' for name in teaching.TEACHERS)}, and "
-                f"may end in {' or '.join([*students.WAYS][1:])}."
+                f"may have {' or '.join([*DELTAS][1:])} after a plus: S0R0+plain:neutral; or are "
+                f"{', '.join(f'cnn:{name}' for name in (albums.CENTRED, *controls.LESS))}. An album follows "
+                f"{' or '.join(ALBUMS)} after a minus, as -4 or -2kinds. A student is "
+                f"{' or '.join(f'cnn:{teaching.TAUGHT}-{name}' for name in teaching.TEACHERS)}, and may end in "
+                f"{' or '.join([*students.WAYS][1:])}."
             )
-        words = {**controls.CONTROLS, albums.CENTRED: "centred by person"}
+        words = controls.LESS if variant == "cnn" else controls.CONTROLS
+        words = {**words, albums.CENTRED: "centred by person"}
         parts = [NAMES.get(variant, f"GCNet {variant}") + DELTAS[delta or "absolute"]]
         parts += [words.get(generator, generator), str(album), f"lambda_s {weight}" if weight else ""]
         name, pretrained = ", ".join(filter(None, parts)), generator not in gcnet.FIG_7
@@ -108,7 +110,7 @@ def fits(variant: str, delta: str, generator: str) -> bool:
     """Whether there is such a network; delta and generator are empty where a row names none."""
     if variant not in gcnet.VARIANTS or (delta or "absolute") not in DELTAS:
         return False
-    if generator == albums.CENTRED:
+    if generator == albums.CENTRED or (variant == "cnn" and generator in controls.LESS):
         return variant == "cnn" and not delta
     if delta or generator in controls.CONTROLS:
         return gcnet.VARIANTS[variant].compares and generator in ("", *gcnet.GENERATORS, *controls.CONTROLS)
@@ -124,7 +126,7 @@ def stages_of(settings: Any, rows: Sequence[Row]) -> list[jobs.Stage]:
     """The trainings of a fold: each network's, behind its teacher's, or its generator's with --generator_epochs."""
     stages = []
     for text, row in zip(settings.rows, rows, strict=True):
-        if row.centred:
+        if row.again:
             continue
         place, first = Path(stage_name(text)), ()
         if settings.generator_epochs and row.generates:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from fer_tf import evaluation, records
 from fer_tf.models import gcnet
@@ -83,9 +82,9 @@ def named(
         own = records.of_classes(others, asked)
         answers = evaluation.predict(model, data.batches(settings, own, classes, gcnet, seed, False))
     elif teacher == "neutral":
-        answers = evaluation.predict(model, beside_neutral(settings, others, asked, seed))
+        answers = evaluation.predict(model, controls.test_views(settings, others, asked, "neutral", seed))
     else:
-        answers = centred(settings, model, labelled, others, asked, seed)
+        answers = controls.less_reference(settings, model, labelled, others, asked, "neutral", seed)
     labels, predictions = answers
     if way:
         places, people = [classes.index(c) for c in asked], [r.subject for r in answers.records]
@@ -96,36 +95,3 @@ def named(
     shown = students.renamed(answers.records, [classes[k] for k in predictions])
     shown += [r for r in others if r.expression == "neutral"] if "neutral" in classes else []
     return shown, float(np.mean(np.equal(labels, predictions)))
-
-
-def beside_neutral(settings: Any, listed: Sequence[records.Record], asked: Sequence[str], seed: int) -> Any:
-    """The test views of the pictures that show one of `asked`, each with the neutral face of its person."""
-    pairs = controls.pairs(listed, asked, "neutral", seed)
-    return data.batches(settings, list(listed), settings.labels, gcnet, seed, False, pairs=pairs)
-
-
-def centred(
-    settings: Any,
-    model: gcnet.GCNet,
-    labelled: Sequence[records.Record],
-    others: Sequence[records.Record],
-    asked: Sequence[str],
-    seed: int,
-) -> Any:
-    """What the CNN names the others' pictures, each code e less that of the person's neutral face.
-
-    The mean code of the labelled people's neutral faces stands in its place. As in `albums.centred` the responses
-    are moved, in which that is the same.
-    """
-    respond = tf.function(model.responses, reduce_retracing=True)
-
-    def gathered(listed: Sequence[records.Record]) -> tuple[Any, ...]:
-        batches = beside_neutral(settings, listed, asked, seed)
-        parts = [(respond(b["image"]), respond(b["reference"]), b["label"], b["index"]) for b in batches.epoch(0)]
-        found = (np.concatenate([value.numpy() for value in part]) for part in zip(*parts, strict=True))
-        return *found, batches.records
-
-    usual = gathered(labelled)[1].astype(np.float64).mean(0)
-    face, neutral, labels, index, listed = gathered(others)
-    moved, shown = face - neutral + usual, [listed[i] for i in index]
-    return albums.answered(model, moved, labels.astype(int), shown)
