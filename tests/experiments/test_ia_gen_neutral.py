@@ -22,9 +22,16 @@ def seen(people, labels, own):
     return neutral.Seen(kept, np.array(labels), column(*own), np.full((len(own), 2), 0.5, np.float32))
 
 
-THEIRS = {"a": (np.array([10.0]), column(13, 22)), "b": (np.array([20.0]), column(26, 31))}
+def known(**people):
+    """Person -> the grey value of the neutral face, and of what is redrawn from it, in order."""
+    kept = [Record(np.zeros((2, 2), np.uint8), "neutral", subject=who) for who in people]
+    own, made = zip(*people.values(), strict=True)
+    return neutral.Known(kept, column(*own), np.stack([column(*values) for values in made]))
+
+
+THEIRS = known(a=(10, (13, 22)), b=(20, (26, 31)))
 FACES = seen("aab", [0, 1, 1], [14, 24, 32])
-USUAL = {"c": (np.array([5.0]), column(7, 10)), "d": (np.array([6.0]), column(9, 12))}
+USUAL = known(c=(5, (7, 10)), d=(6, (9, 12)))
 LEARNT = seen("cdcd", [0, 0, 1, 1], [8, 11, 15, 14])
 
 
@@ -61,15 +68,15 @@ def test_shrunk_means_where_people_show_different_classes():
 def test_the_regression_of_people_who_show_a_class():
     """Beside the normal equations in the dimensions of Feat, of random faces; one person shows a class twice."""
     rng = np.random.default_rng(0)
-    usual = {who: (rng.normal(size=3).astype(np.float32), None) for who in "abcd"}
+    usual = {who: rng.normal(size=3).astype(np.float32) for who in "abcd"}
     people, labels = [*"aabcdabc"], np.array([0, 0, 0, 0, 0, 1, 1, 1])
     kept = [SimpleNamespace(subject=who) for who in people]
     learnt = neutral.Seen(kept, labels, rng.normal(size=(8, 3)).astype(np.float32), np.zeros((8, 2), np.float32))
     own = rng.normal(size=(5, 3)).astype(np.float32)
-    found = neutral.linear(own, learnt, usual, (0, 1))
+    found = neutral.linear(own, learnt, np.stack([usual[who] for who in people]), (0, 1))
     for k, shown in enumerate(("abcd", "abc")):
         pictures = {who: [i for i in range(8) if people[i] == who and labels[i] == k] for who in shown}
-        x = np.stack([usual[who][0] for who in shown]).astype(np.float64)
+        x = np.stack([usual[who] for who in shown]).astype(np.float64)
         y = np.stack([learnt.own[pictures[who]].mean(0) for who in shown]) - x
         middle, move = x.mean(0), y.mean(0)
         penalty = neutral.PENALTY * np.square(x - middle).sum() / len(x)
@@ -79,15 +86,56 @@ def test_the_regression_of_people_who_show_a_class():
 
 def test_neutral_is_no_candidate():
     """Where neutral is a class, what is redrawn as neutral is left out, and the others keep their order."""
-    theirs, usual = (
-        {who: (own, np.concatenate([made[:1], [[999.0]], made[1:]])) for who, (own, made) in known.items()}
-        for known in (THEIRS, USUAL)
-    )
+    theirs, usual = (one._replace(made=np.insert(one.made, 1, 999.0, axis=1)) for one in (THEIRS, USUAL))
     learnt = LEARNT._replace(labels=np.array([0, 0, 2, 2]))
     model = SimpleNamespace(classes=("anger", "neutral", "happiness"))
     found = neutral.candidates(model, FACES, theirs, learnt, usual)
     for way, one in neutral.candidates(MODEL, FACES, THEIRS, LEARNT, USUAL).items():
         np.testing.assert_array_equal(found[way], one)
+
+
+def test_the_neutral_pictures_that_were_taken_most_alike():
+    """Of the person, or of who is given in his place: in the same light, turned alike, and the mean of several."""
+
+    def turned(who, pan, domain="lab", shown="neutral"):
+        return Record(np.zeros((2, 2), np.uint8), shown, subject=who, domain=domain, info={"pan": pan})
+
+    kept = [turned("a", 0.0), turned("a", 4.0), turned("a", 45.0), turned("a", 30.0, "wild"), turned("b", 45.0)]
+    theirs = neutral.Known(kept, column(1, 2, 4, 8, 16), np.arange(10.0).reshape(5, 2, 1))
+    shown = [turned("a", *how, shown="fear") for how in ((-5.0,), (40.0,), (0.0, "wild"), (0.0, "film"))]
+    own, made = theirs.beside(shown, ["a"] * 4)
+    assert own[:, 0].tolist() == [1.5, 4, 8, 1.5] and made[..., 0].tolist() == [[1, 2], [4, 5], [6, 7], [1, 2]]
+    assert theirs.beside(shown[:2], ["b", "a"])[0][:, 0].tolist() == [16, 4]
+
+
+def test_each_of_the_labelled_stands_beside_his_own_light():
+    """Lab and wild neutral faces are 10 apart, for the labelled person as for the tested one: nothing else is seen."""
+
+    def pictures_of(who, grey, shown="neutral"):
+        return [(Record(np.zeros((2, 2), np.uint8), shown, subject=who, domain=d), g) for d, g in grey.items()]
+
+    def faces(*pairs):
+        kept, grey = zip(*pairs, strict=True)
+        labels = np.array([0 if r.expression == "anger" else 1 for r in kept])
+        return neutral.Seen(kept, labels, column(*grey), np.zeros((len(kept), 2), np.float32))
+
+    def neutrals(*pairs):
+        kept, grey = zip(*pairs, strict=True)
+        return neutral.Known(kept, column(*grey), column(*grey)[:, None] + np.array([[20.0], [40.0]]))
+
+    learnt = faces(
+        *pictures_of("c", {"lab": 30.0, "wild": 41.0}, "anger"), *pictures_of("c", {"lab": 52.0}, "happiness")
+    )
+    usual, theirs = neutrals(*pictures_of("c", {"lab": 10.0, "wild": 20.0})), neutrals(
+        *pictures_of("a", {"lab": 12.0, "wild": 22.0}), *pictures_of("b", {"lab": 13.0, "wild": 26.0})
+    )  # fmt: skip
+    tested = faces(*pictures_of("a", {"lab": 0.0, "wild": 0.0}, "anger"))
+    found = neutral.candidates(MODEL, tested, theirs, learnt, usual)
+    assert found["regenerated"][..., 0].tolist() == [[32, 52], [42, 62]]
+    assert found["means"][..., 0].tolist() == [[32.5, 54], [42.5, 64]], "20 and 21 above, 42 above"
+    assert found["corrected"][..., 0].tolist() == [[32.5, 54], [42.5, 64]], "0.5 and 2 more than redrawn"
+    assert found["linear"][..., 0].tolist() == [[32.5, 54], [42.5, 64]], "one person has no slope"
+    assert found["stranger"][..., 0].tolist() == [[33, 53], [46, 66]]
 
 
 def flat(person, shown, grey):

@@ -1,7 +1,7 @@
 """Eq. (8) beside a known neutral face of the person: redrawn from that, nothing of the input's expression leaks in.
 
 Not in the paper, which redraws the input (**Deviations** of `models/ia_gen.py`). What the pictures are compared with in
-Feat, each the mean over the person's neutral pictures n:
+Feat, each the mean over the person's neutral pictures n, of those that are the least `records.unlike` the picture:
 
     regenerated     Feat(G_k(n)), of eq. (8)
     corrected       and what the labelled people's real faces of k have beyond their redrawn ones, on average
@@ -19,7 +19,7 @@ and the penalty were chosen on people of `rendered2` whom no net here had seen: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,8 +75,39 @@ class Seen(NamedTuple):
         return [str(r.subject) for r in self.kept]
 
 
-Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Person -> (mean Feat of the neutral pictures (F,), of what each generator makes of them (K, F))."""
+class Known(NamedTuple):
+    """Some people's neutral pictures.
+
+    Attributes:
+      kept: M records.
+      own: (M, F) float32, Feat(n).
+      made: (M, K, F) float32, Feat(G_k(n)).
+    """
+
+    kept: Sequence[records.Record]
+    own: np.ndarray
+    made: np.ndarray
+
+    def beside(self, shown: Sequence[records.Record], whose: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The means of `own` and `made` that stand beside N pictures: (N, F), (N, K, F).
+
+        Args:
+          shown: the pictures.
+          whose: (N,) whose neutral pictures are looked for; of these the ones that were taken most alike count.
+        """
+        places: dict[str, list[int]] = {}
+        for i, record in enumerate(self.kept):
+            places.setdefault(str(record.subject), []).append(i)
+        means: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
+        found = []
+        for record, who in zip(shown, whose, strict=True):
+            apart = {i: records.unlike(record, self.kept[i]) for i in places[who]}
+            least = tuple(i for i in apart if apart[i] == min(apart.values()))
+            if least not in means:
+                means[least] = self.own[[*least]].mean(0), self.made[[*least]].mean(0)
+            found.append(means[least])
+        own, made = zip(*found, strict=True)
+        return np.stack(own), np.stack(made)
 
 
 def asked(classes: Sequence[str]) -> list[str]:
@@ -120,11 +151,10 @@ def seen(settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], s
 
 
 def known(settings: Any, model: ia_gen.IAGen, listed: Sequence[records.Record], seed: int) -> Known:
-    """What is known of the neutral pictures of each person among the records."""
+    """What is known of the neutral pictures among the records."""
     neutral = [r for r in listed if r.expression == "neutral"]
     rest = controls.embed(model, data.batches(settings, neutral, ("neutral",), ia_gen, seed, False))
-    people = np.array([str(r.subject) for r in rest.kept])
-    return {who: (rest.own[people == who].mean(0), rest.made[people == who].mean(0)) for who in np.unique(people)}
+    return Known(rest.kept, rest.own, rest.made)
 
 
 def candidates(
@@ -139,11 +169,12 @@ def candidates(
       ways: of `NAMES`.
     """
     places = [model.classes.index(c) for c in asked(model.classes)]
-    own, made = (np.stack([theirs[who][i] for who in faces.people]) for i in (0, 1))
-    rest, drawn = (np.stack([usual[who][i] for who in learnt.people]) for i in (0, 1))
-    order = sorted(theirs)
+    own, made = theirs.beside(faces.kept, faces.people)
+    rest, drawn = usual.beside(learnt.kept, learnt.people)
+    order = sorted({str(r.subject) for r in theirs.kept})
     following = dict(zip(order, [*order[1:], order[0]], strict=True))
-    middle = np.stack([neutral for neutral, _ in usual.values()]).mean(0)
+    whose = np.array([str(r.subject) for r in usual.kept])
+    middle = np.stack([usual.own[whose == who].mean(0) for who in sorted({*whose.tolist()})]).mean(0)
 
     def average(apart: np.ndarray) -> np.ndarray:
         return np.stack([apart[learnt.labels == k].mean(0) for k in places])
@@ -158,7 +189,7 @@ def candidates(
         return middle + share * (own - middle)[:, None] + average(learnt.own - middle - share * (rest - middle))
 
     def stranger() -> np.ndarray:
-        return np.stack([theirs[following[who]][1][places] for who in faces.people])
+        return theirs.beside(faces.kept, [following[who] for who in faces.people])[1][:, places]
 
     find: dict[str, Callable[[], np.ndarray]] = {
         "regenerated": regenerated,
@@ -166,28 +197,29 @@ def candidates(
         "both": lambda: (regenerated() + means()) / 2,
         "means": means,
         "shrunk": lambda: means(SHRUNK),
-        "linear": lambda: linear(own, learnt, usual, places),
+        "linear": lambda: linear(own, learnt, rest, places),
         "stranger": stranger,
         "both_stranger": lambda: (stranger() + means()) / 2,
     }
     return {way: find[way]() for way in NAMES if way in ways}
 
 
-def linear(own: np.ndarray, learnt: Seen, usual: Known, places: Sequence[int]) -> np.ndarray:
+def linear(own: np.ndarray, learnt: Seen, rest: np.ndarray, places: Sequence[int]) -> np.ndarray:
     """What a ridge regression makes of Feat(n): (N, F) -> (N, C, F).
 
     Of each class k it is fitted to the labelled people who show it: from Feat(n) to their mean Feat of k less Feat(n).
 
     Args:
       own: Feat(n).
-      learnt, usual: of the labelled people.
+      learnt: of the labelled people.
+      rest: Feat(n) beside each of their pictures.
       places: of the classes.
     """
     people, found = np.array(learnt.people), []
     for k in places:
-        shown = sorted({*people[learnt.labels == k]})
-        neutral = np.stack([usual[who][0] for who in shown]).astype(np.float64)
-        moves = np.stack([learnt.own[(people == who) & (learnt.labels == k)].mean(0) for who in shown]) - neutral
+        rows = [(people == who) & (learnt.labels == k) for who in sorted({*people[learnt.labels == k]})]
+        neutral = np.stack([rest[own_rows].mean(0) for own_rows in rows]).astype(np.float64)
+        moves = np.stack([learnt.own[own_rows].mean(0) for own_rows in rows]) - neutral
         x, y = (values - values.mean(0) for values in (neutral, moves))
         alike = x @ x.T
         weights = np.linalg.solve(alike + (PENALTY * np.trace(alike) / len(x) + 1e-12) * np.eye(len(x)), y)
