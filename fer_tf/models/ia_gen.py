@@ -50,8 +50,8 @@ Six more are options, which are off:
   `experiments/ia_gen.py`). A hundred judges' faces: 70.1 % where FER-Net alone names 68.4 and class means in place of
   redrawn faces teach 66.2; with identity dispelled from the names 73.2, and 73.9 from FER-Net's own.
 - Eq. (8): the faces may be redrawn from a known neutral one: `distances(images, regenerate(neutral))`, and
-  `--beside_neutral`. Halfway between these and class means in Feat, it names 76.5 % of a hundred judges' faces, where
-  FER-Net names 68.4, a linear map of the same neutral face 74.6 (+1.9, +1.0 to +2.8); eq. (8) as it is 73.3.
+  `--beside_neutral`. Halfway between these and class means in Feat, it names 76.0 % of a hundred judges' faces, where
+  FER-Net names 68.4, a linear map of the same neutral face 74.1 (+1.9, +0.9 to +2.9); eq. (8) as it is 70.6.
 
 Ways to name a face beside eq. (8) are rows of the command: `--named_by` of `experiments/ia_gen.py`.
 """
