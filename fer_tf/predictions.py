@@ -58,11 +58,11 @@ class Answers(tuple[np.ndarray, np.ndarray]):
         made.records, made.probabilities = records, probabilities
         return made
 
-    def only(self, domain: str) -> Answers:
-        """Those of the pictures of one domain."""
-        kept = np.array([record.domain == domain for record in self.records], bool)
+    def where(self, kept: np.ndarray) -> Answers:
+        """Those that are kept, (N,) bool."""
         probabilities = None if self.probabilities is None else self.probabilities[kept]
-        return Answers(self[0][kept], self[1][kept], [r for r in self.records if r.domain == domain], probabilities)
+        shown = [record for record, one in zip(self.records, kept, strict=True) if one]
+        return Answers(self[0][kept], self[1][kept], shown, probabilities)
 
 
 class Answer(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_tf import records
-from fer_tf.records import CLASSES, EXPRESSIONS, Fold, Record, check_fold, leaks, neutral_pairs, subject_folds
+from fer_tf.records import CLASSES, EXPRESSIONS, Fold, Record, check_fold, leaks, neutral_pairs, subject_folds, unlike
 
 SIX = CLASSES["six"]
 
@@ -301,3 +301,5 @@ def test_of_several_neutral_faces_the_one_that_was_taken_most_alike():
     assert found[8] == 1, "a pose that is not known is frontal"
     assert found[9] == 10, "that of the own sequence, whatever its pose"
     assert found[11] == 10 and found[12] == 0
+    assert unlike(shown("fear", "5"), shown("fear", "9", pan=-31.0, tilt=15.0)) == (False, 3), "2 and 1 steps from 0"
+    assert unlike(shown("fear", "9", pan=-31.0, tilt=15.0), shown("fear", "5", "wild")) == (True, 3)

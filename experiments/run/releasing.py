@@ -126,7 +126,7 @@ def measured(
     methods = {other: epochs for other, epochs in last["methods"].items() if other == baseline}
     tested = [{"run": last["run"], "fold": last["fold"], "methods": {**methods, name: {"last": answers}}}]
     known, classes = ({name: baseline} if methods else {}), settings.labels
-    parts = {"all": report.shares(tested, classes, known), **report.by_domain(tested, classes, known)}
+    parts = {"all": report.shares(tested, classes, known), **report.by_part(tested, classes, known)}
     trained = [{**tested[0], "methods": {name: {"last": last["methods"][name]["last"]}}}]
     metric = {
         "tested_on": settings.tested_name,

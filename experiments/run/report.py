@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fer_tf import figures, files, metrics, predictions, workers
+from fer_tf.records import Record
 
 from .provenance import facts
 from .settings import Folds
@@ -100,33 +104,59 @@ def shares(
     return {"methods": methods, "paired": paired}
 
 
-def by_domain(
-    tested: Sequence[Mapping[str, Any]], classes: tuple[str, ...], baselines: Mapping[str, str]
+def domain_of(record: Record) -> str:
+    """Where a picture was taken, "" where it does not say."""
+    return record.domain or ""
+
+
+def pose_of(record: Record) -> str:
+    """By how far the head is turned from the front, in steps of 15 degrees; "" where pan or tilt is not known."""
+    if not {"pan", "tilt"} <= {*record.info}:
+        return ""
+    pan, tilt = (math.radians(record.info[name]) for name in ("pan", "tilt"))
+    step = int(round(math.degrees(math.acos(math.cos(pan) * math.cos(tilt))), 3) // 15)
+    return f"turned by {15 * step} to {15 * step + 15} degrees"
+
+
+PARTS: dict[str, Callable[[Record], str]] = {"by_domain": domain_of, "by_pose": pose_of}
+"""Entry of metrics.json, where other people are tested than those of the data set -> what its parts are."""
+
+
+def by_part(
+    tested: Sequence[Mapping[str, Any]],
+    classes: tuple[str, ...],
+    baselines: Mapping[str, str],
+    part_of: Callable[[Record], str] = domain_of,
 ) -> dict[str, Any]:
-    """Domain -> `shares` of its pictures; empty where the tested ones are of one domain, or do not say which.
+    """Part -> `shares` of its pictures; empty where the tested ones are of one part, or do not say which.
 
     Args:
       tested, classes, baselines: as of `shares`.
+      part_of: of a picture's record, "" where it is not known: `domain_of` or `pose_of`.
     """
     first = [next(iter(r["methods"].values()))["last"] for r in tested]
-    found = sorted({record.domain or "" for pair in first for record in getattr(pair, "records", ())})
+    found = sorted({part_of(record) for pair in first for record in getattr(pair, "records", ())})
     if len(found) < 2 or "" in found:
         return {}
+
+    def alone(pair: predictions.Answers, part: str) -> predictions.Answers:
+        return pair.where(np.array([part_of(record) == part for record in pair.records], bool))
+
     parts = {}
-    for domain in found:
+    for part in found:
         own = [
-            {**r, "methods": {n: {e: pair.only(domain) for e, pair in m.items()} for n, m in r["methods"].items()}}
+            {**r, "methods": {n: {e: alone(pair, part) for e, pair in m.items()} for n, m in r["methods"].items()}}
             for r in tested
         ]
-        parts[domain] = shares(own, classes, baselines)
+        parts[part] = shares(own, classes, baselines)
     return parts
 
 
-def domains_table(parts: Mapping[str, Any]) -> str:
-    """A plain-text table of `by_domain`: each method's mean over expressions, and how far it is from its baseline."""
+def parts_table(parts: Mapping[str, Any]) -> str:
+    """A plain-text table of `by_part`: each method's mean over expressions, and how far it is from its baseline."""
     lines = []
-    for domain, entry in parts.items():
-        lines.append(f"{domain} alone, last epoch, mean over expressions (over pictures) in percent")
+    for part, entry in parts.items():
+        lines.append(f"{part} alone, last epoch, mean over expressions (over pictures) in percent")
         for name, one in entry["methods"].items():
             line = f"  {name}  {100 * one['macro']:.2f} ({100 * one['micro']:.2f})"
             if name in entry["paired"]:
@@ -182,8 +212,9 @@ def write(
         predictions.write(folder / predictions.FILE, answers)
         known = beside_the_first(methods) if baselines is None else baselines
         entries |= {"paired": predictions.compared(answers, known)} if known else {}
-        parts = by_domain(tested, classes, known) if settings.tested_elsewhere else {}
-        entries |= {"by_domain": parts} if parts else {}
+        for key, part_of in PARTS.items() if settings.tested_elsewhere else ():
+            parts = by_part(tested, classes, known, part_of)
+            entries |= {key: parts} if parts else {}
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
         title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"
@@ -194,6 +225,6 @@ def write(
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
     print(table(methods, folder))
-    if "by_domain" in entries:
-        print(domains_table(entries["by_domain"]))
+    for key in [key for key in PARTS if key in entries]:
+        print(parts_table(entries[key]))
     return methods

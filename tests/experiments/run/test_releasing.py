@@ -41,22 +41,41 @@ def answers(listed, right):
     return Answers(labels, named, listed, np.eye(2, dtype=np.float32)[named])
 
 
+def test_by_how_far_the_head_is_turned():
+    def turned(pan, tilt):
+        return report.pose_of(Record(b"", info={"pan": pan, "tilt": tilt}))
+
+    assert {turned(0, 0), turned(-10, 10), turned(14.9, 0)} == {"turned by 0 to 15 degrees"}
+    assert {turned(-25.0, 0.0), turned(0, 15.0), turned(20, -20)} == {"turned by 15 to 30 degrees"}
+    assert turned(25, 25) == "turned by 30 to 45 degrees" and turned(-45.0, 0) == "turned by 45 to 60 degrees"
+    assert report.pose_of(Record(b"")) == "" == report.pose_of(Record(b"", info={"pan": 3.0}))
+    listed = [replace(r, info={"pan": 45.0 * (i > 3), "tilt": 0.0}) for i, r in enumerate(faces(4))]
+    methods = {"CNN": {"last": answers(listed, {0, 2, 4})}}
+    tested = [{"run": 0, "fold": 0, "methods": methods}]
+    parts = report.by_part(tested, CLASSES, {}, report.pose_of)
+    assert {part: one["methods"]["CNN"]["micro"] for part, one in parts.items()} == {
+        "turned by 0 to 15 degrees": 0.5, "turned by 45 to 60 degrees": 0.25
+    }  # fmt: skip
+    assert report.by_part(tested, CLASSES, {}, lambda r: "" if r is listed[0] else report.pose_of(r)) == {}
+
+
 def test_each_domain_by_itself_and_all_together():
     listed = faces(4)  # lab: 0 1 4 5, wild: 2 3 6 7
     methods = {"CNN": {"last": answers(listed, {0, 2, 3})}, "New": {"last": answers(listed, {0, 1, 4, 2})}}
     tested = [{"run": 0, "fold": 0, "methods": methods}]
-    parts = report.by_domain(tested, CLASSES, {"New": "CNN"})
+    parts = report.by_part(tested, CLASSES, {"New": "CNN"})
     assert {d: {n: m["micro"] for n, m in part["methods"].items()} for d, part in parts.items()} == {
         "lab": {"CNN": 0.25, "New": 0.75}, "wild": {"CNN": 0.5, "New": 0.25}
     }  # fmt: skip
     assert [parts[d]["paired"]["New"]["micro"]["difference"] for d in ("lab", "wild")] == [0.5, -0.25]
     assert parts["lab"]["methods"]["New"]["macro"] == 0.75 and parts["lab"]["paired"]["New"]["people"]["count"] == 2
-    text = report.domains_table(parts)
+    text = report.parts_table(parts)
     assert "lab alone" in text and "New  75.00 (75.00)  +50.00, " in text and "New  25.00 (25.00)  -25.00, " in text
-    wild = methods["New"]["last"].only("wild")
+    wild = methods["New"]["last"].where(np.array([r.domain == "wild" for r in listed]))
     assert [*wild.records] == [listed[i] for i in (2, 3, 6, 7)] and len(wild[0]) == len(wild[1]) == 4
+    assert wild.probabilities.shape == (4, 2)
     alike = [replace(r, domain="lab") for r in listed]
-    assert report.by_domain([{**tested[0], "methods": {"CNN": {"last": answers(alike, {0})}}}], CLASSES, {}) == {}
+    assert report.by_part([{**tested[0], "methods": {"CNN": {"last": answers(alike, {0})}}}], CLASSES, {}) == {}
     assert report.shares(tested, CLASSES, {})["methods"]["New"]["micro"] == 0.5
 
 
@@ -96,10 +115,15 @@ def test_what_is_released_is_what_is_stored(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_it_answers_from_the_file_alone(planted, tmp_path):
+def test_it_answers_from_the_file_alone(planted, capsys, tmp_path):
     """A run of ED2L that is tested on another data set: its file names faces as its network does."""
     own = planted.people(people=4, frames=lambda person, n: 1)
-    other = [replace(r, image=r.image + 1, domain="lab" if i % 4 < 2 else "wild") for i, r in enumerate(own)]
+    other = [
+        replace(
+            r, image=r.image + 1, domain="lab" if i % 4 < 2 else "wild", info={**r.info, "pan": 20 * (i % 2), "tilt": 0}
+        )
+        for i, r in enumerate(own)
+    ]
     planted.plant(rendered2=other)
     made = script.Settings(
         preset="smoke", precision="mixed_bfloat16", workdir=str(tmp_path / "run"), test_on="rendered2", rows=("ed2l",),
@@ -114,6 +138,9 @@ def test_it_answers_from_the_file_alone(planted, tmp_path):
     assert "4 people" in about["data"] and {*about["metric"]["as_stored"]} == {"all", "lab", "wild"}
     written = json.loads((tmp_path / "run/metrics.json").read_text())
     assert {*written["by_domain"]} == {"lab", "wild"}
+    assert {*written["by_pose"]} == {"turned by 0 to 15 degrees", "turned by 15 to 30 degrees"}
+    printed = capsys.readouterr().out
+    assert "wild alone, " in printed and "turned by 15 to 30 degrees alone, " in printed
     assert planted.trained[0].people == {f"P{i}" for i in range(4)}
 
 
