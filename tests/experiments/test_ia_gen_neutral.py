@@ -136,6 +136,7 @@ def test_each_of_the_labelled_stands_beside_his_own_light():
     assert found["corrected"][..., 0].tolist() == [[32.5, 54], [42.5, 64]], "0.5 and 2 more than redrawn"
     assert found["linear"][..., 0].tolist() == [[32.5, 54], [42.5, 64]], "one person has no slope"
     assert found["stranger"][..., 0].tolist() == [[33, 53], [46, 66]]
+    assert found["shrunk"][..., 0].tolist() == [[33.25, 53.5], [40.75, 61]], "three quarters of the way from 15"
 
 
 def flat(person, shown, grey):

@@ -47,7 +47,7 @@ class Row(NamedTuple):
     @property
     def control(self) -> bool:
         """Whether real neutral faces stand for generated ones."""
-        return self.generator in controls.CONTROLS and not self.again
+        return self.generator in controls.CONTROLS
 
     @property
     def generates(self) -> bool:
