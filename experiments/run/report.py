@@ -213,8 +213,8 @@ def write(
         known = beside_the_first(methods) if baselines is None else baselines
         entries |= {"paired": predictions.compared(answers, known)} if known else {}
         for key, part_of in PARTS.items() if settings.tested_elsewhere else ():
-            parts = by_part(tested, classes, known, part_of)
-            entries |= {key: parts} if parts else {}
+            if parts := by_part(tested, classes, known, part_of):
+                entries[key] = parts
     metrics.write_metrics(folder / "metrics.json", entries)
     for name, method in methods.items():
         title = f"{name}, {tested_on or settings.data_name}, held-out {'pictures' if said else 'people'}, last epoch"
@@ -224,7 +224,5 @@ def write(
         files.write_json(folder / f"confusion_{file_name(name)}.json", counts)
     bars = {name: method["last"]["per_class"] for name, method in methods.items()}
     figures.save(figures.class_bars(bars), folder / "per_class.png")
-    print(table(methods, folder))
-    for key in [key for key in PARTS if key in entries]:
-        print(parts_table(entries[key]))
+    print("\n".join([table(methods, folder), *(parts_table(entries[key]) for key in PARTS if key in entries)]))
     return methods
