@@ -380,7 +380,8 @@ def run(settings: Settings) -> report.Results:
     methods = report.write(settings, tested, classes, folder, time.time() - start, **more)
     print("weights that are trained: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
     pictures.draw_weights(methods, rows, folder)
-    exported = export_last(settings, tested, fold, folder, [listed[i] for i in folds[-1].train])
+    learn, everybody = ([listed[i] for i in part] for part in folds[-1][:2])
+    exported = export_last(settings, tested, fold, folder, learn, everybody)
     print(f"Table, pictures and metrics.json are in {folder}.")
     models = {row.name: model for row, model in fold.models.items()}
     return report.Results(folder, methods, models, exported, generation)
@@ -392,27 +393,35 @@ def export_last(
     fold: Fold,
     folder: Path,
     learn: Sequence[records.Record],
+    everybody: Sequence[records.Record],
 ) -> Path | None:
-    """Exports, and with --weights_out releases, the last network that needs nothing but a face, which no control does.
+    """Exports, and with --weights_out releases, the last network of --rows.
+
+    Of those that are given real faces it may be one beside the person's own neutral face, which a user may have; the
+    other controls are for measuring.
 
     Args:
       settings, tested, fold, folder: of the run.
-      learn: what the fold has learnt from.
+      learn, everybody: what the fold has learnt from, and the records of the people who are held out.
     Returns:
       The export's folder, if there is one.
     """
-    alone = [row for row in fold.models if not row.control]
-    if not alone:
+    of_use = [row for row in fold.models if not row.control or row.generator == "neutral"]
+    if not of_use:
         return None
-    about = provenance.of_export(settings, tested[-1], row=alone[-1].name)
+    row, model = of_use[-1], fold.models[of_use[-1]]
+    about = provenance.of_export(settings, tested[-1], row=row.name)
     faces = data.some_faces(fold.test.records, gcnet.TEMPLATE)
-    export.save(fold.models[alone[-1]], folder / "export", metadata=about, faces=faces)
-    print(f"{alone[-1].name} is in {folder / 'export'}.")
-    name, first = alone[-1].name, next(iter(fold.methods))
+    export.save(model, folder / "export", metadata=about, faces=faces)
+    print(f"{row.name} is in {folder / 'export'}.")
+    first, test = next(iter(fold.methods)), fold.test
+    if row.control:
+        seed = settings.seed + tested[-1]["run"]
+        test = controls.test_views(settings, everybody, settings.labels, row.generator, seed)
     starts = [provenance.weights_file(settings.encoder1), provenance.weights_file(settings.encoder2)]
-    beside = {"baseline": first if first != name else None}
-    beside["behind"] = provenance.behind(*starts) if alone[-1].pretrained else []
-    releasing.release(settings, fold.models[alone[-1]], name, learn, fold.test, tested[-1], **beside)
+    beside = {"baseline": first if first != row.name else None}
+    beside["behind"] = provenance.behind(*starts) if row.pretrained else []
+    releasing.release(settings, model, row.name, learn, test, tested[-1], **beside)
     return folder / "export"
 
 

@@ -4,13 +4,15 @@
     python -m experiments.predict --video=clip.mp4            # likewise; --every=5 looks at each fifth frame
     python -m experiments.predict --video=0                   # the first camera, until Ctrl-C; rtsp://... likewise
     python -m experiments.predict --image=photo.jpg --model=<exported folder, weights file, or name in weights/>
+    python -m experiments.predict --image=anna.jpg --neutral=anna_neutral.jpg --model=gcnet_neutral_rendered2
 
 Prints one line of JSON a picture: its path, and for each face the box (left, top, right, bottom; pixels of the upright
 picture), the detector's score, the likeliest label, its confidence, all probabilities. Writes the picture with boxes
 and labels to <out>/<name>_faces.jpg, which the line names ("annotated"). A film's line has its frames, people and each
 label's share of the faces; parts/predict/film.py says what its <out>/<name>_faces.mp4 and .csv hold. What cannot be
 read or written or shows no face gets one sentence on stderr and an "error" in its line; the others go on, and the exit
-code is 1. From Python, `fer_tf.recognise` does the same without files.
+code is 1. From Python, `fer_tf.recognise` does the same without files. --neutral is of the one person who is looked at,
+by a model that compares faces with it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ class Settings(photographs.Photographs):
         "A film, a folder of films, or a pattern such as 'holiday/*.mp4'; a camera's number; an address (rtsp://...).",
         repeated=True,
         place="path",
+    )
+    neutral: str | None = setting(
+        None, "A picture of the person's neutral face, for a model that compares with it.", place="path"
     )
     every: int = setting(1, "Look at each so-many-th frame of a film; boxes stay between.", low=1)
     batch_size: int = setting(64, "Faces that are looked at together.", low=1)
@@ -99,6 +104,24 @@ def name_films(settings: Settings, paths: Sequence[Path | str], predictor: expor
     return errors
 
 
+def asked(settings: Settings) -> export.Predictor:
+    """The model of --model, beside the face of --neutral where it compares.
+
+    Raises:
+      FileNotFoundError, ValueError: as `recognise.predictor` and `recognise.beside`; also for --all_faces, since others
+        would be compared with one person's face.
+    """
+    if settings.neutral is None:
+        return recognise.predictor(settings.model).alone()
+    if settings.all_faces:
+        raise ValueError("--neutral is of one person, and --all_faces of everybody: leave one of them out.")
+    search = {name: getattr(settings, name) for name in ("min_score", "detector", "upright")}
+    try:
+        return recognise.beside(settings.neutral, model=settings.model, **search)
+    except ValueError as error:
+        raise ValueError(f"--neutral={settings.neutral}: {error}") from error
+
+
 def run(settings: Settings) -> int:
     """Photographs, then films; exit code 1 where one of them has an error."""
     if not settings.image and not settings.video:
@@ -111,7 +134,7 @@ def run(settings: Settings) -> int:
     clips, more = photographs.listed(stored, (*films.ENDINGS, *films.ANIMATIONS), "films")
     sys.stderr.writelines(f"{sentence}\n" for sentence in (*problems, *more))
     photographs.keep_apart([*photos, *clips], settings.out_folder)
-    predictor = recognise.predictor(settings.model)
+    predictor = asked(settings)
     errors = name_photos(settings, photos, predictor) + name_films(settings, [*clips, *live], predictor)
     return 1 if problems or more or errors else 0
 

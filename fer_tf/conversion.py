@@ -46,7 +46,8 @@ TOLERANCES = {
     "onnx": {"none": 1e-5, "float16": 1e-2},
     "litert": {"none": 1e-3, "float16": 1e-2, "int8": 1.0},
 }
-"""Format -> quantisations -> largest difference of a probability from the model's; int8 is as far off as it is."""
+"""Format -> quantisations -> largest difference of a probability from the model's, where its metadata have no larger
+"tolerance"; int8 is as far off as it is."""
 PACKAGES: dict[str, tuple[str, ...]] = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ()}
 """Format -> what it needs of the extra `export`."""
 ALIKE = {"int8": 0.75}
@@ -55,6 +56,7 @@ OPSET = 17
 """Version of ONNX's operations, of 2022: onnxruntime 1.12 and later reads it."""
 SMALLEST = 1024
 """Values of the smallest tensor that `float16` stores in half precision in an ONNX file."""
+FOREIGN = "LiteRT has no form of one of this model's operations, as of GCNet's CLAHE: write ONNX or a SavedModel."
 MISSING = 'ONNX needs {name}: `pip install "fer-tf[export]"`.'
 
 
@@ -100,8 +102,8 @@ def save(
     Raises:
       ImportError: a package is missing; the message says which.
       ValueError: a format, or quantisation, that there is none of, no faces for int8, a place that nothing can be
-        written to, or a file that differs from the model by more than TOLERANCES and ALIKE allow. What stood at `path`
-        stays.
+        written to, a model that compares faces or computes what the format cannot, or a file that differs from the
+        model by more than TOLERANCES and ALIKE allow. What stood at `path` stays.
     """
     path, kind = Path(path), format_of(path)
     check_quantisation(kind, quantize)
@@ -153,7 +155,8 @@ def check(
     """
     with devices.whole_float32():
         expected, found = model(list(faces)), other(list(faces))
-    difference, tolerance = float(np.abs(expected - found).max()), TOLERANCES[kind][quantize]
+    difference = float(np.abs(expected - found).max())
+    tolerance = max(TOLERANCES[kind][quantize], model.metadata.get("tolerance", 0.0))
     if not difference <= tolerance:
         raise ValueError(
             f"The export is wrong: on {len(faces)} faces it differs from the model by {difference:.3g} where at most "
@@ -194,7 +197,7 @@ def _coloured(face: np.ndarray) -> np.ndarray:
 
 def _function(model: export.Predictor, exact: bool) -> tuple[Any, tf.Module]:
     """Faces of any size -> probabilities, as a concrete function, and what holds it."""
-    size, channels, of_framed = model.template.size, model.metadata["channels"], model.of_framed
+    size, channels, of_framed = model.template.size, model.metadata["channels"], model.alone().of_framed
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "faces")])
     def probabilities(faces: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -256,13 +259,18 @@ def to_litert(model: export.Predictor, quantize: str = "none", faces: Sequence[n
         raise ImportError(f"TensorFlow {tf.__version__} has no tf.lite.TFLiteConverter any more: use an earlier one.")
     with _quiet():
         converter = lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], holder)
-        if quantize == "none":
-            return converter.convert()
         if quantize == "float16":
             converter.optimizations = [lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
-            return converter.convert()
-        whole = _in_float32(converter.convert())
+        try:
+            made = converter.convert()
+        except Exception as error:  # of a kind that no public module has
+            if "neither a custom op nor a flex op" in str(error):
+                raise ValueError(FOREIGN) from None
+            raise
+        if quantize != "int8":
+            return made
+        whole = _in_float32(made)
         return _int8(converter, whole, [framed(face[None], model.template.size, 3).numpy() for face in faces])
 
 

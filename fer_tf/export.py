@@ -11,6 +11,11 @@ Two signatures, for TensorFlow Serving and `saved_model_cli` too:
       -> probabilities (N, K) float32; classes (N, K) string, the names of their columns;
          label (N,) string, the likeliest class; confidence (N,) float32, its probability
 
+A model that compares each face with a neutral one of the same person, as `gcnet.GCNet(generator="given")` does, takes
+that too: `references`, of the faces' kind, one for all of a call or one for each.
+
+    predictor.beside(neutral)(face)
+
 A face is a picture that is framed already, as `faces.align` gives it: finding it in a photograph is no part of this.
 It goes the way of a framed record in the pipeline: resized to the model's template, made grey, cut to the test view,
 divided by 255; `framing` does this in the graph.
@@ -24,65 +29,28 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-import fer_tf
-from fer_tf import compat, devices, files, spec, weights
-from fer_tf.faces import TEMPLATES, Template
-from fer_tf.framing import decoded
+from fer_tf import compat, devices, files, serving, spec, weights
+from fer_tf.faces import Template
 from fer_tf.framing import framed as framed
 from fer_tf.pictures import load_image
+from fer_tf.serving import Module as Module
+from fer_tf.serving import Settings as Settings
+from fer_tf.serving import settings as settings
 
-FORMAT = "fer_tf.export.1"
 TOLERANCE = 1e-5
-"""Largest difference between a probability of the SavedModel and of the Keras model, in float32."""
+"""Largest difference between a probability of the SavedModel and of the Keras model, in float32; a model that cannot
+keep to it says what it keeps to by `tolerance`."""
 _PROCESS: dict[str, int] = {}
 PIXELS = 2**22  # of the faces that a predictor puts into one call
-
-
-class Settings(NamedTuple):
-    """How a model wants its faces: the frame, the views (of which the test view is taken), 1 channel or 3."""
-
-    template: Template
-    views: Any
-    channels: int
-
-
-def settings(
-    model: Any, views: Any = None, template: str | Template | None = None, channels: int | None = None
-) -> Settings:
-    """`views` and `template` as given, else those of the file in which the model's class stands.
-
-    A model that is built for faces of another size says which by `face_size`, (H, W); one that sees colour, by
-    `channels`.
-
-    Raises:
-      ValueError: neither given nor found there, or an unknown template.
-    """
-    module = sys.modules[type(model).__module__]
-    views = getattr(module, "views", None) if views is None else views
-    channels = getattr(model, "channels", 1) if channels is None else channels
-    size = getattr(model, "face_size", None) if template is None else None
-    template = getattr(module, "TEMPLATE", None) if template is None else template
-    if views is None or template is None:
-        raise ValueError(
-            f"{module.__name__}, where {type(model).__name__} is defined, has no views or TEMPLATE: give both."
-        )
-    if isinstance(template, str) and template not in TEMPLATES:
-        raise ValueError(f"Unknown template {template!r}: use {', '.join(TEMPLATES)}, or a faces.Template.")
-    if isinstance(template, str):
-        template = Template.fer2013(template, size) if size else TEMPLATES[template]
-    return Settings(template, views, channels)
 
 
 def save(
@@ -101,7 +69,8 @@ def save(
     Under a mixed precision policy the float32 twin of the model is written (`in_float32`).
 
     Args:
-      model: built; has `classify`, or else its call gives probabilities: (N, h, w, C) float32 in [0, 1] -> (N, K).
+      model: built; has `classify`, or else its call gives probabilities: (N, h, w, C) float32 in [0, 1] -> (N, K). One
+        that `refers` classifies {"image", "reference"}.
       path: the folder, new or an earlier export, which is replaced.
       metadata: further entries, such as data, metric, commit; must have a JSON form.
       classes: names of the K classes, in the order of the outputs; `model.classes` when left out.
@@ -111,7 +80,7 @@ def save(
     Returns:
       The largest difference of a probability.
     Raises:
-      ValueError: they differ by more than TOLERANCE, the classes do not fit, the metadata have no JSON form, or
+      ValueError: they differ by more than `check` allows, the classes do not fit, the metadata have no JSON form, or
         something else stands at `path`. The message says which, and `path` is as before.
     """
     path, chosen, model = Path(path), settings(model, views, template, channels), in_float32(model)
@@ -126,85 +95,6 @@ def save(
         module.metadata_file = tf.saved_model.Asset(str(asset))
         tf.saved_model.save(module, str(part), signatures=signatures)
         return check(model, part, faces, **chosen._asdict())
-
-
-def _metadata(model: Any, classes: Sequence[str], chosen: Settings, given: Mapping[str, Any]) -> str:
-    """The metadata of an export, as JSON: its own entries and the given ones."""
-    view = chosen.views.test_view(tf.zeros((1, *chosen.template.size, chosen.channels), tf.uint8))
-    outputs = int(_classifier(model)(tf.cast(view, tf.float32)).shape[-1])
-    if len(classes) != outputs:
-        raise ValueError(
-            f"The model gives {outputs} probabilities, and {len(classes)} class names are given: {classes}."
-        )
-    own = {
-        "format": FORMAT,
-        "model": type(model).__name__,
-        "classes": list(classes),
-        "template": asdict(chosen.template),
-        "view_size": [int(side) for side in view.shape[1:3]],
-        "channels": chosen.channels,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
-    }
-    if taken := sorted(own.keys() & given.keys()):
-        raise ValueError(f"The metadata {', '.join(taken)} are filled in by the export: use other names.")
-    try:
-        return json.dumps({**own, **given}, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The metadata must be plain values that JSON can hold: {error}.") from error
-
-
-class Module(tf.Module):
-    """A model with its preprocessing, ready to be saved; holds the variables that it uses, and no Keras object.
-
-    Args:
-      model: as in `save`, in float32.
-      classes, metadata: as in `save`.
-      chosen: how the model wants its faces.
-    """
-
-    def __init__(self, model: Any, classes: Sequence[str] | None, chosen: Settings, metadata: Mapping[str, Any]):
-        super().__init__(name="classifier")
-        classes = tuple(getattr(model, "classes", ()) if classes is None else classes)
-        self.text = text = _metadata(model, classes, chosen, metadata)
-        (height, width), classify = chosen.template.size, _classifier(model)
-
-        @tf.function(input_signature=[tf.TensorSpec((None, height, width, chosen.channels), tf.uint8, "faces")])
-        def of_framed(faces: tf.Tensor) -> tf.Tensor:
-            return tf.cast(classify(tf.cast(chosen.views.test_view(faces), tf.float32) / 255.0), tf.float32)
-
-        def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
-            count = tf.shape(faces)[0]  # a normalisation of no faces is an error, so there is one at least
-            faces = tf.pad(faces, [[0, tf.maximum(0, 1 - count)], [0, 0], [0, 0], [0, 0]])
-            probabilities = of_framed(tf.ensure_shape(faces, (None, height, width, chosen.channels)))[:count]
-            names = tf.constant(classes, tf.string)
-            return {
-                "probabilities": probabilities,
-                "classes": tf.tile(names[None], (tf.shape(probabilities)[0], 1)),
-                "label": tf.gather(names, tf.argmax(probabilities, -1)),
-                "confidence": tf.reduce_max(probabilities, -1),
-            }
-
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "faces")])
-        def serving_default(faces: tf.Tensor) -> dict[str, tf.Tensor]:
-            return answer(framed(faces, (height, width), chosen.channels))
-
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "images")])
-        def serving_bytes(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            def one(data: tf.Tensor) -> tf.Tensor:
-                return framed(decoded(data)[None], (height, width), chosen.channels)[0]
-
-            spec = tf.TensorSpec((height, width, chosen.channels), tf.uint8)
-            return answer(tf.map_fn(one, images, fn_output_signature=spec))
-
-        self.serving_default, self.serving_bytes, self.of_framed = serving_default, serving_bytes, of_framed
-        self.labels = tf.function(lambda: tf.constant(classes, tf.string), input_signature=[])
-        self.metadata = tf.function(lambda: tf.constant(text), input_signature=[])
-        self.used = list(of_framed.get_concrete_function().graph.variables)
-
-
-def _classifier(model: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    return model.classify if hasattr(model, "classify") else lambda images: model(images, training=False)
 
 
 def in_float32(model: Any) -> Any:
@@ -266,33 +156,52 @@ def check(
       images: faces, uint8 (H, W) or (H, W, 1|3), each of any size; noise of several sizes when left out.
       views, template, channels: as in `save`.
     Returns:
-      The largest difference of a probability, at most TOLERANCE.
+      The largest difference of a probability, at most TOLERANCE or the model's own.
     Raises:
       ValueError: it is larger, or not a number; the message says where.
     """
     chosen, loaded = settings(model, views, template, channels), tf.saved_model.load(os.fspath(path))
     images = noise(chosen.template) if images is None else [np.asarray(image) for image in images]
     resized = np.stack([_by_pillow(image, chosen) for image in images])
-    view = tf.cast(chosen.views.test_view(tf.constant(resized)), tf.float32) / 255.0
     default, from_bytes = (loaded.signatures[name] for name in ("serving_default", "serving_bytes"))
-    encoded = tf.constant([_png(image) for image in images])
+    view, encoded = [serving.view_of(chosen, tf.constant(resized))], {"images": tf.constant([*map(_png, images)])}
+    references: Sequence[np.ndarray] = ()
+    if serving.refers(model):  # each stands beside the one before it
+        references = [images[-1], *images[:-1]]
+        view, encoded["references"] = [*view, tf.roll(view[0], 1, 0)], tf.roll(encoded["images"], 1, 0)
     with devices.whole_float32():
-        expected = np.asarray(_classifier(in_float32(model))(view))
+        expected = np.asarray(serving.classifier(in_float32(model))(*view))
         answers = {
-            "serving_default": Predictor(default, _read_metadata(path))(images),
-            "serving_bytes": from_bytes(images=encoded)["probabilities"].numpy(),
+            "serving_default": _answers(default, _read_metadata(path), images, references),
+            "serving_bytes": from_bytes(**encoded)["probabilities"].numpy(),
         }
-    largest = 0.0
+    largest, tolerance = 0.0, getattr(model, "tolerance", TOLERANCE)
     for name, probabilities in answers.items():
         same_shape = probabilities.shape == expected.shape
         difference = np.abs(probabilities - expected).max() if same_shape else np.inf
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise ValueError(
                 f"The export is wrong: {name} differs from the Keras model by {difference:.3g} where at most "
-                f"{TOLERANCE:g} is allowed, on {len(images)} faces. Nothing was written."
+                f"{tolerance:g} is allowed, on {len(images)} faces. Nothing was written."
             )
         largest = max(largest, float(difference))
     return largest
+
+
+def _answers(
+    serve: Callable[..., Mapping[str, tf.Tensor]],
+    about: Mapping[str, Any],
+    images: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+) -> np.ndarray:
+    """What a signature says of faces, each beside its own reference where there are any."""
+    if not references:
+        return Predictor(serve, about)(images)
+    named = []
+    for image, reference in zip(images, references, strict=True):
+        own = {"references": tf.constant(_pixels(reference)[None])}
+        named.append(Predictor(lambda faces, own=own: serve(faces=faces, **own), _of_one(about))(image))
+    return np.concatenate(named)
 
 
 def noise(template: Template) -> list[np.ndarray]:
@@ -318,6 +227,11 @@ def _png(image: np.ndarray) -> bytes:
 
 def _read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     return json.loads((Path(path) / "assets" / "metadata.json").read_text())
+
+
+def _of_one(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a model that compares, once a neutral face is in it."""
+    return {name: value for name, value in about.items() if name != "reference"} | {"beside": "one neutral face"}
 
 
 class Predictor:
@@ -347,6 +261,42 @@ class Predictor:
             raise ValueError("This model was exported and cannot be exported once more: give what it was made from.")
         return self._owner.of_framed
 
+    @property
+    def refers(self) -> bool:
+        """Whether it compares each face with a neutral one of the same person: `beside` takes that."""
+        return "reference" in self.metadata
+
+    def alone(self) -> Predictor:
+        """Itself, if it looks at a face alone; else ValueError."""
+        if self.refers:
+            raise ValueError(
+                "This model compares each face with a neutral one of the same person: give it a picture of that, by "
+                "recognise.beside or predict --neutral; of exports a SavedModel alone takes both faces."
+            )
+        return self
+
+    def comparing(self) -> Predictor:
+        """Itself, if it compares; else ValueError."""
+        if not self.refers:
+            raise ValueError(
+                "This model looks at a face alone and has no use for a neutral one: leave that out, or take a model "
+                "that compares, such as gcnet_neutral_rendered2."
+            )
+        return self
+
+    def beside(self, neutral: Any) -> Predictor:
+        """A Predictor of one person's faces, each of which is compared with a neutral one of this person.
+
+        Args:
+          neutral: framed as the faces are; a Pillow image, or an array or tensor, uint8 (H, W) or (H, W, 1|3).
+        Raises:
+          ValueError: it is no face, or this model looks at a face alone.
+        """
+        self.comparing()
+        size, channels = self.template.size, self.metadata["channels"]
+        bound = serving.Bound(self._owner, tf.constant(_pixels(neutral)[None]), size, channels)
+        return Predictor(bound.serving_default, _of_one(self.metadata), bound)
+
     def __call__(self, faces: Any) -> np.ndarray:
         """The probabilities of framed faces.
 
@@ -357,18 +307,17 @@ class Predictor:
         Returns:
           (N, K) float32, each row summing to one; a single face's N is 1, of none it is 0.
         Raises:
-          ValueError: not uint8, or of another shape.
+          ValueError: not uint8, or of another shape; or the model compares, and `beside` was not asked.
           RuntimeError: the process was made by fork; see `fer_tf.recognise`.
         """
         _refuse_a_fork()
+        self.alone()
         if not isinstance(faces, (list, tuple)):
             faces = _plain(faces)
             faces = faces if faces.ndim == 4 else [faces]
-        faces = [face[..., None] if face.ndim == 2 else face for face in map(_plain, faces)]
+        faces = [_pixels(face) for face in faces]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, face in enumerate(faces):
-            if face.dtype != np.uint8 or face.ndim != 3 or face.shape[-1] not in (1, 3) or not face.size:
-                raise ValueError(f"A face is uint8 (H, W) or (H, W, 1|3): this one is {face.dtype} {face.shape}.")
             by_shape.setdefault(face.shape, []).append(i)
         probabilities = np.zeros((len(faces), len(self.classes)), np.float32)
         for shape, rows in by_shape.items():
@@ -391,6 +340,15 @@ def _refuse_a_fork() -> None:
 def _plain(face: Any) -> np.ndarray:
     """An array of what a face came as."""
     return load_image(face) if isinstance(face, Image.Image) else np.asarray(face)
+
+
+def _pixels(face: Any) -> np.ndarray:
+    """A face as uint8 (H, W, 1|3); ValueError where it is none."""
+    plain = _plain(face)
+    pixels = plain[..., None] if plain.ndim == 2 else plain
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        raise ValueError(f"A face is uint8 (H, W) or (H, W, 1|3): this one is {pixels.dtype} {pixels.shape}.")
+    return pixels
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:

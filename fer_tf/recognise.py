@@ -20,6 +20,11 @@ A *model* is a short name ("se_resnet", which is the default, "fer_net", "ia_gen
 or an `export.Predictor`. Names come before files: "./fer_net" is the folder. A model is loaded once and kept, until its
 file changes. The default names eight expressions, contempt and neutral among them; FER-Net seven, without contempt.
 
+A model that *compares*, such as "gcnet_neutral_rendered2", reads one person beside a picture of their neutral face:
+
+    anna = recognise.beside("anna_neutral.jpg", model="gcnet_neutral_rendered2")
+    recognise.photo("anna.jpg", model=anna, all_faces=False)
+
 A picture without a face gives an empty list and no error. What cannot be read is a ValueError of one sentence, and a
 file that is not there a FileNotFoundError. TensorFlow is imported when the first model is loaded.
 
@@ -39,9 +44,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -54,24 +57,18 @@ from fer_tf.answers import Face as Face
 from fer_tf.answers import Frame as Frame
 from fer_tf.answers import Photo as Photo
 from fer_tf.faces import SURE, Box, Template, align, detect
+from fer_tf.named import DEFAULT as DEFAULT
+from fer_tf.named import SHORT_NAMES as SHORT_NAMES
+from fer_tf.named import model_path as model_path
+from fer_tf.named import predictor as predictor
 from fer_tf.pictures import load_image
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from multiprocessing.pool import Pool
 
     from fer_tf import export
+    from fer_tf.named import Model
 
-    Model = str | os.PathLike[str] | export.Predictor
-
-SHORT_NAMES = {
-    "se_resnet": "se_resnet_ferplus",
-    "fer_net": "fer_net_fer2013",
-    "ia_gen": "ia_gen_rendered2",
-    "ed2l": "ed2l_fer2013",
-}
-"""Short name -> released weights."""
-DEFAULT = "se_resnet"
-"""The model that answers where none is named."""
 MEMORY = 2**27
 """Bytes of decoded pictures that wait for a full batch."""
 PATIENCE = 1.0
@@ -293,64 +290,37 @@ def faces(cut_out: Any, *, model: Model = DEFAULT) -> list[Face]:
     return _classify([whole], predictor(model))[0]
 
 
+def beside(
+    neutral: Any, *, model: Model, min_score: float = SURE, detector: str = "dlib", upright: bool = False
+) -> export.Predictor:
+    """A model for one person's pictures, each of which is compared with a neutral face of this person.
+
+    Whoever else is in a picture would be compared with the same face: `all_faces=False` names the largest alone.
+
+    Args:
+      neutral: a picture of the person's neutral face, of any kind, the largest in it. Of one that is cut out and framed
+        already, `predictor(model).beside(face)` does the same.
+      model: one that compares, as of `photo`.
+      min_score, detector, upright: as of `photo`; how the face is looked for.
+    Returns:
+      What the other functions take as `model`.
+    Raises:
+      FileNotFoundError: no such picture, or no such model.
+      ValueError: it cannot be read as a picture, no face is found in it, or the model looks at a face alone.
+    """
+    pixels, classifier = _pixels(neutral), predictor(model).comparing()
+    found = _cut_out(pixels, classifier.template, False, min_score, detector, upright)
+    if not found:
+        raise ValueError("no face was found in the neutral picture: give another, or a lower min_score")
+    return classifier.beside(found[0].pixels)
+
+
 def pool(processes: int | None = None) -> Pool:
     """A pool of processes that start anew (spawn), one a core when left out; each loads the model once for itself.
 
     A script that makes one does so below `if __name__ == "__main__":`.
     """
     return multiprocessing.get_context("spawn").Pool(processes)
-
-
-def predictor(model: Model = DEFAULT) -> export.Predictor:
-    """Loads a model, or takes the one that was loaded before.
-
-    Args:
-      model: a name, the path of a weights file or an exported folder, or a Predictor, which is given back.
-    Raises:
-      FileNotFoundError: there is no such file or name; the message lists the names.
-      ValueError: the file is damaged, or what is given is no model.
-    """
-    from fer_tf import export
-
-    if isinstance(model, export.Predictor):
-        return model
-    path = model_path(model)
-    return _loaded(path, *_version(path))
-
-
-def model_path(model: Any) -> Path:
-    """The file or folder of a model; errors as of `predictor`."""
-    from fer_tf import weights
-
-    if not isinstance(model, (str, os.PathLike)):
-        raise ValueError(
-            f"a model is a name, a path or an export.Predictor, not {type(model).__name__}: "
-            "of a Keras model export.predictor(model) makes one"
-        )
-    if isinstance(model, str) and not model.endswith(".h5"):
-        with suppress(FileNotFoundError):
-            return weights.released(SHORT_NAMES.get(model, model))
-    if Path(model).exists():
-        return Path(model).resolve()
-    try:
-        return weights.released(os.fspath(model))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{model}: there is no such file or folder, and {error}") from None
-
-
-def _version(path: Path) -> tuple[int, int]:
-    """What changes when a model's file does."""
-    file = path / "saved_model.pb" if path.is_dir() else path
-    return (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0)
-
-
-@lru_cache(maxsize=4)
-def _loaded(path: Path, changed: int, size: int) -> export.Predictor:
-    from fer_tf import conversion, export
-
-    if path.suffix.lower() in conversion.FORMATS and path.is_file():
-        return conversion.load(path)
-    return export.load(path) if path.is_dir() else export.from_weights(path)
 
 
 def _pixels(picture: Any) -> np.ndarray:

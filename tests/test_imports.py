@@ -108,20 +108,11 @@ BELOW = {
     "trained_on": {"files", "records"},
     "training": {"checkpoints", "devices", "files", "steps", "trained_on", "workers"},
     "framing": {"pictures"},
-    "export": {"devices", "faces", "files", "framing", "pictures", "spec", "weights"},
+    "serving": {"faces", "framing"},
+    "export": {"devices", "faces", "files", "framing", "pictures", "serving", "spec", "weights"},
     "conversion": {"devices", "export", "files", "framing"},
-    "recognise": {
-        "albums",
-        "answers",
-        "conversion",
-        "export",
-        "faces",
-        "films",
-        "pictures",
-        "tracks",
-        "upright",
-        "weights",
-    },
+    "named": {"conversion", "export", "weights"},
+    "recognise": {"albums", "answers", "export", "faces", "films", "named", "pictures", "tracks", "upright"},
 }
 WITHOUT_TENSORFLOW = {
     "archives",
@@ -154,7 +145,7 @@ WITHOUT_TENSORFLOW = {
     "upright",
     "datasets",
 }  # nowhere; those below: not when they are imported
-LAZY_TENSORFLOW = {"metrics", "figures", "recognise"}
+LAZY_TENSORFLOW = {"metrics", "figures", "named", "recognise"}
 TENSORFLOW = {"tensorflow", "keras", "keras_cv", "tensorflow_addons"}
 
 

@@ -101,6 +101,10 @@ class Variant(NamedTuple):
     reconstructs: bool
 
 
+SWITCHES = 1e-3
+"""How far two computations of one network with decoders may be apart. A decoder puts a value back where the largest of
+its pool was (Table I, unpooling). Where two are level but for rounding, as on an even background, the place depends on
+the order of the sums: 0.01 in a pixel of a generated face, 3e-4 in a probability (200 rendered faces)."""
 GIVEN = "given"
 """The generator of a control that has none: what an image is compared with comes with it."""
 
@@ -213,8 +217,9 @@ class GCNet(PlayersModel):
         self.dropout, self.width, self.seed = dropout, width, seed
         self.compares, self.contrasts, self.reconstructs = VARIANTS[variant]
         self.encoder2 = build_encoder(width=width, padding=padding, name="encoder2")
-        self.generates = self.compares and generator != GIVEN
+        self.generates, self.refers = self.compares and generator != GIVEN, self.compares and generator == GIVEN
         if self.generates:
+            self.tolerance = SWITCHES
             self.generator_net = GENERATORS[generator](width=width, padding=padding, seed=seed)
             if frozen:
                 self.generator_net.trainable = False
@@ -288,8 +293,7 @@ class GCNet(PlayersModel):
 
     def asked(self, batch: Batch) -> tf.Tensor | Batch:
         """What `classify` takes of a batch: the image, and its reference where none is generated."""
-        given = self.generator == GIVEN and self.compares
-        return {name: batch[name] for name in ("image", "reference")} if given else batch["image"]
+        return {name: batch[name] for name in ("image", "reference")} if self.refers else batch["image"]
 
     def regenerate(self, images: tf.Tensor) -> tf.Tensor:
         """The generated reference of eq. (3): (N, 64, 64, 1|3) float32 in [0, 1] -> (N, 64, 64, 1) float32 in [0, 1].

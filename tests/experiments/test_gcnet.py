@@ -209,7 +209,8 @@ def test_controls_are_trained_and_tested_with_real_neutral_faces(monkeypatch, tm
     assert {b[0] == a[0] for a, b in pairs} == {True, False} and {b[0] for _, b in pairs} == {*held_out}
     assert all(b[1] == "neutral" for _, b in pairs)
     names = ["GCNet S1R0, with the true neutral face", "GCNet S1R0, with a stranger's neutral face"]
-    assert [*results.methods] == names and results.export is None and results.measures == [{}]
+    assert [*results.methods] == names and results.measures == [{}]
+    assert results.export == tmp_path / "export" and spy.models == [results.models[names[0]]]  # of what a user may have
     margins = json.loads((tmp_path / "metrics.json").read_text())["margins"]
     assert [*margins] == names and all(0 < m == results.models[name].margin != 1 for name, m in margins.items())
 
