@@ -56,7 +56,10 @@ OPSET = 17
 """Version of ONNX's operations, of 2022: onnxruntime 1.12 and later reads it."""
 SMALLEST = 1024
 """Values of the smallest tensor that `float16` stores in half precision in an ONNX file."""
-FOREIGN = "LiteRT has no form of one of this model's operations, as of GCNet's CLAHE: write ONNX or a SavedModel."
+FOREIGN = (
+    "{} has no form of one of this model's operations, as of GCNet's CLAHE (LiteRT) or IA-gen's patches: write another "
+    "format, or a SavedModel, which has all."
+)
 MISSING = 'ONNX needs {name}: `pip install "fer-tf[export]"`.'
 
 
@@ -119,7 +122,13 @@ def save(
     with files.replacing(path) as part, files.replacing(beside_of(path)) as beside:
         part.write_bytes(data)
         beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return check(model, export.Predictor(_serving(part, kind), about), shown, kind, quantize)
+        try:
+            serve = _serving(part, kind)
+        except ImportError:
+            raise
+        except Exception as error:  # onnxruntime has kinds of its own
+            raise ValueError(FOREIGN.format("ONNX")) from error
+        return check(model, export.Predictor(serve, about), shown, kind, quantize)
 
 
 def beside_of(path: str | os.PathLike[str]) -> Path:
@@ -266,7 +275,7 @@ def to_litert(model: export.Predictor, quantize: str = "none", faces: Sequence[n
             made = converter.convert()
         except Exception as error:  # of a kind that no public module has
             if "neither a custom op nor a flex op" in str(error):
-                raise ValueError(FOREIGN) from None
+                raise ValueError(FOREIGN.format("LiteRT")) from None
             raise
         if quantize != "int8":
             return made
