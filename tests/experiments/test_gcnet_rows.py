@@ -14,7 +14,7 @@ from fer_tf import evaluation, pipeline, predictions, training, weights
 from fer_tf.models import gcnet
 from fer_tf.records import Fold
 
-from .test_gcnet import TINY, Spy, faces_of, neutral_of, planted
+from .test_gcnet import TINY, Spy, faces_of, neutral_of, planted, read
 
 LEARN, HELD_OUT = (1, 5), (0, 3)
 """Of the people 0, 1, 3, 5, dealt to two folds in turn, fold 0."""
@@ -64,6 +64,24 @@ def test_the_cnn_less_a_neutral_face(monkeypatch, tmp_path):
     assert asked == [(results.models["CNN"], learn, held_out, control) for control in ("neutral", "stranger")]
     found = results.methods[names[1]]["last"]["confusion"]
     assert np.sum(found) == len(faces_of(HELD_OUT)) and np.trace(found) == 0
+
+
+def test_a_network_beside_a_true_neutral_face_is_released(monkeypatch, tmp_path):
+    """What is stored is tested beside each person's own neutral face; another control behind it is not for use."""
+    asked = []
+    monkeypatch.setattr(Spy, "predict", keep(asked, Spy.predict))
+    spy = Spy(monkeypatch, {None: (0, 1), "wild": (3, 5)})
+    given = {"rows": ("S0R0+plain:neutral", "S0R0:stranger"), "test_on": "rendered/wild", "max_subjects": 0}
+    file = tmp_path / "beside.h5"
+    results = script.run(script.Settings(**TINY, **given, workdir=str(tmp_path), weights_out=str(file)))
+    name = "GCNet S0R0 e - e_r, with the true neutral face"
+    assert results.export == tmp_path / "export" and spy.models == [results.models[name]]
+    about = weights.provenance(file)
+    assert about["config"]["generator"] == "given" and about["config"]["delta"] == "plain"
+    assert about["metric"]["row"] == name and "baseline" not in about["metric"]
+    pairs = [(read(a), read(b)) for a, b in zip(asked[-1]["image"], asked[-1]["reference"], strict=True)]
+    assert {face[0] for face, _ in pairs} == {3, 5}, "the held-out people alone"
+    assert all(other == (face[0], "neutral", other[2]) for face, other in pairs)
 
 
 def keep(asked, predict):

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 from experiments import predict, regenerate
 from experiments.parts.regenerate import kinds
 from fer_tf import export, faces, pictures, pipeline, recognise, weights
-from fer_tf.models import fer_net, ia_gen
+from fer_tf.models import fer_net, gcnet, ia_gen
 from fer_tf.records import CLASSES, Record
 
 data = pytest.importorskip("skimage.data")
@@ -99,6 +99,28 @@ def test_a_folder_with_everything_in_it(run, house):
     assert drawn.shape == data.astronaut().shape
     assert np.abs(drawn[bottom - 1, (left + right) // 2] - ImageColor.getrgb(pictures.PLATES[0])).max() < 60
     assert np.abs(drawn[300:, 300:] - data.astronaut()[300:, 300:]).mean() < 4
+
+
+def test_one_person_beside_their_neutral_face(run, house):
+    folder, _ = house
+    net = gcnet.GCNet(classes=CLASSES["six"], variant="S0R0", generator="given", delta="plain", width=1 / 16)
+    config = {key: value for key, value in net.get_config().items() if key != "name"}
+    weights.save(net, folder / "beside.h5", provenance={"model": "gcnet.GCNet", "config": config})
+    options = {"image": ("photos/double.png",), "model": "beside.h5", "out": "", "min_score": 0.5}
+    code, (line,), _ = run(predict, folder, neutral="photos/a.jpg", **options)
+    anna = recognise.beside(folder / "photos" / "a.jpg", model=folder / "beside.h5", min_score=0.5)
+    (face,) = recognise.photo(folder / "photos" / "double.png", model=anna, all_faces=False, min_score=0.5)
+    assert code == 0 and [one["probabilities"] for one in line["faces"]] == [pytest.approx(face.probabilities, abs=1e-6)]
+    for more, sentence in (
+        ({}, "compares each face with a neutral one of the same person: give it a picture"),
+        ({"neutral": "photos/a.jpg", "all_faces": True}, "--neutral is of one person, and --all_faces of everybody"),
+        ({"neutral": "photos/plain.png"}, "--neutral=photos/plain.png: no face was found in the neutral picture"),
+        ({"neutral": "photos/a.jpg", "model": "tiny.h5"}, "--neutral=photos/a.jpg: This model looks at a face alone"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            run(predict, folder, **{**options, **more})
+    with pytest.raises(FileNotFoundError, match="nobody.jpg"):
+        run(predict, folder, neutral="photos/nobody.jpg", **options)
 
 
 def test_the_command_line_an_exported_model_and_exit_code_0(cli, house):
