@@ -197,7 +197,7 @@ def _answer(
     count = tf.shape(faces)[0]  # a normalisation of no faces is an error, so there is one at least
     given = [_one_at_least(faces)]
     if references is not None:
-        given.append(_for_each(_one_at_least(references), tf.shape(given[0])[0]))
+        given.append(_for_each(references, count))
     probabilities = of_framed(*given)[:count]
     names = tf.constant(classes, tf.string)
     return {
@@ -214,11 +214,12 @@ def _one_at_least(faces: tf.Tensor) -> tf.Tensor:
 
 
 def _for_each(references: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """A reference for each of `count` faces, of one for all or one for each."""
+    """A reference for each of `count` faces, or of one where there are none, of one for all or one for each."""
     own = tf.shape(references)[0]
     told = ["references: one for all faces is wanted, or one for each; faces and references are:", count, own]
     with tf.control_dependencies([tf.debugging.Assert((own == 1) | (own == count), told)]):
-        return tf.repeat(references, tf.where(own == count, 1, count), axis=0)
+        times = tf.where(own == 1, tf.maximum(1, count), 1)
+    return tf.repeat(_one_at_least(references), times, axis=0)
 
 
 def _from_bytes(images: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:

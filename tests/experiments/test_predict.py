@@ -110,7 +110,9 @@ def test_one_person_beside_their_neutral_face(run, house):
     code, (line,), _ = run(predict, folder, neutral="photos/a.jpg", **options)
     anna = recognise.beside(folder / "photos" / "a.jpg", model=folder / "beside.h5", min_score=0.5)
     (face,) = recognise.photo(folder / "photos" / "double.png", model=anna, all_faces=False, min_score=0.5)
-    assert code == 0 and [one["probabilities"] for one in line["faces"]] == [pytest.approx(face.probabilities, abs=1e-6)]
+    assert code == 0 and [one["probabilities"] for one in line["faces"]] == [
+        pytest.approx(face.probabilities, abs=1e-6)
+    ]
     for more, sentence in (
         ({}, "compares each face with a neutral one of the same person: give it a picture"),
         ({"neutral": "photos/a.jpg", "all_faces": True}, "--neutral is of one person, and --all_faces of everybody"),
