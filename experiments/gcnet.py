@@ -29,7 +29,8 @@ mean face, and cnn:centred tests the network of cnn once more, each code less it
 training pictures. These are held against each other: a network that sees one picture knows less. S0R0:mean_face-4 and
 cnn:centred-4 take four others, drawn for each picture; cnn:centred-2kinds those of two expressions. What stands beside
 S0R0+plain:neutral and :stranger is cnn:neutral and cnn:stranger: the network of cnn, each code less that of the same
-neutral face, plus the mean one of the training people. Nothing is trained for them either.
+neutral face, plus the mean one of the training people. Nothing is trained for them either. What is exported is the last
+of --rows that a user can ask: one that needs nothing but a face, or a :neutral one, whose SavedModel takes both.
 
 A finished run that is started again draws and tests anew from its checkpoints.
 
