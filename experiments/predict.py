@@ -112,7 +112,7 @@ def asked(settings: Settings) -> export.Predictor:
         would be compared with one person's face.
     """
     if settings.neutral is None:
-        return recognise.predictor(settings.model).alone()
+        return recognise.predictor(settings.model)
     if settings.all_faces:
         raise ValueError("--neutral is of one person, and --all_faces of everybody: leave one of them out.")
     search = {name: getattr(settings, name) for name in ("min_score", "detector", "upright")}

@@ -116,6 +116,7 @@ def test_one_person_beside_their_neutral_face(run, house):
     for more, sentence in (
         ({}, "compares each face with a neutral one of the same person: give it a picture"),
         ({"neutral": "photos/a.jpg", "all_faces": True}, "--neutral is of one person, and --all_faces of everybody"),
+        ({"neutral": "photos/a.jpg", "min_score": 9.0}, "no face was found in the neutral picture"),
         ({"neutral": "photos/plain.png"}, "--neutral=photos/plain.png: no face was found in the neutral picture"),
         ({"neutral": "photos/a.jpg", "model": "tiny.h5"}, "--neutral=photos/a.jpg: This model looks at a face alone"),
     ):

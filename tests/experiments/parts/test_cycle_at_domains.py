@@ -9,6 +9,7 @@ from experiments import cycle_at as script
 from experiments.parts.cycle_at import classifiers, domains, gan
 from experiments.run import fitting
 from fer_tf import catalogue, export, protocols, weights
+from fer_tf.faces import TEMPLATES
 from fer_tf.models import cycle_at
 from fer_tf.records import Record
 
@@ -147,4 +148,4 @@ def test_a_released_classifier_needs_no_teacher_and_names_faces_alike(tmp_path):
     np.testing.assert_allclose(stored.classify(faces), taught.classify(faces), atol=2e-3)
     chosen = export.settings(stored)
     assert chosen.template.size == (32, 32) and chosen.channels == 3 and chosen.template.name == "cycle_at"
-    assert export.settings(stored, channels=1, template="cycle_at")[::2] == (faces.TEMPLATES["cycle_at"], 1)
+    assert export.settings(stored, channels=1, template="cycle_at")[::2] == (TEMPLATES["cycle_at"], 1)
