@@ -17,6 +17,9 @@ MADE = [
     for name, marks in (("tiny", ()), ("tiny_recogniser", pytest.mark.slow))
     if hasattr(module, name)
 ]
+LONG = ("de_gan-tiny", "cycle_at-tiny")
+"""Whose compilation takes ten seconds and more."""
+STEPS = [pytest.param(*p.values, id=p.id, marks=[*p.marks, *[pytest.mark.slow] * (p.id in LONG)]) for p in MADE]
 
 
 def compiled(make, xla, optimizer=lambda: keras.optimizers.SGD(1e-3, momentum=0.9)):
@@ -34,7 +37,7 @@ def xla_as_it_was():
     compat.set_xla(None)
 
 
-@pytest.mark.parametrize("make", MADE)
+@pytest.mark.parametrize("make", STEPS)
 def test_two_steps_are_those_of_tensorflows_kernels(make):
     """Losses, measures, counters and weights; the second step draws other masks than the first."""
     made = {}

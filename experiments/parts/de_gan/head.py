@@ -9,6 +9,7 @@ import numpy as np
 
 from fer_tf import evaluation, pipeline, protocols
 from fer_tf.models import de_gan
+from fer_tf.streams import onward
 
 from . import networks
 
@@ -69,8 +70,7 @@ def seen(gan: de_gan.DEGAN, learn: pipeline.Batches) -> tuple[np.ndarray, np.nda
     rounds = max(1, -(-ROUNDS * learn.rows // learn.views_per_epoch))
     parts = [
         (gan.features(batch["image"]).numpy(), batch["label"].numpy(), batch["subject"].numpy())
-        for number in range(rounds)
-        for batch in learn.epoch(number)
+        for batch in onward(learn.epoch, 0, rounds)
     ]
     features, labels, people = (np.concatenate(part) for part in zip(*parts, strict=True))
     return features, labels, people

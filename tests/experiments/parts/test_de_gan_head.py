@@ -25,6 +25,22 @@ def slopes(softmax, features, labels, decay):
     return x.T @ off + decay * kernel, off.sum(0)
 
 
+def test_the_views_are_those_of_the_first_epochs(monkeypatch):
+    """As many epochs as make ROUNDS views of each face, in their order."""
+    faces = np.random.default_rng(0).integers(0, 256, (5, 96, 96), np.uint8)
+    listed = [Record(f, THREE[i % 3], subject=f"s{i}", info={"framed": True}) for i, f in enumerate(faces)]
+    options = {"classes": THREE, "views": de_gan.views, "template": de_gan.TEMPLATE, "batch_size": 2}
+    learn = pipeline.batches(listed, seed=3, training=True, views_per_image=2, **options)
+    monkeypatch.setattr(head, "ROUNDS", 3)
+    gan = SimpleNamespace(features=lambda images: tf.reduce_mean(images, (2, 3)))
+    features, labels, people = head.seen(gan, learn)
+    wanted = [batch for number in (0, 1) for batch in learn.epoch(number)]  # 2 x 2 views of each are 3 and more
+    np.testing.assert_array_equal(features, np.concatenate([gan.features(b["image"]) for b in wanted]))
+    np.testing.assert_array_equal(labels, np.concatenate([b["label"] for b in wanted]))
+    np.testing.assert_array_equal(people, np.concatenate([b["subject"] for b in wanted]))
+    assert len(features) == 20 and not np.array_equal(features[:10], features[10:])
+
+
 @pytest.mark.parametrize("decay", [0.003, 0.5])
 def test_the_loss_stands_still(decay):
     """Both slopes vanish, at features of unequal scales and places."""
@@ -86,7 +102,8 @@ def test_it_is_fitted_to_training_people_and_names_the_tested(monkeypatch, tmp_p
     def epoch(number):  # three views of each face
         faces = np.float32([np.full((96, 96, 1), r.image[0, 0] / 255) for r in listed[:18]])
         labels, people = (np.int32([i // 2 % 3 for i in range(18)]), np.int32([i // 6 for i in range(18)]))
-        return 3 * [{"image": tf.constant(faces), "label": tf.constant(labels), "subject": tf.constant(people)}]
+        faces = {"image": faces, "label": labels, "subject": people}
+        return tf.data.Dataset.from_tensors(faces).repeat(3)
 
     learn = SimpleNamespace(rows=18, views_per_epoch=54, epoch=epoch)
     encoder = de_gan.build_encoder(width=1 / 32, code=8)
