@@ -264,7 +264,7 @@ class Predictor:
     @property
     def refers(self) -> bool:
         """Whether it compares each face with a neutral one of the same person: `beside` takes that."""
-        return "reference" in self.metadata
+        return self.metadata.get("reference") == serving.REFERENCE
 
     def alone(self) -> Predictor:
         """Itself, if it looks at a face alone; else ValueError."""

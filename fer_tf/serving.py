@@ -95,7 +95,7 @@ def _metadata(model: Any, classes: Sequence[str], chosen: Settings, given: Mappi
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
     }
-    if taken := sorted(own.keys() & given.keys()):
+    if taken := sorted({*own, "reference", "tolerance", "beside"} & given.keys()):
         raise ValueError(f"The metadata {', '.join(taken)} are filled in by the export: use other names.")
     try:
         return json.dumps({**own, **given}, indent=1, allow_nan=False)

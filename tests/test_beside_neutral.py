@@ -124,6 +124,17 @@ def test_what_compares_is_not_asked_alone_and_what_does_not_has_no_use_for_a_neu
         predictor.beside(face(1) / 255)
 
 
+def test_metadata_of_others_do_not_make_a_model_compare(tmp_path):
+    """An export of before may have a word of its own there; what is written now may not."""
+    alone = export.predictor(fer_net.FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=8))
+    before = export.Predictor(alone._serve, {**alone.metadata, "reference": "Kim et al. (2017)"})
+    assert not before.refers and before(face(1)).shape == (1, 6)
+    for name in ("reference", "tolerance", "beside"):
+        with pytest.raises(ValueError, match=f"The metadata {name} are filled in by the export"):
+            export.save(fer_net.FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=8), tmp_path / "x",
+                        metadata={name: "mine"})  # fmt: skip
+
+
 def test_a_picture_beside_a_picture(net, folder, tmp_path):
     data = pytest.importorskip("skimage.data")
     astronaut = data.astronaut()
