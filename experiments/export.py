@@ -108,6 +108,8 @@ def write_saved_model(path: Path, out: Path, faces: list[np.ndarray]) -> float:
 def write(settings: Settings, out: Path) -> dict[str, Any]:
     """Writes --format and says what it is like."""
     model = recognise.predictor(settings.model)
+    if settings.format != "savedmodel" or settings.data_dir:
+        model.alone()
     if settings.calibrate:
         faces, kind = shown.own_faces(settings.calibrate, model.template, settings.faces), "own"
     elif settings.data_dir:

@@ -416,7 +416,7 @@ def export_last(
     export.save(model, folder / "export", metadata=about, faces=faces)
     print(f"{row.name} is in {folder / 'export'}.")
     first, test = next(iter(fold.methods)), fold.test
-    if row.control:
+    if row.control and settings.weights_out:
         seed = settings.seed + tested[-1]["run"]
         test = controls.test_views(settings, everybody, settings.labels, row.generator, seed)
     starts = [provenance.weights_file(settings.encoder1), provenance.weights_file(settings.encoder2)]

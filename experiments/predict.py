@@ -111,13 +111,14 @@ def asked(settings: Settings) -> export.Predictor:
       FileNotFoundError, ValueError: as `recognise.predictor` and `recognise.beside`; also for --all_faces, since others
         would be compared with one person's face.
     """
+    model = recognise.predictor(settings.model)
     if settings.neutral is None:
-        return recognise.predictor(settings.model)
+        return model
     if settings.all_faces:
         raise ValueError("--neutral is of one person, and --all_faces of everybody: leave one of them out.")
     search = {name: getattr(settings, name) for name in ("min_score", "detector", "upright")}
     try:
-        return recognise.beside(settings.neutral, model=settings.model, **search)
+        return recognise.beside(settings.neutral, model=model, **search)
     except ValueError as error:
         raise ValueError(f"--neutral={settings.neutral}: {error}") from error
 
@@ -133,7 +134,7 @@ def run(settings: Settings) -> int:
     stored = [name for name in settings.video if name not in live]
     clips, more = photographs.listed(stored, (*films.ENDINGS, *films.ANIMATIONS), "films")
     sys.stderr.writelines(f"{sentence}\n" for sentence in (*problems, *more))
-    photographs.keep_apart([*photos, *clips], settings.out_folder)
+    photographs.keep_apart([*photos, *clips, *map(Path, filter(None, [settings.neutral]))], settings.out_folder)
     predictor = asked(settings)
     errors = name_photos(settings, photos, predictor) + name_films(settings, [*clips, *live], predictor)
     return 1 if problems or more or errors else 0

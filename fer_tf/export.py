@@ -175,7 +175,7 @@ def check(
             "serving_default": _answers(default, _read_metadata(path), images, references),
             "serving_bytes": from_bytes(**encoded)["probabilities"].numpy(),
         }
-    largest, tolerance = 0.0, getattr(model, "tolerance", TOLERANCE)
+    largest, tolerance = 0.0, serving.tolerance_of(model) or TOLERANCE
     for name, probabilities in answers.items():
         same_shape = probabilities.shape == expected.shape
         difference = np.abs(probabilities - expected).max() if same_shape else np.inf
@@ -239,7 +239,8 @@ class Predictor:
 
     Attributes:
       classes: names of the K classes, in the order of the outputs.
-      metadata: what `save` was given, and format, model, template, view_size, channels, created, versions.
+      metadata: what `save` was given, and format, model, template, view_size, channels, created, versions; "reference"
+        where it compares, "beside" once it has a face, "tolerance" where the model has its own.
       template: the frame of a face, for `faces.align`.
     """
 
@@ -277,6 +278,10 @@ class Predictor:
 
     def comparing(self) -> Predictor:
         """Itself, if it compares; else ValueError."""
+        if "beside" in self.metadata and not self.refers:
+            raise ValueError(
+                "This model is beside one person's neutral face already: give the one that it was made of."
+            )
         if not self.refers:
             raise ValueError(
                 "This model looks at a face alone and has no use for a neutral one: leave that out, or take a model "
@@ -291,7 +296,9 @@ class Predictor:
           neutral: framed as the faces are; a Pillow image, or an array or tensor, uint8 (H, W) or (H, W, 1|3).
         Raises:
           ValueError: it is no face, or this model looks at a face alone.
+          RuntimeError: as a call.
         """
+        _refuse_a_fork()
         self.comparing()
         size, channels = self.template.size, self.metadata["channels"]
         bound = serving.Bound(self._owner, tf.constant(_pixels(neutral)[None]), size, channels)

@@ -295,7 +295,8 @@ def beside(
 ) -> export.Predictor:
     """A model for one person's pictures, each of which is compared with a neutral face of this person.
 
-    Whoever else is in a picture would be compared with the same face: `all_faces=False` names the largest alone.
+    Whoever else is in a picture would be compared with the same face: `all_faces=False` names the largest alone. In a
+    pool, each process makes its own.
 
     Args:
       neutral: a picture of the person's neutral face, of any kind, the largest in it. Of one that is cut out and framed

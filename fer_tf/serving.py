@@ -20,7 +20,7 @@ from fer_tf.framing import decoded, framed
 
 FORMAT = "fer_tf.export.1"
 REFERENCE = "a neutral face of the same person, framed as the face is"
-"""What the metadata of a model that compares say of its second input, under "reference"."""
+"""What the metadata of a model that compares say of its second input, under "reference": by these words it is known."""
 
 
 class Settings(NamedTuple):
@@ -63,6 +63,12 @@ def refers(model: Any) -> bool:
     return bool(getattr(model, "refers", False))
 
 
+def tolerance_of(model: Any) -> float | None:
+    """How far two computations of a model's probabilities may be apart, where it says so itself."""
+    own = getattr(model, "tolerance", None)
+    return own if isinstance(own, float) else None
+
+
 def classifier(model: Any) -> Callable[..., tf.Tensor]:
     """(views, and views of the neutral faces where the model `refers`) -> (N, K) probabilities."""
     if refers(model):
@@ -91,7 +97,7 @@ def _metadata(model: Any, classes: Sequence[str], chosen: Settings, given: Mappi
         "view_size": [int(side) for side in view.shape[1:3]],
         "channels": chosen.channels,
         **({"reference": REFERENCE} if refers(model) else {}),
-        **({"tolerance": model.tolerance} if hasattr(model, "tolerance") else {}),
+        **({"tolerance": tolerance_of(model)} if tolerance_of(model) else {}),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"fer_tf": fer_tf.__version__, "tensorflow": tf.__version__},
     }

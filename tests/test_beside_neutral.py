@@ -129,6 +129,14 @@ def test_metadata_of_others_do_not_make_a_model_compare(tmp_path):
     alone = export.predictor(fer_net.FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=8))
     before = export.Predictor(alone._serve, {**alone.metadata, "reference": "Kim et al. (2017)"})
     assert not before.refers and before(face(1)).shape == (1, 6)
+    shift = np.array([5e-3, -5e-3, 0, 0, 0, 0], np.float32)
+    other = export.Predictor(
+        lambda faces: {"probabilities": alone._serve(faces)["probabilities"] + shift}, alone.metadata
+    )
+    for word in ("strict", 1.0, True):
+        told = export.Predictor(alone._serve, {**alone.metadata, "tolerance": word})
+        with pytest.raises(ValueError, match="where at most 1e-05 is allowed"):
+            conversion.check(told, other, [face(1)], "onnx", "none")
     for name in ("reference", "tolerance", "beside"):
         with pytest.raises(ValueError, match=f"The metadata {name} are filled in by the export"):
             export.save(fer_net.FERNet(classes=CLASSES["six"], width=4, blocks=1, hidden=8), tmp_path / "x",
@@ -155,13 +163,18 @@ def test_a_picture_beside_a_picture(net, folder, tmp_path):
         recognise.beside(tmp_path / "nobody.jpg", model=folder / "net.h5")
 
 
-def test_onnx_of_one_person(net, tmp_path):
+def test_onnx_of_one_person(net, folder, tmp_path):
     """The neutral face is in the file."""
     for name in conversion.PACKAGES["onnx"]:
         pytest.importorskip(name)
-    bound = export.predictor(net).beside(face(4))
-    assert conversion.save(bound, tmp_path / "anna.onnx", faces=[face(1), face(2)]) <= 1e-5
-    np.testing.assert_allclose(conversion.load(tmp_path / "anna.onnx")(face(3)), bound(face(3)), atol=1e-5)
+    for predictor in (export.predictor(net), export.load(folder / "export")):
+        bound = predictor.beside(face(4))
+        assert conversion.save(bound, tmp_path / "anna.onnx", faces=[face(1), face(2)]) <= 1e-5
+        found = conversion.load(tmp_path / "anna.onnx")
+        np.testing.assert_allclose(found(face(3)), expected(net, [face(3)], [face(4)]), atol=1e-5)
+        for one in (bound, found):
+            with pytest.raises(ValueError, match="is beside one person's neutral face already"):
+                one.beside(face(5))
 
 
 def test_what_a_format_cannot_hold_gets_one_sentence(net, tmp_path):

@@ -150,6 +150,7 @@ def test_a_fork_is_refused_instead_of_waiting_for_ever(exported, monkeypatch):
     monkeypatch.setattr(export.os, "getpid", lambda: 1)
     for work in (
         lambda: predictor(face(70, 70, 1, 2)),
+        lambda: predictor.beside(face(70, 70, 1, 2)),
         lambda: export.load(exported[1]),
         lambda: export.released("fer_net_fer2013"),
     ):

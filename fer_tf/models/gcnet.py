@@ -103,7 +103,7 @@ class Variant(NamedTuple):
 
 
 SWITCHES = 1e-3
-"""How far two computations of one network with decoders may be apart. A decoder puts a value back where the largest of
+"""How far two computations of one network that generates may be apart. A decoder puts a value back where the largest of
 its pool was (Table I, unpooling). Where two are level but for rounding, as on an even background, the place depends on
 the order of the sums: 0.01 in a pixel of a generated face, 3e-4 in a probability (200 rendered faces)."""
 GIVEN = "given"
@@ -340,7 +340,7 @@ class GCNet(PlayersModel):
         return self.head(self.hidden(self.code_dropout(vector, training=training)))
 
     def classify(self, faces: tf.Tensor | Batch) -> tf.Tensor:
-        """(N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities; no neutral face is needed."""
+        """(N, 64, 64, 1|3) float32 in [0, 1] -> (N, K) float32 probabilities; "given" alone needs a neutral face."""
         return tf.nn.softmax(self.head(self.features(faces)))
 
     @property

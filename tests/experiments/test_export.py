@@ -268,3 +268,15 @@ def test_a_sentence_and_exit_code_1(monkeypatch, tmp_path, plain, capsys, words,
     said = capsys.readouterr().err.strip().splitlines()
     assert ended.value.code == 1 and len(said) == 1 and said[0].startswith("error: ") and sentence in said[0]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("given", [{"format": "litert"}, {"format": "onnx"}, {"format": "web"}, {"data_dir": "here"}])
+def test_a_model_that_compares_is_refused_before_any_face_is_cut(run, plain, monkeypatch, given):
+    """Of formats a SavedModel alone takes both faces, and FER-2013 does not say who is who."""
+    about = {**plain.metadata, "reference": export.serving.REFERENCE}
+    monkeypatch.setattr(recognise, "predictor", lambda model: export.Predictor(plain._serve, about))
+    for name in ("rendered_faces", "training_faces"):
+        monkeypatch.setattr(shown, name, lambda *_: pytest.fail("faces were cut"))
+    with pytest.raises(ValueError, match="compares each face with a neutral one of the same person"):
+        run(**{"format": "savedmodel", **given})
+    assert not [path for path in Path().rglob("*") if path.is_file()]

@@ -104,6 +104,7 @@ def test_a_folder_with_everything_in_it(run, house):
 def test_one_person_beside_their_neutral_face(run, house):
     folder, _ = house
     net = gcnet.GCNet(classes=CLASSES["six"], variant="S0R0", generator="given", delta="plain", width=1 / 16)
+    net.head.kernel.assign(30 * np.random.default_rng(0).standard_normal(net.head.kernel.shape).astype(np.float32))
     config = {key: value for key, value in net.get_config().items() if key != "name"}
     weights.save(net, folder / "beside.h5", provenance={"model": "gcnet.GCNet", "config": config})
     options = {"image": ("photos/double.png",), "model": "beside.h5", "out": "", "min_score": 0.5}
@@ -113,6 +114,13 @@ def test_one_person_beside_their_neutral_face(run, house):
     assert code == 0 and [one["probabilities"] for one in line["faces"]] == [
         pytest.approx(face.probabilities, abs=1e-6)
     ]
+    _, (other,), _ = run(predict, folder, neutral="photos/double.png", **options)
+    assert max(abs(other["faces"][0]["probabilities"][k] - face.probabilities[k]) for k in net.classes) > 0.01
+    with pytest.raises(ValueError, match="--out=photos holds the pictures themselves"):
+        run(predict, folder, **{**options, "image": ("empty",), "neutral": "photos/a.jpg", "out": "photos"})
+    with pytest.raises(ValueError) as damaged:
+        run(predict, folder, **{**options, "neutral": "photos/a.jpg", "model": "photos/broken.jpg"})
+    assert "--neutral" not in str(damaged.value)
     for more, sentence in (
         ({}, "compares each face with a neutral one of the same person: give it a picture"),
         ({"neutral": "photos/a.jpg", "all_faces": True}, "--neutral is of one person, and --all_faces of everybody"),
